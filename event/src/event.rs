@@ -1,0 +1,43 @@
+//! The CloudEvents 1.0 event.
+
+use std::collections::BTreeMap;
+
+use crate::Data;
+
+/// A CloudEvents 1.0 event (specification version 1.0.2, "Context Attributes"), attributes as they were sent.
+///
+/// Only `id`, `source` and `ty` are required; the checks of the specification are made by whoever reads an
+/// event from outside ([`crate::json`], [`crate::http`]), and by [`Event::check`] for events built in code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The sender's id, unique within `source`.
+    pub id: String,
+    /// A URI-reference that names the sender.
+    pub source: String,
+    /// `type`: what kind of thing happened.
+    pub ty: String,
+    /// What it happened to, in the sender's terms.
+    pub subject: Option<String>,
+    /// RFC 3339, in the sender's spelling.
+    pub time: Option<String>,
+    /// The media type of `data`, in the sender's spelling.
+    pub datacontenttype: Option<String>,
+    /// A URI that names the schema of `data`.
+    pub dataschema: Option<String>,
+    /// Extension attributes by name (lower-case letters and digits).
+    pub extensions: BTreeMap<String, ExtensionValue>,
+    /// The payload.
+    pub data: Data,
+}
+
+/// The value of an extension attribute. The types that JSON has no words for (binary, URI, timestamp) are
+/// strings here, as they are in every CloudEvents format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtensionValue {
+    /// A string, or a type that is written as one.
+    String(String),
+    /// A whole number of 32 bits with sign.
+    Integer(i32),
+    /// `true` or `false`.
+    Boolean(bool),
+}

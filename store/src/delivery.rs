@@ -1,0 +1,241 @@
+//! Deliveries: what is committed, how one moves, what is recorded of each attempt.
+//!
+//! ```text
+//! pending ──take, begin──→ in_flight ──settle──→ delivered
+//!    ↑                         ├───────────────→ waiting ──due──→ pending
+//!    └──────── replay ─────────┴───────────────→ dead
+//! ```
+
+use std::time::Duration;
+
+use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The hash of the compiled rules that made a delivery.
+pub type SnapshotHash = [u8; 16];
+
+/// Which queue a delivery stands in: the deliveries of one target of one rule, or of one alert channel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueueKey {
+    /// The namespace of rule and target.
+    pub namespace: Name,
+    /// The rule; `None` for an alert, whose `target` is a channel.
+    pub rule: Option<Name>,
+    /// The target's name within the rule, or the channel's.
+    pub target: Name,
+}
+
+/// Order within a key: deliveries of one queue with the same lane key are attempted one after another, in
+/// commit order. The next one becomes eligible when the outcome of the one ahead is synced.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// The value of `order_by` in the event, as bytes; at most 1 KiB (longer keys are hashed by the caller).
+    pub key: Vec<u8>,
+    /// What a dead letter does to those behind it.
+    pub after_dead: AfterDead,
+}
+
+/// `order_after_dead`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AfterDead {
+    /// The lane goes on with the next delivery.
+    #[default]
+    Continue,
+    /// The lane waits until the dead letter is replayed and ends, or is purged.
+    Wait,
+}
+
+/// A delivery to be. Its id is the event's with its index in [`Admission::deliveries`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Where it queues.
+    pub queue: QueueKey,
+    /// Its lane, where the rule orders by a key that the event has.
+    pub lane: Option<Lane>,
+    /// Not attempted before this; the steady clock's time (see [`Store::take`](crate::Store::take)).
+    pub due_at: Timestamp,
+    /// The rules that made it.
+    pub snapshot: SnapshotHash,
+}
+
+/// How long a repeated `(source, id)` is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dedupe {
+    /// From this event's `received_at`.
+    pub window: Duration,
+}
+
+/// One event with all its deliveries.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The event.
+    pub envelope: Envelope,
+    /// In the order in which routing found them; empty where no rule matched (the event is kept all the same).
+    pub deliveries: Vec<NewDelivery>,
+    /// `None` where the id is ours or a position guards against repeats.
+    pub dedupe: Option<Dedupe>,
+}
+
+/// How far a source has come, written in the frame of the events that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPosition {
+    /// The source's namespace.
+    pub namespace: Name,
+    /// The source's name.
+    pub source: Name,
+    /// Opaque to the store; at most 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// A position as it was last committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedPosition {
+    /// What the source gave.
+    pub bytes: Vec<u8>,
+    /// The last event of the frame that wrote it, where it held one.
+    pub last_event: Option<EventId>,
+}
+
+/// One frame: all of it becomes durable, or none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// The events, in order. A batch that was sent as one request is one frame.
+    pub admissions: Vec<Admission>,
+    /// The source's new position.
+    pub position: Option<NewPosition>,
+}
+
+/// What became of one [`Admission`], in the order of the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The event's id; the first one's where this is a duplicate.
+    pub event: EventId,
+    /// The same `(namespace, source attribute, id)` was committed within its window, or stands earlier in the
+    /// same commit. Nothing was written for it; the first one is durable by the time this is returned.
+    pub duplicate: bool,
+}
+
+/// A delivery that was leased to be attempted.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Which one.
+    pub delivery: DeliveryId,
+    /// Where it stood.
+    pub queue: QueueKey,
+    /// The attempts that counted so far in this budget; a replay starts again at 0.
+    pub attempts: u32,
+    /// All tries so far, interrupted ones and those before a replay included; the coming one's number less 1.
+    pub tries: u32,
+    /// How many times it has been dead already.
+    pub deaths: u32,
+    /// When the present budget began: commit, or replay. `max_age` counts from here.
+    pub budget_began_at: Timestamp,
+    /// The event.
+    pub envelope: std::sync::Arc<Envelope>,
+}
+
+/// An attempt is about to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// A delivery that is leased to the caller.
+    pub delivery: DeliveryId,
+    /// Wall clock.
+    pub at: Timestamp,
+    /// How long to wait before the next attempt should this one be cut off by our own death.
+    pub backoff_if_interrupted: Duration,
+}
+
+/// What was seen of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Counts every try of the delivery from 1.
+    pub number: u32,
+    /// Wall clock.
+    pub began_at: Timestamp,
+    /// Wall clock; for an attempt that our death cut off, when it was found.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// A stable code such as `http_503`, `timeout`, `exit_3`; empty for a success.
+    pub code: String,
+    /// What happened, in words; capped by the caller at 1 KiB.
+    pub message: String,
+    /// The head of the answer, as text; capped by the caller at 1 KiB.
+    pub response: String,
+}
+
+/// How one attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The target has confirmed.
+    Succeeded,
+    /// It failed, and trying again may help.
+    Retryable,
+    /// It failed, and trying again cannot help.
+    Permanent,
+    /// Our own stop or death cut it off; it does not count.
+    Interrupted,
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A stable code, such as `attempts_exhausted`, `http_404`, `target_gone`.
+    pub code: String,
+    /// What happened, in words.
+    pub message: String,
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has ended well.
+    Delivered,
+    /// It comes back.
+    Retry {
+        /// The steady clock's time.
+        at: Timestamp,
+        /// Whether the attempt used up one of the budget; false for an interrupted one.
+        counted: bool,
+    },
+    /// It is given up.
+    Dead {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// The end of one lease.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// A delivery that is leased to the caller.
+    pub delivery: DeliveryId,
+    /// The attempt; `None` where there was none (a target that is gone).
+    pub attempt: Option<AttemptRecord>,
+    /// What becomes of the delivery.
+    pub verdict: Verdict,
+    /// Wall clock.
+    pub at: Timestamp,
+    /// Events that are committed in the very same frame: the dead letter's announcement with its alert
+    /// deliveries; what an `event` target passes on. Never refused for lack of room or by a limit.
+    pub emits: Vec<Admission>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Due, or behind another one of its lane.
+    Pending,
+    /// Leased, or being attempted.
+    InFlight,
+    /// Comes back at its time.
+    Waiting,
+    /// Ended well.
+    Delivered,
+    /// Given up; in the dead letters.
+    Dead,
+    /// Ended by a person.
+    Cancelled,
+}
