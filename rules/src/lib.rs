@@ -1,1 +1,31 @@
-//! stub
+//! Rules: what they say, how they are read from TOML, and which of them an event matches.
+//!
+//! A project's files become [`Rule`]s, each with a pattern and targets; every mistake of every file is
+//! collected in one [`Report`], with its place, rather than the first one alone.
+//!
+//! What is not here: no clock, no file, no network, no store, and no environment. Texts come in, and whatever a
+//! file refers to (`{ env = … }`, `{ file = … }`) is resolved by a closure of the caller's.
+
+pub mod codes;
+
+pub mod diagnostic;
+
+mod mask;
+
+mod path;
+
+mod pattern;
+
+mod rule;
+
+mod target;
+
+mod text;
+
+pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
+pub use mask::is_secret_key;
+pub use path::Path;
+pub use pattern::Pattern;
+pub use rule::{OrderAfterDead, Rule, RuleTest};
+pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
+pub use text::{HIDDEN, Settings, Text};
