@@ -1,0 +1,3 @@
+//! What the broker says of itself: metrics and logs. Both are an API: a name that people alert on stays.
+
+pub mod metrics;
