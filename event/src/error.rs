@@ -46,7 +46,11 @@ pub enum EventError {
         max: usize,
     },
     /// A media type that carries no CloudEvent.
-    #[error("the content type `{0}` carries no CloudEvent")]
+    #[error(
+        "the content type `{0}` carries no CloudEvent: send the event as `application/cloudevents+json`, several \
+         as `application/cloudevents-batch+json`, or any data with the headers ce-specversion, ce-id, ce-source \
+         and ce-type"
+    )]
     ContentType(String),
     /// One event of a batch is bad; nothing of the batch is taken.
     #[error("event {index} of the batch: {error}")]

@@ -8,8 +8,38 @@
 //! The words: *event* (what a sender sends), *envelope* (the event plus our facts), *source attribute*
 //! (CloudEvents' `source`, a URI-reference) as against *source name* (`[source.NAME]` in the project).
 //!
+//! # The forms of an event
+//!
+//! Outside, an event has one of the two forms of CloudEvents 1.0 (the modules list the choices made where the
+//! specification leaves some):
+//!
+//! - *Structured* ([`json`]): one JSON object, attributes and `data` side by side. Several of them in a JSON
+//!   array are a *batch*. This is what `POST /events`, files and functions speak.
+//!
+//!   ```json
+//!   {"specversion":"1.0","id":"7","source":"/shop","type":"order.created","data":{"amount":1200}}
+//!   ```
+//!
+//! - *Binary* ([`http`]): the data alone is the body, as it is, and the attributes are `ce-` headers.
+//!
+//!   ```text
+//!   ce-specversion: 1.0
+//!   ce-id: 7
+//!   ce-source: /shop
+//!   ce-type: order.created
+//!   content-type: application/json
+//!
+//!   {"amount":1200}
+//!   ```
+//!
+//! Both give the same [`Event`], and both keep the data's bytes: `Data::Json` is a slice of the message. The
+//! one pass that checks JSON ([`json::validate`]) also says whether all keys are unique ([`json::Shape`]), which
+//! is what [`Envelope::keys_unique`] keeps. Every reader takes [`Limits`] and gives an [`EventError`] with a
+//! stable code; none panics, whatever the bytes.
+//!
 //! What is not here: no clock, no file, no network, no tokio, no configuration. Time is a parameter.
 
+mod attributes;
 mod data;
 mod envelope;
 mod error;
@@ -21,6 +51,7 @@ mod time;
 
 pub mod http;
 pub mod json;
+pub mod media_type;
 
 pub use data::Data;
 pub use envelope::Envelope;

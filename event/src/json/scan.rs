@@ -1,0 +1,394 @@
+//! One pass over JSON text that checks it whole and keeps none of it.
+//!
+//! RFC 8259 and nothing beyond it. It does not build a tree and does not read numbers, so nothing is rounded
+//! and `1e999` or ten thousand digits are as good as any. Depth is a list, not recursion, so that a hundred
+//! thousand `[` cannot overflow the stack. serde_json's own skipping reader is not used, because it lets lone
+//! surrogates and repeated keys pass unseen.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use crate::EventError;
+
+/// Up to this many keys of one object are compared one by one; beyond it they are hashed (with the standard
+/// library's keyed hash, so that a sender cannot choose colliding ones). Most objects are smaller.
+const KEYS_COMPARED_MAX: usize = 16;
+
+/// One member of the outermost object, or one element of the outermost array.
+pub(super) struct Child<'a> {
+    /// The member's name, decoded; none in an array.
+    pub(super) key: Option<Cow<'a, str>>,
+    /// Where its value stands, without the space around it.
+    pub(super) value: Range<usize>,
+}
+
+/// What a whole text turned out to be.
+pub(super) struct Outline {
+    /// The outermost value.
+    pub(super) root: Root,
+    /// Whether no object, at any depth, has the same key twice.
+    pub(super) keys_unique: bool,
+}
+
+/// The kind of the outermost value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Object,
+    Array,
+    Scalar,
+}
+
+/// Checks `bytes` and calls `child` for each child of the outermost value, in order, as it ends.
+///
+/// `depth_max` bounds the nesting inside the outermost `layers` levels: a format that wraps a sender's data in
+/// objects of its own passes how many.
+pub(super) fn scan<'a>(
+    bytes: &'a [u8],
+    depth_max: usize,
+    layers: usize,
+    mut child: impl FnMut(Child<'a>) -> Result<(), EventError>,
+) -> Result<Outline, EventError> {
+    // Done for the whole text at once, which is many times faster than string by string.
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| broken(bytes, error.valid_up_to(), "there are bytes that are not UTF-8"))?;
+    let mut scanner = Scanner {
+        text,
+        bytes,
+        at: 0,
+        open: Vec::new(),
+        depth_max,
+        layers,
+        seen: Vec::new(),
+        keys_unique: true,
+        child_key: None,
+    };
+    scanner.skip_space();
+    let root = match scanner.peek() {
+        Some(b'{') => Root::Object,
+        Some(b'[') => Root::Array,
+        _ => Root::Scalar,
+    };
+    let mut child_start = 0;
+    loop {
+        scanner.skip_space();
+        if scanner.open.len() == 1 {
+            child_start = scanner.at;
+        }
+        let mut ended = scanner.begin_value()?;
+        while ended {
+            match scanner.open.len() {
+                0 => {
+                    scanner.expect_end()?;
+                    return Ok(Outline { root, keys_unique: scanner.keys_unique });
+                }
+                1 => child(Child { key: scanner.child_key.take(), value: child_start..scanner.at })?,
+                _ => {}
+            }
+            ended = scanner.after_value()?;
+        }
+    }
+}
+
+/// A container that has begun and not ended.
+enum Open<'a> {
+    Array,
+    Object {
+        /// Where this object's keys begin in [`Scanner::seen`].
+        seen_from: usize,
+        /// All its keys, once they are more than [`KEYS_COMPARED_MAX`].
+        many: Option<HashSet<Cow<'a, str>>>,
+    },
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    /// The next byte to look at; always on a character's boundary between values.
+    at: usize,
+    /// The containers around `at`, outermost first.
+    open: Vec<Open<'a>>,
+    depth_max: usize,
+    layers: usize,
+    /// The keys of the open objects, the innermost object's last; cut back when an object ends.
+    seen: Vec<Cow<'a, str>>,
+    /// Falls to false at the first repeated key; from then on keys are not kept.
+    keys_unique: bool,
+    /// The outermost object's key whose value is being read.
+    child_key: Option<Cow<'a, str>>,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Reads a whole scalar or an empty container (true), or a container's beginning up to where its first
+    /// value must stand (false).
+    fn begin_value(&mut self) -> Result<bool, EventError> {
+        let (opened, close) = match self.peek() {
+            Some(b'{') => (Open::Object { seen_from: self.seen.len(), many: None }, b'}'),
+            Some(b'[') => (Open::Array, b']'),
+            _ => return self.scalar().map(|()| true),
+        };
+        if self.open.len() >= self.depth_max.saturating_add(self.layers) {
+            let (line, column) = position(self.bytes, self.at);
+            let what = format!("the nesting of the JSON at line {line}, column {column}");
+            return Err(EventError::Limit { what, limit: "json_depth", max: self.depth_max });
+        }
+        let is_object = matches!(opened, Open::Object { .. });
+        self.open.push(opened);
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(close) {
+            self.close();
+            return Ok(true);
+        }
+        if is_object {
+            self.key()?;
+        }
+        Ok(false)
+    }
+
+    /// Reads what follows a value inside a container: a comma, and a key in an object (false: a value must
+    /// follow), or the container's end (true: a value has ended).
+    fn after_value(&mut self) -> Result<bool, EventError> {
+        self.skip_space();
+        let is_object = matches!(self.open.last(), Some(Open::Object { .. }));
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_space();
+                if is_object {
+                    self.key()?;
+                }
+                Ok(false)
+            }
+            Some(b'}') if is_object => {
+                self.close();
+                Ok(true)
+            }
+            Some(b']') if !is_object => {
+                self.close();
+                Ok(true)
+            }
+            _ => Err(self.unexpected(if is_object { "`,` or `}`" } else { "`,` or `]`" })),
+        }
+    }
+
+    fn close(&mut self) {
+        self.at += 1;
+        if let Some(Open::Object { seen_from, .. }) = self.open.pop() {
+            self.seen.truncate(seen_from);
+        }
+    }
+
+    fn expect_end(&mut self) -> Result<(), EventError> {
+        self.skip_space();
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.unexpected("the end of the text")) }
+    }
+
+    /// Reads a key and its colon, and notes the key.
+    fn key(&mut self) -> Result<(), EventError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected("a key in double quotes"));
+        }
+        let escaped_from = self.at;
+        let has_escapes = self.string()?;
+        let quoted = self.text.get(escaped_from..self.at).unwrap_or_default();
+        let key: Cow<'a, str> = if has_escapes {
+            Cow::Owned(unescape(quoted))
+        } else {
+            Cow::Borrowed(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
+        };
+        if self.open.len() == 1 {
+            self.child_key = Some(key.clone());
+        }
+        self.note(key);
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err(self.unexpected("`:`"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Compares a key with those of its object so far.
+    fn note(&mut self, key: Cow<'a, str>) {
+        if !self.keys_unique {
+            return;
+        }
+        let Some(Open::Object { seen_from, many }) = self.open.last_mut() else { return };
+        if let Some(many) = many {
+            self.keys_unique = many.insert(key);
+            return;
+        }
+        let own = self.seen.get(*seen_from..).unwrap_or_default();
+        self.keys_unique = !own.contains(&key);
+        if own.len() < KEYS_COMPARED_MAX {
+            self.seen.push(key);
+        } else {
+            let mut set: HashSet<Cow<'a, str>> = self.seen.drain(*seen_from..).collect();
+            set.insert(key);
+            *many = Some(set);
+        }
+    }
+
+    fn scalar(&mut self) -> Result<(), EventError> {
+        match self.peek() {
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => Err(self.unexpected("a value")),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), EventError> {
+        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            self.at += word.len();
+            return Ok(());
+        }
+        Err(self.unexpected("a value"))
+    }
+
+    fn number(&mut self) -> Result<(), EventError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let whole_from = self.at;
+        self.digits()?;
+        if self.at - whole_from > 1 && self.bytes.get(whole_from) == Some(&b'0') {
+            return Err(broken(self.bytes, whole_from, "a number begins with 0 and goes on with digits"));
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), EventError> {
+        let from = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == from { Err(self.unexpected("a digit")) } else { Ok(()) }
+    }
+
+    /// Reads a string from its opening quote past its closing one. True where it has escapes.
+    fn string(&mut self) -> Result<bool, EventError> {
+        let opening = self.at;
+        let mut has_escapes = false;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(has_escapes);
+                }
+                Some(b'\\') => {
+                    has_escapes = true;
+                    self.escape()?;
+                }
+                Some(0..=0x1f) => {
+                    return Err(broken(self.bytes, self.at, "a control character in a string must be escaped"));
+                }
+                Some(_) => self.at += 1,
+                None => return Err(broken(self.bytes, opening, "a string begins here and does not end")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), EventError> {
+        let from = self.at;
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => match self.unicode_escape() {
+                Some(0xd800..=0xdbff) => {
+                    let low_follows = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(b"\\u"));
+                    self.at += 1;
+                    match low_follows.then(|| self.unicode_escape()).flatten() {
+                        Some(0xdc00..=0xdfff) => Ok(()),
+                        _ => Err(broken(self.bytes, from, "half a surrogate pair, which is no character")),
+                    }
+                }
+                Some(0xdc00..=0xdfff) => Err(broken(self.bytes, from, "half a surrogate pair, which is no character")),
+                Some(_) => Ok(()),
+                None => Err(broken(self.bytes, from, "`\\u` must be followed by four hexadecimal digits")),
+            },
+            _ => Err(broken(self.bytes, from, "no such escape sequence")),
+        }
+    }
+
+    /// Reads `uXXXX`, from the `u`.
+    fn unicode_escape(&mut self) -> Option<u32> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5)?;
+        let mut code = 0;
+        for &digit in digits {
+            code = code * 16 + char::from(digit).to_digit(16)?;
+        }
+        self.at += 5;
+        Some(code)
+    }
+
+    /// Something else stands where `wanted` belongs. The commonest mistakes are called by their names.
+    fn unexpected(&self, wanted: &str) -> EventError {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let problem = match rest.chars().next() {
+            None => format!("the text ends where {wanted} belongs"),
+            Some('\u{feff}') => "a byte order mark, which JSON between programs does not have".to_owned(),
+            Some('\'') => "strings and keys stand in double quotes, not single ones".to_owned(),
+            Some('/' | '#') if rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with('#') => {
+                "JSON has no comments".to_owned()
+            }
+            Some('}' | ']') if wanted == "a value" || wanted.starts_with("a key") => {
+                format!("{wanted} belongs here; there is no comma before an end")
+            }
+            Some(_) if ["NaN", "Infinity", "nan", "inf"].iter().any(|word| rest.starts_with(word)) => {
+                "JSON has no NaN and no Infinity".to_owned()
+            }
+            Some('I') if wanted == "a digit" => "JSON has no NaN and no Infinity".to_owned(),
+            Some(found) => format!("`{}` stands where {wanted} belongs", found.escape_debug()),
+        };
+        broken(self.bytes, self.at, problem)
+    }
+}
+
+/// The text of a string in quotes, for one that [`scan`] has found to be well-formed.
+pub(super) fn unescape(quoted: &str) -> String {
+    let read = serde_json::from_str::<String>(quoted);
+    debug_assert!(read.is_ok(), "the scanner let a string pass that serde_json does not read");
+    read.unwrap_or_default()
+}
+
+fn broken(bytes: &[u8], at: usize, problem: impl Into<String>) -> EventError {
+    let (line, column) = position(bytes, at);
+    EventError::Json { line, column, problem: problem.into() }
+}
+
+/// Line and column of a byte, both from 1, the column in bytes.
+fn position(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    (line, at - line_start + 1)
+}
