@@ -1,0 +1,26 @@
+//! The sink that succeeds and forgets, for trials and measurements.
+
+use async_trait::async_trait;
+
+use crate::sink::{SendError, SendRequest, Sent, Sink};
+use crate::spec::{ConnectorSpec, Role};
+
+/// What `kind = "discard"` takes: nothing.
+pub const SPEC: ConnectorSpec = ConnectorSpec {
+    kind: "discard",
+    role: Role::Sink,
+    summary: "Succeeds at once and forgets, for trials and measurements.",
+    fields: &[],
+    example: "[sink.nowhere]\nkind = \"discard\"\n",
+};
+
+/// Succeeds and forgets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiscardSink;
+
+#[async_trait]
+impl Sink for DiscardSink {
+    async fn send(&self, _request: SendRequest) -> Result<Sent, SendError> {
+        Ok(Sent { code: "discarded".to_owned(), ..Sent::default() })
+    }
+}

@@ -1,0 +1,139 @@
+//! The contract of a sink: something that events are sent to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eventyard_event::{Envelope, Timestamp};
+
+/// The most of an answer's head that is kept with an attempt, in bytes: enough to see what went wrong, small
+/// enough to keep with every attempt.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 1024;
+
+/// The most of an answer's body that is read, in bytes. A target that says more is not listened to: what it
+/// says has no further use than to be shown.
+pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest wait that a target may ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Something that events are sent to: an HTTP address, a topic, a bucket.
+///
+/// The broker calls [`Sink::connect`] once before the first send and [`Sink::close`] once after the last; sends
+/// are made from many tasks at once, at most as many as the target's `concurrency`.
+/// A sink never retries by itself: the broker decides that, from what [`SendError`] says.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// Opens what can be opened ahead. The broker does not wait for it to succeed: a sink that is not connected
+    /// answers the first sends with a retryable error, or connects then.
+    ///
+    /// # Errors
+    /// What hinders it; reported, and otherwise left to the sends.
+    async fn connect(&self) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    /// Sends one delivery, once, and returns when the other side has confirmed it.
+    ///
+    /// Cancellation: the future is dropped when the program stops and its grace is over; whether the other side
+    /// has it is then unknown, and the broker sends it again after the next start under the same delivery id.
+    ///
+    /// # Errors
+    /// [`SendError`]; `retryable` says whether another attempt may help.
+    async fn send(&self, request: SendRequest) -> Result<Sent, SendError>;
+
+    /// Gives back what was opened. Sends that are under way may fail.
+    async fn close(&self) {}
+}
+
+/// One attempt of one delivery.
+#[derive(Clone, Debug)]
+pub struct SendRequest {
+    /// The delivery's id. The same for each attempt, so that a receiver can recognise repeats.
+    pub delivery: String,
+    /// Counts every try of the delivery from 1.
+    pub attempt: u32,
+    /// When this attempt begins; wall clock.
+    pub at: Timestamp,
+    /// The event that is delivered.
+    pub event: Arc<Envelope>,
+    /// What is sent.
+    pub payload: Payload,
+    /// How long all of it may take, connecting and reading the answer included.
+    pub timeout: Duration,
+    /// W3C trace context, passed on where the sink has a place for it.
+    pub traceparent: Option<String>,
+}
+
+/// What is sent, after the rule's `input` has shaped it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The media type of `body`, where it has one.
+    pub content_type: Option<String>,
+    /// The bytes.
+    pub body: Bytes,
+    /// What these bytes are, which says what a sink may add to them.
+    pub form: PayloadForm,
+}
+
+/// What the bytes of a [`Payload`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadForm {
+    /// The event's data as it came (`input = "raw"`). The sink may add the event's attributes beside it (`ce-*`
+    /// headers), or put the whole event around it where its own `format` says so.
+    Raw,
+    /// The whole event as CloudEvents JSON (`input = "event"`).
+    Structured,
+    /// Anything else that a rule made of the event (`data`, a template, another cloud's envelope): sent as it is.
+    Shaped,
+}
+
+/// A confirmed delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// A stable word for what was answered, such as `http_204`; empty where there is nothing to say.
+    pub code: String,
+    /// The head of the answer as text, at most [`RESPONSE_HEAD_BYTES_MAX`].
+    pub response_head: String,
+    /// The answer's media type.
+    pub content_type: Option<String>,
+    /// The answer's body, cut at [`RESPONSE_BODY_BYTES_MAX`].
+    pub body: Bytes,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SendError {
+    /// A stable word: `http_503`, `timeout`, `connect`, `redirect_refused`, `egress_blocked`.
+    pub code: String,
+    /// What happened, in words, without secrets.
+    pub message: String,
+    /// The head of the answer as text, where one came; at most [`RESPONSE_HEAD_BYTES_MAX`].
+    pub response_head: String,
+    /// Whether another attempt may help.
+    pub retryable: bool,
+    /// When the target says to come back; at most [`RETRY_AFTER_MAX`].
+    pub retry_after: Option<Duration>,
+}
+
+impl SendError {
+    /// A failure that another attempt may mend.
+    #[must_use]
+    pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> SendError {
+        SendError {
+            code: code.into(),
+            message: message.into(),
+            response_head: String::new(),
+            retryable: true,
+            retry_after: None,
+        }
+    }
+
+    /// A failure that stays one.
+    #[must_use]
+    pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> SendError {
+        SendError { retryable: false, ..SendError::retryable(code, message) }
+    }
+}

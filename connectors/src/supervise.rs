@@ -1,0 +1,395 @@
+//! Keeps one source going: connect, read, offer, ack; and after every failure, close, wait, connect again.
+//!
+//! ```text
+//! starting ─→ running ⇄ paused
+//!    ↑           │
+//!    └─ backing_off        → finished, stopped
+//! ```
+//!
+//! What it promises: a batch that was read is offered until the broker takes it, and is acknowledged only then;
+//! one source's trouble is its own; and what state it is in can always be seen ([`SourceStatus`]).
+//! Time and randomness are parameters, so that tests and the simulation drive it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventyard_event::{Clock, Timestamp};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::source::{Batch, Intake, IntakeError, Source, SourceContext, SourceError};
+
+/// How long to wait before another try.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// The wait doubles up to this.
+    pub max: Duration,
+    /// How much of each wait is left to chance, from 0 to 1, so that many sources do not come back at once.
+    pub jitter: f64,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        // A second is soon enough to be felt as "at once", a minute seldom enough to hurt nobody.
+        Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60), jitter: 0.2 }
+    }
+}
+
+impl Backoff {
+    /// The wait after this many failures in a row (from 1); `random` is from 0 to 1.
+    #[must_use]
+    pub fn wait(&self, failure_count: u32, random: f64) -> Duration {
+        let doublings = failure_count.saturating_sub(1).min(31);
+        let whole = self.first.saturating_mul(1 << doublings).min(self.max);
+        let jitter = self.jitter.clamp(0.0, 1.0);
+        whole.mul_f64(1.0 - jitter * random.clamp(0.0, 1.0))
+    }
+}
+
+/// What a supervisor is given besides the source.
+pub struct Supervision {
+    /// The broker, narrowed to this source.
+    pub intake: Arc<dyn Intake>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Random numbers from 0 to 1.
+    pub random: Box<dyn FnMut() -> f64 + Send>,
+    /// How long to wait after failures.
+    pub backoff: Backoff,
+    /// Whether it begins paused.
+    pub paused: bool,
+    /// Ends it: what is being offered is still seen through, then the source is closed.
+    pub stop: CancellationToken,
+}
+
+/// What a source is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Connecting.
+    Starting,
+    /// Connected and reading.
+    Running,
+    /// Held by a person. Nothing is read or offered.
+    Paused,
+    /// Waiting after a failure.
+    BackingOff,
+    /// Nothing will ever come again.
+    Finished,
+    /// The program is stopping.
+    Stopped,
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// When; wall clock.
+    pub at: Timestamp,
+    /// A stable word.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// One source at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// What it is doing.
+    pub state: SourceState,
+    /// Since when; wall clock.
+    pub since: Timestamp,
+    /// The last failure, kept after it is over.
+    pub last_error: Option<LastError>,
+    /// Failures in a row; 0 once a batch was taken or a connection stood.
+    pub failure_count: u32,
+    /// When the next try is made, while it backs off.
+    pub retry_at: Option<Timestamp>,
+    /// Events that the broker took since the program started, duplicates included.
+    pub event_count: u64,
+    /// When the broker last took some.
+    pub last_event_at: Option<Timestamp>,
+    /// How many wait on the other side, where the source can tell.
+    pub lag: Option<u64>,
+}
+
+/// Holds and releases a source, and shows its state. Cheap to clone; dropping it changes nothing.
+#[derive(Clone)]
+pub struct SourceControl {
+    paused: Arc<watch::Sender<bool>>,
+    status: watch::Receiver<SourceStatus>,
+}
+
+impl SourceControl {
+    /// Holds the source. What it is just offering is seen through. Takes effect when the state says so.
+    pub fn pause(&self) {
+        self.paused.send_replace(true);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.paused.send_replace(false);
+    }
+
+    /// Whether it is held, or about to be.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// What it is doing now.
+    #[must_use]
+    pub fn status(&self) -> SourceStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Follows its status; the channel closes when the source has stopped.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<SourceStatus> {
+        self.status.clone()
+    }
+}
+
+/// Takes charge of a source. The future runs until [`Supervision::stop`] is cancelled or the source has ended;
+/// it must be driven to its end for the source to be closed.
+pub fn supervise(
+    source: Box<dyn Source>,
+    supervision: Supervision,
+) -> (SourceControl, impl Future<Output = ()> + Send + 'static) {
+    let (paused, paused_seen) = watch::channel(supervision.paused);
+    let first = SourceStatus {
+        state: SourceState::Starting,
+        since: (supervision.clock)(),
+        last_error: None,
+        failure_count: 0,
+        retry_at: None,
+        event_count: 0,
+        last_event_at: None,
+        lag: None,
+    };
+    let (status, status_seen) = watch::channel(first);
+    let paused = Arc::new(paused);
+    let control = SourceControl { paused: Arc::clone(&paused), status: status_seen };
+    let Supervision { intake, clock, random, backoff, stop, .. } = supervision;
+    let watched = Watched { status, paused: paused_seen, _paused: paused, clock, random, backoff, stop };
+    (control, run(source, intake, watched))
+}
+
+/// Why a source is no longer driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Finished,
+    Stopped,
+}
+
+/// Why one connection is over.
+enum Over {
+    End(End),
+    Failed { code: String, message: String, retry_after: Option<Duration> },
+}
+
+impl From<SourceError> for Over {
+    fn from(error: SourceError) -> Over {
+        match error {
+            SourceError::Ended => Over::End(End::Finished),
+            SourceError::Failed { code, message } => Over::Failed { code: code.to_owned(), message, retry_after: None },
+        }
+    }
+}
+
+impl From<IntakeError> for Over {
+    fn from(error: IntakeError) -> Over {
+        match error {
+            IntakeError::Closed => Over::End(End::Stopped),
+            error => Over::Failed {
+                code: error.code().to_owned(),
+                message: error.to_string(),
+                retry_after: error.retry_after(),
+            },
+        }
+    }
+}
+
+async fn run(mut source: Box<dyn Source>, intake: Arc<dyn Intake>, mut watched: Watched) {
+    let end = loop {
+        let over = drive(source.as_mut(), &intake, &mut watched).await;
+        source.close().await;
+        match over {
+            Over::End(end) => break end,
+            Over::Failed { code, message, retry_after } => {
+                if watched.back_off(code, message, retry_after).await == Next::Stop {
+                    break End::Stopped;
+                }
+            }
+        }
+    };
+    watched.state(match end {
+        End::Finished => SourceState::Finished,
+        End::Stopped => SourceState::Stopped,
+    });
+}
+
+/// One connection, from connect to whatever ends it.
+async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut Watched) -> Over {
+    if watched.while_paused().await == Next::Stop {
+        return Over::End(End::Stopped);
+    }
+    watched.state(SourceState::Starting);
+    let connected = async {
+        let position = intake.position().await?;
+        let context = SourceContext { position, intake: Arc::clone(intake), clock: Arc::clone(&watched.clock) };
+        source.connect(context).await.map_err(Over::from)
+    };
+    let stop = watched.stop.clone();
+    let connected = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Over::End(End::Stopped),
+        connected = connected => connected,
+    };
+    if let Err(over) = connected {
+        return over;
+    }
+    watched.running();
+    loop {
+        if watched.while_paused().await == Next::Stop {
+            return Over::End(End::Stopped);
+        }
+        watched.state(SourceState::Running);
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Over::End(End::Stopped),
+            () = watched.until_paused() => continue,
+            read = source.read() => match read {
+                Ok(batch) => batch,
+                Err(error) => return error.into(),
+            },
+        };
+        match offer(batch, intake, watched).await {
+            Ok(taken_count) => watched.taken(taken_count, source.lag()),
+            Err(over) => return over,
+        }
+        // The broker has it on disk, so this is seen through even while stopping: it is short, and spares the
+        // other side a repeat.
+        if let Err(error) = source.ack().await {
+            return error.into();
+        }
+    }
+}
+
+/// Offers a batch until it is taken. It is dropped (and not acknowledged) only where the program stops; the
+/// source then finds it again after the next start.
+async fn offer(batch: Batch, intake: &Arc<dyn Intake>, watched: &mut Watched) -> Result<u64, Over> {
+    let event_count = batch.events.len() as u64;
+    loop {
+        // Not under a select: a commit that is under way goes on without its caller, and the ack with it.
+        match intake.offer(batch.clone()).await {
+            Ok(_) => return Ok(event_count),
+            Err(IntakeError::Closed) => return Err(Over::End(End::Stopped)),
+            Err(error) => {
+                let retry_after = error.retry_after();
+                let next = watched.back_off(error.code().to_owned(), error.to_string(), retry_after).await;
+                if next == Next::Stop || watched.while_paused().await == Next::Stop {
+                    return Err(Over::End(End::Stopped));
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// The supervisor's side of what is shown and asked.
+struct Watched {
+    status: watch::Sender<SourceStatus>,
+    paused: watch::Receiver<bool>,
+    /// Keeps the channel open when every [`SourceControl`] is gone.
+    _paused: Arc<watch::Sender<bool>>,
+    clock: Clock,
+    random: Box<dyn FnMut() -> f64 + Send>,
+    backoff: Backoff,
+    stop: CancellationToken,
+}
+
+impl Watched {
+    fn state(&self, state: SourceState) {
+        let now = (self.clock)();
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state;
+            if changed {
+                status.state = state;
+                status.since = now;
+                status.retry_at = None;
+            }
+            changed
+        });
+    }
+
+    fn running(&self) {
+        self.state(SourceState::Running);
+        self.status.send_modify(|status| status.failure_count = 0);
+    }
+
+    fn taken(&self, event_count: u64, lag: Option<u64>) {
+        let now = (self.clock)();
+        self.state(SourceState::Running);
+        self.status.send_modify(|status| {
+            status.failure_count = 0;
+            status.lag = lag;
+            status.event_count += event_count;
+            if event_count > 0 {
+                status.last_event_at = Some(now);
+            }
+        });
+    }
+
+    async fn until_paused(&mut self) {
+        // The sender lives as long as `self`, so this cannot fail.
+        if self.paused.wait_for(|paused| *paused).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn while_paused(&mut self) -> Next {
+        if *self.paused.borrow_and_update() {
+            self.state(SourceState::Paused);
+        }
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Next::Stop,
+            _ = self.paused.wait_for(|paused| !*paused) => Next::GoOn,
+        }
+    }
+
+    async fn back_off(&mut self, code: String, message: String, retry_after: Option<Duration>) -> Next {
+        let now = (self.clock)();
+        let failure_count = self.status.borrow().failure_count.saturating_add(1);
+        let wait = self.backoff.wait(failure_count, (self.random)()).max(retry_after.unwrap_or_default());
+        tracing::warn!(
+            code,
+            message,
+            failure_count,
+            wait_ms = wait.as_millis(),
+            "a source has failed and will try again"
+        );
+        self.state(SourceState::BackingOff);
+        self.status.send_modify(|status| {
+            status.failure_count = failure_count;
+            status.last_error = Some(LastError { at: now, code, message });
+            status.retry_at = Some(now.plus(wait));
+        });
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Next::Stop,
+            () = tokio::time::sleep(wait) => Next::GoOn,
+        }
+    }
+}
