@@ -21,3 +21,11 @@ pub mod fate;
 
 /// Metrics and logs.
 pub mod telemetry;
+
+// What people see.
+
+/// The listener: connections, limits, bodies.
+pub mod server;
+
+/// What a client sees over HTTP.
+pub mod api;

@@ -1,0 +1,6 @@
+//! What a client sees over HTTP.
+//!
+//! Errors are `application/problem+json` ([`problem`]) with a stable code out of one list ([`codes`]).
+
+pub mod codes;
+pub mod problem;

@@ -1,0 +1,123 @@
+//! The listener: from a TCP connection to a request that is small enough, came in time, and is HTTP.
+//!
+//! axum routes requests, hyper reads HTTP; what stands here is all that neither of them does: how many
+//! connections there may be, how long a head and a body may take, how large they may get, what happens when
+//! the process runs out of file descriptors, and how the whole ends without cutting a request off.
+//!
+//! Every limit has a name in [`ServerLimits`], and a client that meets one is told which. Two cases get a bare
+//! status without a body, because hyper answers them before a request exists: 400 for what is not HTTP, and
+//! 431 for a head that is too large or has more than [`HEADERS_MAX`] fields.
+//!
+//! What is not here: who may call ([`access`]), what a call means ([`crate::api`]).
+
+mod accept;
+pub mod access;
+pub mod body;
+mod connection;
+pub mod tls;
+
+use std::time::Duration;
+
+pub use accept::serve_router;
+
+/// The most header fields of one request; one more is 431. hyper's own limit, which it keeps on the stack.
+pub const HEADERS_MAX: usize = 100;
+
+/// How much one client, and all of them together, may ask for. Not in the project file: these protect the
+/// process, and no rule becomes better by changing them.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Connections at once; one more is answered 503 and closed. Each costs a file descriptor and about
+    /// 20 KiB.
+    pub connections_max: usize,
+    /// The bytes of a request's head; more is 431. Far above what proxies add, far below what hurts.
+    pub head_bytes_max: usize,
+    /// How long a head may take, TLS handshake apart; also how long an idle connection is kept.
+    pub head_time_max: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_time_max: Duration,
+    /// How long a body may take before its first byte; see [`ServerLimits::body_rate_min`].
+    pub body_time_max: Duration,
+    /// Bytes a second below which a body is given up: each that came moves the deadline on by its share, so
+    /// that a large batch over a slow line passes and one byte every nine seconds does not.
+    pub body_rate_min: u32,
+    /// The bytes of a body that holds one event, attributes in the body included; from `[limits] event`.
+    pub event_bytes_max: usize,
+    /// The bytes of a batch. Its events are held in memory until they are committed.
+    pub batch_bytes_max: usize,
+    /// The bytes of the JSON that a call of the API takes: a list of ids, an event to explain.
+    pub call_bytes_max: usize,
+    /// The bytes of all bodies that are being read or answered; beyond it 503 `busy`.
+    pub bodies_bytes_max: usize,
+    /// How long requests in flight may still take when told to stop; then they are cut off.
+    pub stop_time_max: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> ServerLimits {
+        ServerLimits {
+            connections_max: 4096,
+            head_bytes_max: 64 * 1024,
+            head_time_max: Duration::from_secs(10),
+            handshake_time_max: Duration::from_secs(10),
+            body_time_max: Duration::from_secs(10),
+            body_rate_min: 16 * 1024,
+            event_bytes_max: 1024 * 1024,
+            batch_bytes_max: 64 * 1024 * 1024,
+            call_bytes_max: 4 * 1024 * 1024,
+            bodies_bytes_max: 256 * 1024 * 1024,
+            stop_time_max: Duration::from_secs(8),
+        }
+    }
+}
+
+impl ServerLimits {
+    /// The limits for a process that may hold `open_files_max` file descriptors: at most half of them go to
+    /// connections, the rest stays for the journal, for targets and for functions.
+    #[must_use]
+    pub fn for_open_files(open_files_max: u64) -> ServerLimits {
+        let limits = ServerLimits::default();
+        let half = usize::try_from(open_files_max / 2).unwrap_or(usize::MAX);
+        ServerLimits { connections_max: limits.connections_max.min(half.max(1)), ..limits }
+    }
+
+    /// The limits for this process, by its own `RLIMIT_NOFILE`.
+    #[must_use]
+    pub fn for_this_process() -> ServerLimits {
+        let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        ServerLimits::for_open_files(open_files.current.unwrap_or(u64::MAX))
+    }
+}
+
+/// What `[server]` and `[limits]` say about the listener.
+#[derive(Clone, Default)]
+pub struct ServerSettings {
+    /// `[server] token`; where set, calls need it.
+    pub token: Option<access::Token>,
+    /// `[server] tls = { cert, key }`, loaded; `None` for plain HTTP.
+    pub tls: Option<tokio_rustls::TlsAcceptor>,
+    /// How much is too much.
+    pub limits: ServerLimits,
+}
+
+impl std::fmt::Debug for ServerSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerSettings")
+            .field("token", &self.token)
+            .field("tls", &self.tls.is_some())
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_half_of_the_file_descriptors_to_the_rest() {
+        assert_eq!(ServerLimits::for_open_files(1024).connections_max, 512);
+        assert_eq!(ServerLimits::for_open_files(1_000_000).connections_max, 4096);
+        assert_eq!(ServerLimits::for_open_files(0).connections_max, 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::{ServerLimits, ServerSettings};
+use crate::api::problem::Problem;
+
+/// How long, and how many bytes, a client is listened to after the last answer. Closing a socket with unread
+/// bytes resets the connection, and the reset may overtake the answer: a client that is still sending a body
+/// which is too large would never see its 413.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Serves one connection until either side is done with it or, once `stop` is cancelled, until the request
+/// in flight is answered.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: axum::Router,
+    settings: &ServerSettings,
+    stop: CancellationToken,
+) {
+    // Answers are small and written at once; waiting to join them to others only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the connection is already gone");
+        return;
+    }
+    let Some(acceptor) = &settings.tls else {
+        return speak_http(stream, peer, router, &settings.limits, stop).await;
+    };
+    let handshake = tokio::time::timeout(settings.limits.handshake_time_max, acceptor.accept(stream));
+    match handshake.await {
+        Ok(Ok(stream)) => Box::pin(speak_http(stream, peer, router, &settings.limits, stop)).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+    }
+}
+
+async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    router: axum::Router,
+    limits: &ServerLimits,
+    stop: CancellationToken,
+) {
+    let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Box::pin(answer(router.clone(), request.map(Body::new)))
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time_max)
+        .max_buf_size(limits.head_bytes_max)
+        .serve_connection(TokioIo::new(stream), service);
+
+    let mut told_to_stop = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            () = stop.cancelled(), if !told_to_stop => {
+                told_to_stop = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Whatever it was, the client caused it and knows: a head that is no HTTP, a time-out, a reset.
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+    linger(connection.into_parts().io.into_inner()).await;
+}
+
+/// One request. A panic ends this request and nothing else.
+async fn answer(mut router: axum::Router, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            tracing::error!(%method, path, panic = what, "answering a request panicked; this is a fault of eventyard");
+            Ok(Problem::internal().into_response())
+        }
+    }
+}
+
+/// Says that no more comes, then reads what the client still sends, for a while.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut sink = [0; 4096];
+        let mut bytes_left = LINGER_BYTES_MAX;
+        loop {
+            match stream.read(&mut sink).await? {
+                0 => return std::io::Result::Ok(()),
+                count => bytes_left = bytes_left.saturating_sub(count),
+            }
+            if bytes_left == 0 {
+                return Ok(());
+            }
+        }
+    };
+    // Either way the connection is over; there is nobody left to tell.
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
