@@ -14,9 +14,11 @@ mod mask;
 
 mod path;
 
-mod pattern;
+pub mod pattern;
 
 mod rule;
+
+mod syntax;
 
 mod target;
 
@@ -25,7 +27,7 @@ mod text;
 pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
 pub use mask::is_secret_key;
 pub use path::Path;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};
 pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};

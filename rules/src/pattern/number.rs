@@ -1,0 +1,136 @@
+//! Numbers as patterns compare them.
+//!
+//! A number is compared by value only where that is exact: where its text says the very number that the nearest
+//! 64-bit float is printed as. `10`, `10.0` and `1e1` are one number; `9007199254740993` is not the float
+//! `9007199254740992` that a hasty reader makes of it, so it equals nothing but its own spelling and lies in no
+//! range. This is event-ruler's rule.
+
+/// A number of a pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Number {
+    /// As it was written.
+    pub(crate) text: Box<str>,
+    /// `None` where it has more digits than a float has.
+    pub(crate) value: Option<f64>,
+}
+
+impl Number {
+    pub(crate) fn new(text: &str) -> Number {
+        Number { text: text.into(), value: exact(text) }
+    }
+
+    /// Whether an event's number, with what [`exact`] made of it, is this one.
+    pub(crate) fn equals(&self, text: &str, value: Option<f64>) -> bool {
+        *self.text == *text || self.value.is_some() && self.value == value
+    }
+}
+
+/// The value of a JSON number, where the text says exactly it.
+pub(crate) fn exact(text: &str) -> Option<f64> {
+    let value: f64 = text.parse().ok()?;
+    // Whole numbers of up to 15 digits are floats: no need to look closer.
+    if text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(value);
+    }
+    if !value.is_finite() {
+        return None;
+    }
+    let mut shortest = format!("{value:e}");
+    // Where one digit would do to tell this float from its neighbours, the second digit is still printed: only
+    // the very smallest numbers show the difference (4.9e-324, not 5e-324).
+    if !shortest.contains('.') {
+        shortest = format!("{value:.1e}");
+    }
+    (Decimal::read(text)? == Decimal::read(&shortest)?).then_some(value)
+}
+
+/// 0.DIGITS × 10^exponent, without zeros at either end of the digits.
+#[derive(PartialEq)]
+struct Decimal {
+    negative: bool,
+    digits: Vec<u8>,
+    exponent: i64,
+}
+
+impl Decimal {
+    fn read(text: &str) -> Option<Decimal> {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()),
+            None => (text, Some(0)),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let leading_zeros = whole.bytes().chain(fraction.bytes()).take_while(|&b| b == b'0').count();
+        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip(leading_zeros).collect();
+        digits.truncate(digits.iter().rposition(|&b| b != b'0').map_or(0, |last| last + 1));
+        if digits.is_empty() {
+            // Zero is zero, whatever its sign and its exponent.
+            return Some(Decimal { negative: false, digits, exponent: 0 });
+        }
+        let point = i64::try_from(whole.len()).ok()?.checked_sub(i64::try_from(leading_zeros).ok()?)?;
+        Some(Decimal { negative, digits, exponent: exponent?.checked_add(point)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_numbers_are_those_that_are_printed_as_they_are_written() {
+        for text in [
+            "0",
+            "-0",
+            "-0.0",
+            "0e5",
+            "0.0e-999999999",
+            "0e99999999999999999999999",
+            "1",
+            "10",
+            "10.0",
+            "1e1",
+            "1E+1",
+            "0.1",
+            "0.10",
+            "1e-1",
+            "-2.5",
+            "6e11",
+            "1e22",
+            "1e23",
+            "9007199254740991",
+            "9007199254740992",
+            "123456789012345680",
+            "0.30000000000000004",
+            "1.7976931348623157e308",
+            "4.9e-324",
+            "2.2250738585072014E-308",
+            "100000e-5",
+        ] {
+            assert!(exact(text).is_some(), "{text}");
+        }
+        for text in [
+            "9007199254740993",
+            "123456789012345678",
+            "5e-324",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "0.1000000000000000055511151231257827",
+            "0.300000000000000044408920985",
+            "1.23456789012345678",
+            "1e99999999999999999999",
+            "9.9e-324x",
+        ] {
+            assert_eq!(exact(text), None, "{text}");
+        }
+        assert_eq!(exact("-0"), exact("0"));
+        assert_eq!(exact("1e1"), exact("10.000"));
+    }
+
+    #[test]
+    fn a_number_of_a_million_digits_is_read_in_passing() {
+        let long = format!("0.{}", "1".repeat(1_000_000));
+        assert_eq!(exact(&long), None);
+        assert!(Number::new(&long).equals(&long, None));
+    }
+}
