@@ -3,7 +3,7 @@
 //! - A **source** is something that events are fetched from ([`source::Source`]), kept going by a supervisor
 //!   ([`supervise`]). It reaches the broker by one narrow handle, [`source::Intake`], and acknowledges to the other
 //!   side only what the broker has on disk.
-//! - An **http source** ([`http`]) is asked about each request by the broker's own server instead.
+//! - An **http source** ([`http::HttpSource`]) is asked about each request by the broker's own server instead.
 //! - A **sink** ([`sink::Sink`]) takes one delivery at a time and says how that went; a **channel** is a sink that
 //!   alerts are sent to.
 //! - What each kind can be told is data ([`spec`]), which kinds there are is one list ([`registry`]), and the

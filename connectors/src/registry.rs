@@ -4,8 +4,16 @@
 //! [`ConnectorSpec`](crate::spec::ConnectorSpec) beside its code, add it to the lists here, take its name out of
 //! the reserved ones, and run the tests with `EVENTYARD_BLESS=1` so that its reference page is written.
 
-use crate::discard;
+use std::sync::Arc;
+
+use eventyard_event::{Name, Timestamp};
+use serde_json::Value;
+
+use crate::discard::{self, DiscardSink};
 use crate::http;
+use crate::http::{HttpClient, HttpSink, HttpSource};
+use crate::sink::Sink;
+use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 
 /// Every kind of source, in the order of the manual.
@@ -22,6 +30,14 @@ const SOURCES_RESERVED: &[&str] =
     &["kafka", "amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
 const SINKS_RESERVED: &[&str] = &["kafka", "amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
+
+/// A source as the project describes it, not yet connected.
+pub enum BuiltSource {
+    /// Mounted on the broker's server.
+    Http(Arc<HttpSource>),
+    /// Driven by [`supervise`](crate::supervise::supervise).
+    Polled(Box<dyn Source>),
+}
 
 /// Everything there is of a role.
 #[must_use]
@@ -63,4 +79,56 @@ pub fn spec(role: Role, kind: &str) -> Result<&'static ConnectorSpec, ConfigErro
         Some(near) => error.help(format!("did you mean `{near}`? {known}")),
         None => error.help(known),
     })
+}
+
+/// Makes a source from what [`normalise`](crate::spec::normalise) gave; connects to nothing. `now` serves the
+/// warnings alone, which come with the source.
+///
+/// # Errors
+/// Everything that a table's shape cannot say: a schedule that does not read, a verify that lacks its secret.
+pub fn build_source(
+    kind: &str,
+    name: &Name,
+    value: &Value,
+    _now: Timestamp,
+) -> Result<(BuiltSource, Vec<ConfigError>), Vec<ConfigError>> {
+    match kind {
+        "http" => {
+            let (source, warnings) = HttpSource::build(name, value)?;
+            Ok((BuiltSource::Http(Arc::new(source)), warnings))
+        }
+        _ => Err(vec![absent(Role::Source, kind)]),
+    }
+}
+
+/// Makes a sink from what [`normalise`](crate::spec::normalise) gave; connects to nothing.
+///
+/// # Errors
+/// Everything that a table's shape cannot say, such as an address that may not be called.
+pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<dyn Sink>, Vec<ConfigError>> {
+    match kind {
+        "http" => Ok(Arc::new(HttpSink::build(value, client)?)),
+        "discard" => Ok(Arc::new(DiscardSink)),
+        _ => Err(vec![absent(Role::Sink, kind)]),
+    }
+}
+
+/// Makes a channel from what [`normalise`](crate::spec::normalise) gave; connects to nothing.
+///
+/// # Errors
+/// As for [`build_sink`].
+pub fn build_channel(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<dyn Sink>, Vec<ConfigError>> {
+    match kind {
+        "webhook" => Ok(Arc::new(HttpSink::build(value, client)?)),
+        _ => Err(vec![absent(Role::Channel, kind)]),
+    }
+}
+
+fn absent(role: Role, kind: &str) -> ConfigError {
+    match spec(role, kind) {
+        Err(error) => error,
+        Ok(_) => {
+            ConfigError::at("kind", "unknown_kind", format!("the {} kind `{kind}` cannot be built", role.as_str()))
+        }
+    }
 }

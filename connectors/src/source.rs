@@ -8,7 +8,7 @@ use eventyard_event::{Clock, Event, EventId, Timestamp};
 
 /// Something that events are fetched from: a timer, a queue, a topic, a file. (An http source is not one of
 /// these: it is mounted on the broker's own server and asked about each request, see
-/// [`http`](crate::http).)
+/// [`HttpSource`](crate::http::HttpSource).)
 ///
 /// Implementations are driven by [`supervise`](crate::supervise::supervise), which makes these calls one at a
 /// time, in this order:

@@ -1,6 +1,12 @@
 //! What an http source, an http sink, an http target and the webhook channel can be told.
 
-use crate::spec::{ConnectorSpec, Field, FieldKind, Role, Variant};
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::secret::{Secret, Secrets};
+use crate::spec::{ConfigError, ConnectorSpec, Field, FieldKind, Role, Variant};
 
 /// `[source.NAME] kind = "http"`.
 pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
@@ -193,3 +199,83 @@ url = "http://127.0.0.1:9000/alerts"
 alerts = ["dead_letter", "source_down", "rules_refused"]
 "#,
 };
+/// An http source's own keys, after their shape was checked.
+#[derive(Debug, Deserialize)]
+pub(super) struct SourceConfig {
+    pub(super) path: String,
+    pub(super) methods: Vec<String>,
+    pub(super) preset: Option<String>,
+    pub(super) secret: Option<Secrets>,
+    pub(super) verify: Option<VerifyConfig>,
+    pub(super) id_from: Option<String>,
+    pub(super) dedupe: Value,
+    pub(super) reply: String,
+    pub(super) reply_timeout: Option<u64>,
+    #[serde(rename = "type")]
+    pub(super) ty: Option<String>,
+}
+
+/// `verify`, after its shape was checked.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum VerifyConfig {
+    Hmac {
+        secret: Secrets,
+        header: String,
+        algorithm: String,
+        encoding: String,
+        prefix: String,
+        payload: String,
+        timestamp_header: Option<String>,
+        #[serde(rename = "tolerance")]
+        tolerance_ms: u64,
+    },
+    #[serde(rename = "standard-webhooks")]
+    StandardWebhooks {
+        secret: Secrets,
+        #[serde(rename = "tolerance")]
+        tolerance_ms: u64,
+    },
+    Basic {
+        username: String,
+        password: Secrets,
+    },
+    ApiKey {
+        header: String,
+        secret: Secrets,
+    },
+    None,
+}
+
+/// An http target's keys, after their shape was checked.
+#[derive(Debug, Deserialize)]
+pub(super) struct TargetConfig {
+    pub(super) url: String,
+    pub(super) method: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, Secret>,
+    pub(super) auth: Option<AuthConfig>,
+    pub(super) format: String,
+}
+
+/// `auth`, after its shape was checked.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum AuthConfig {
+    Bearer { token: Secret },
+    Basic { username: String, password: Secret },
+    ApiKey { header: String, secret: Secret },
+}
+
+/// Reads a table that was held against its fields. That it does not fit them is the caller's mistake, and the
+/// error does not repeat what stands in the table: it may be a secret.
+pub(super) fn read<T: serde::de::DeserializeOwned>(table: &Value) -> Result<T, Vec<ConfigError>> {
+    T::deserialize(table).map_err(|_| {
+        vec![ConfigError {
+            path: Vec::new(),
+            code: "not_checked",
+            message: "this table was not held against its fields before it was used".to_owned(),
+            help: None,
+        }]
+    })
+}

@@ -1,0 +1,339 @@
+//! Sends a delivery as one HTTP request.
+//!
+//! | answer | outcome |
+//! |---|---|
+//! | 2xx | sent |
+//! | 3xx | permanent, `redirect_refused`: where a redirect leads is the target's word, not the operator's |
+//! | 408, 425, 429, 5xx | retryable; `Retry-After` is passed on |
+//! | any other | permanent |
+//! | no connection, a time-out, an answer that breaks off | retryable |
+//!
+//! Of an answer's body 64 KiB are read; the status decides also where there was more.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use eventyard_event::http::write_binary;
+use eventyard_event::json;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+use url::{Host, Url};
+
+use super::client::{HttpClient, with_causes};
+use super::config::{AuthConfig, TargetConfig, read};
+use super::egress::{self, EgressBlocked};
+use super::retry_after::retry_after;
+use super::verify::header_name;
+use crate::sink::{PayloadForm, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, SendError, SendRequest, Sent, Sink};
+use crate::spec::ConfigError;
+
+/// Headers that are the broker's or the connection's; the project may not set them.
+const HEADERS_TAKEN: &[&str] = &[
+    "connection",
+    "content-length",
+    "eventyard-attempt",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-id",
+    "webhook-timestamp",
+];
+
+/// An address that deliveries are sent to: a rule's `http` target, a sink of kind `http`, a channel of kind
+/// `webhook`.
+#[derive(Debug)]
+pub struct HttpSink {
+    client: HttpClient,
+    url: Url,
+    method: Method,
+    /// The project's headers and the authentication; those of one delivery are added to a copy.
+    headers: HeaderMap,
+    structured: bool,
+}
+
+impl HttpSink {
+    /// Makes a sink from its table (held against [`TARGET_FIELDS`](super::TARGET_FIELDS)); connects to nothing.
+    ///
+    /// # Errors
+    /// Everything that will not do, each with the key it stands at. No error repeats a header's value.
+    pub fn build(table: &Value, client: &HttpClient) -> Result<HttpSink, Vec<ConfigError>> {
+        let config: TargetConfig = read(table)?;
+        let mut errors = Vec::new();
+        let url = check_url(&config.url, client).map_err(|error| errors.push(error)).ok();
+        let headers = headers(&config).map_err(|found| errors.extend(found)).ok();
+        let method = Method::from_bytes(config.method.as_bytes())
+            .map_err(|_| errors.push(ConfigError::at("method", "bad_value", "this is no method")))
+            .ok();
+        match (url, headers, method) {
+            (Some(url), Some(headers), Some(method)) => {
+                Ok(HttpSink { client: client.clone(), url, method, headers, structured: config.format == "structured" })
+            }
+            _ => Err(errors),
+        }
+    }
+
+    /// Where it sends to, without the query (which may hold a key); for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.to_string()
+    }
+
+    fn request(&self, request: &SendRequest) -> Result<(HeaderMap, Bytes), SendError> {
+        let payload = &request.payload;
+        let mut headers = self.headers.clone();
+        let mut content_type = payload.content_type.clone();
+        let mut body = payload.body.clone();
+        match payload.form {
+            PayloadForm::Raw if self.structured => {
+                content_type = Some(json::STRUCTURED.to_owned());
+                body = Bytes::from(request.event.structured_json());
+            }
+            PayloadForm::Raw => {
+                let (attributes, _) = write_binary(&request.event.event);
+                for (name, value) in attributes.iter().filter(|(name, _)| name.starts_with("ce-")) {
+                    set(&mut headers, name, value)?;
+                }
+            }
+            PayloadForm::Structured => {
+                content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());
+            }
+            PayloadForm::Shaped => {}
+        }
+        if let Some(content_type) = content_type
+            && !headers.contains_key(CONTENT_TYPE)
+        {
+            set(&mut headers, "content-type", &content_type)?;
+        }
+        set(&mut headers, "webhook-id", &request.delivery)?;
+        set(&mut headers, "webhook-timestamp", &request.at.as_millis().div_euclid(1000).to_string())?;
+        set(&mut headers, "eventyard-attempt", &request.attempt.to_string())?;
+        if let Some(traceparent) = &request.traceparent {
+            set(&mut headers, "traceparent", traceparent)?;
+        }
+        // A body under GET means nothing to HTTP, and some servers refuse it.
+        if self.method == Method::GET {
+            headers.remove(CONTENT_TYPE);
+            body = Bytes::new();
+        }
+        Ok((headers, body))
+    }
+
+    async fn call(&self, request: &SendRequest) -> Result<Sent, SendError> {
+        let (headers, body) = self.request(request)?;
+        let client = self.client.for_scheme(self.url.scheme())?;
+        let call = client.request(self.method.clone(), self.url.clone()).headers(headers);
+        let call = if body.is_empty() { call } else { call.body(body) };
+        let response = call.send().await.map_err(|error| not_answered(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = read_body(response).await.map_err(|error| SendError {
+            response_head: response_head(status, &headers, &[]),
+            ..broke_off(status, &error)
+        })?;
+        judge(status, &headers, body, request)
+    }
+}
+
+#[async_trait]
+impl Sink for HttpSink {
+    async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
+        // One deadline over all of it: the name, the connection, the answer and its body, however slowly it drips.
+        match tokio::time::timeout(request.timeout, self.call(&request)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let millis = request.timeout.as_millis();
+                Err(SendError::retryable("timeout", format!("no complete answer within {millis} ms")))
+            }
+        }
+    }
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendRequest) -> Result<Sent, SendError> {
+    let head = response_head(status, headers, &body);
+    let code = format!("http_{}", status.as_u16());
+    if status.is_success() {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        return Ok(Sent { code, response_head: head, content_type, body });
+    }
+    let answer = format!("the target answered {status}");
+    if status.is_redirection() {
+        let message = format!("{answer}, and redirects are not followed; write the address it leads to");
+        return Err(SendError { response_head: head, ..SendError::permanent("redirect_refused", message) });
+    }
+    let retryable = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = asked.filter(|_| retryable).and_then(|text| retry_after(text, request.at));
+    Err(SendError { code, message: answer, response_head: head, retryable, retry_after })
+}
+
+/// Reads up to the cap; what comes after it is not waited for.
+async fn read_body(mut response: reqwest::Response) -> Result<Bytes, reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = RESPONSE_BODY_BYTES_MAX.saturating_sub(body.len());
+        if chunk.len() >= room {
+            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn not_answered(error: &reqwest::Error) -> SendError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(blocked) = inner.downcast_ref::<EgressBlocked>() {
+            return SendError::permanent("egress_blocked", blocked.to_string());
+        }
+        cause = inner.source();
+    }
+    // The URL stays out of it: its query may hold a key.
+    let causes = std::error::Error::source(error).map(with_causes).unwrap_or_default();
+    if error.is_connect() {
+        SendError::retryable("connect", format!("no connection to the target: {causes}"))
+    } else {
+        SendError::retryable("connection_lost", format!("the connection broke before an answer came: {causes}"))
+    }
+}
+
+fn broke_off(status: StatusCode, error: &reqwest::Error) -> SendError {
+    let causes = std::error::Error::source(error).map(with_causes).unwrap_or_default();
+    SendError::retryable("response_broken", format!("the target answered {status}, and its answer broke off: {causes}"))
+}
+
+/// The status line, the headers and the beginning of the body, as text and within the cap. Cookies are left out.
+fn response_head(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
+    let mut text = format!("HTTP {status}\n");
+    for (name, value) in headers.iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
+        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+        if text.len() > RESPONSE_HEAD_BYTES_MAX {
+            break;
+        }
+    }
+    text.push('\n');
+    let start = body.get(..RESPONSE_HEAD_BYTES_MAX).unwrap_or(body);
+    text.push_str(&String::from_utf8_lossy(start));
+    let end = text.floor_char_boundary(RESPONSE_HEAD_BYTES_MAX);
+    text.truncate(end);
+    text
+}
+
+/// Sets a header of one delivery. A value that no header can hold (a line break above all) fails for good.
+fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), SendError> {
+    let refused = || {
+        SendError::permanent("header_invalid", format!("the value for the header {name} is not allowed in a header"))
+    };
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+    headers.insert(header, HeaderValue::from_str(value).map_err(|_| refused())?);
+    Ok(())
+}
+
+fn check_url(text: &str, client: &HttpClient) -> Result<Url, ConfigError> {
+    let at = |code, message: &str, help: &str| ConfigError::at("url", code, message).help(help);
+    // The parser drops line breaks and tabs without a word; an address that has some is no honest mistake.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(at("bad_url", "the address holds spaces or line breaks", "percent-encode what belongs there"));
+    }
+    let url = Url::parse(text).map_err(|error| {
+        at("bad_url", &format!("this is no address: {error}"), "write it like https://example.com/path")
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let message = format!("`{}:` cannot be called", url.scheme());
+        return Err(at("bad_url", &message, "use http or https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let help = "write auth = { kind = \"basic\", username = \"…\", password = { env = \"…\" } }";
+        return Err(at("bad_url", "a user or password may not stand in an address, where logs would show it", help));
+    }
+    let literal = match url.host() {
+        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        Some(Host::Domain(_)) => None,
+        None => return Err(at("bad_url", "the address names no host", "write it like https://example.com/path")),
+    };
+    if let Some(address) = literal {
+        egress::check(address, client.allowed()).map_err(|blocked| {
+            at(
+                "egress_blocked",
+                &blocked.to_string(),
+                "add its network to `egress_allow` under `[server]` if it is meant",
+            )
+        })?;
+    }
+    Ok(url)
+}
+
+fn headers(config: &TargetConfig) -> Result<HeaderMap, Vec<ConfigError>> {
+    let mut headers = HeaderMap::new();
+    let mut errors = Vec::new();
+    for (name, value) in &config.headers {
+        let refused = |message: String| ConfigError::at(name, "bad_value", message).within("headers");
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+            errors.push(refused(format!("`{}` is no header's name", name.escape_default())));
+            continue;
+        };
+        if HEADERS_TAKEN.contains(&header.as_str()) || header.as_str().starts_with("ce-") {
+            errors.push(refused(format!("the header `{header}` is set by the broker")));
+            continue;
+        }
+        match HeaderValue::from_str(value.expose()) {
+            Ok(value) => {
+                headers.insert(header, value);
+            }
+            Err(_) => {
+                errors.push(refused("a header's value may not hold line breaks or control characters".to_owned()))
+            }
+        }
+    }
+    if let Some(auth) = &config.auth {
+        match auth_header(auth) {
+            Ok((name, value)) if !headers.contains_key(&name) => {
+                headers.insert(name, value);
+            }
+            Ok((name, _)) => errors.push(
+                ConfigError::at("auth", "conflict", format!("the header `{name}` stands under `headers` too"))
+                    .help("leave out one of the two"),
+            ),
+            Err(found) => errors.extend(found.into_iter().map(|error| error.within("auth"))),
+        }
+    }
+    if errors.is_empty() { Ok(headers) } else { Err(errors) }
+}
+
+fn auth_header(auth: &AuthConfig) -> Result<(HeaderName, HeaderValue), Vec<ConfigError>> {
+    let (name, key, text) = match auth {
+        AuthConfig::Bearer { token } => (AUTHORIZATION, "token", format!("Bearer {}", token.expose())),
+        AuthConfig::Basic { username, password } => {
+            if username.contains(':') {
+                return Err(vec![ConfigError::at("username", "bad_value", "a user's name may not hold `:`")]);
+            }
+            let pair = STANDARD.encode(format!("{username}:{}", password.expose()));
+            (AUTHORIZATION, "password", format!("Basic {pair}"))
+        }
+        AuthConfig::ApiKey { header, secret } => (header_name(header, "header")?, "secret", secret.expose().to_owned()),
+    };
+    let empty = match auth {
+        AuthConfig::Bearer { token: secret }
+        | AuthConfig::Basic { password: secret, .. }
+        | AuthConfig::ApiKey { secret, .. } => secret.expose().is_empty(),
+    };
+    if empty {
+        let error = ConfigError::at(key, "secret_empty", "an empty secret proves nothing");
+        return Err(vec![error.help("where it comes from the environment, see that the variable is set")]);
+    }
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| vec![ConfigError::at(key, "bad_value", "a secret sent in a header may not hold line breaks")])?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}

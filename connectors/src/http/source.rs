@@ -1,0 +1,422 @@
+//! A path of the broker's server that takes requests and makes events of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventyard_event::http::read_request;
+use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, json, media_type};
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::config::{SourceConfig, read};
+use super::path::{PATH_BYTES_MAX, PathTemplate};
+use super::preset::Preset;
+use super::verify::{Disbelief, Verifier, checked, header_name};
+use crate::source::Incoming;
+use crate::spec::{ConfigError, parse_duration};
+
+/// The longest query that is taken, in bytes: it becomes an attribute of the event.
+const QUERY_BYTES_MAX: usize = 4096;
+
+/// `[source.NAME] kind = "http"`, ready to be asked about requests. Shared by all of them; holds no state.
+#[derive(Debug)]
+pub struct HttpSource {
+    name: Name,
+    path: PathTemplate,
+    methods: Vec<Method>,
+    preset: Option<&'static Preset>,
+    verifier: Verifier,
+    proof_stated: bool,
+    id_from: Option<IdFrom>,
+    dedupe: Option<Duration>,
+    ty: Option<String>,
+}
+
+/// Where the sender's id stands.
+#[derive(Debug)]
+enum IdFrom {
+    Header(http::HeaderName),
+    /// Keys from the body's top.
+    Data(Vec<String>),
+}
+
+/// A request before its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path as it came, percent-encoding and all.
+    pub path: &'a str,
+    /// What stands after the `?`, where there is one.
+    pub query: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Why a request makes no event. What the sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable word.
+    pub code: &'static str,
+    /// What was wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+    /// A header that belongs to the answer (`allow`, `www-authenticate`).
+    pub header: Option<(&'static str, String)>,
+}
+
+impl HttpSource {
+    /// Makes the source `name` from its table (held against [`SOURCE_SPEC`](super::SOURCE_SPEC)); with warnings.
+    ///
+    /// # Errors
+    /// Everything that will not do, each with the key it stands at.
+    pub fn build(name: &Name, table: &Value) -> Result<(HttpSource, Vec<ConfigError>), Vec<ConfigError>> {
+        let config: SourceConfig = read(table)?;
+        let mut errors = Vec::new();
+        let mut keep = |result: Result<(), Vec<ConfigError>>| {
+            if let Err(found) = result {
+                errors.extend(found);
+            }
+        };
+        let path = PathTemplate::parse(&config.path);
+        keep(path.as_ref().map(|_| ()).map_err(|problem| vec![ConfigError::at("path", "bad_path", problem.clone())]));
+        let methods = methods(&config.methods);
+        keep(methods.as_ref().map(|_| ()).map_err(Clone::clone));
+        keep(reply_is_here(&config));
+        let id_from = config.id_from.as_deref().map(id_from).transpose();
+        keep(id_from.as_ref().map(|_| ()).map_err(Clone::clone));
+        let dedupe = dedupe(&config.dedupe);
+        keep(dedupe.as_ref().map(|_| ()).map_err(Clone::clone));
+        keep(match config.ty.as_deref() {
+            Some("") => Err(vec![ConfigError::at("type", "bad_value", "a type may not be empty")]),
+            _ => Ok(()),
+        });
+        let ty = config.ty.clone();
+        let proof_stated = config.preset.is_some() || config.verify.is_some();
+        let proof = proof(config);
+        keep(proof.as_ref().map(|_| ()).map_err(Clone::clone));
+        match (path, methods, id_from, dedupe, proof) {
+            (Ok(path), Ok(methods), Ok(id_from), Ok(dedupe), Ok((preset, verifier))) if errors.is_empty() => {
+                let name = name.clone();
+                let source = HttpSource { name, path, methods, preset, verifier, proof_stated, id_from, dedupe, ty };
+                Ok((source, Vec::new()))
+            }
+            _ => Err(errors),
+        }
+    }
+
+    /// The source's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Where it is mounted. Two sources whose paths overlap for a method cannot both be served.
+    #[must_use]
+    pub fn path(&self) -> &PathTemplate {
+        &self.path
+    }
+
+    /// The methods it answers.
+    #[must_use]
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// Whether the project says how requests prove where they come from (`verify = { kind = "none" }` says it too).
+    /// Off loopback, one that does not may not be served.
+    #[must_use]
+    pub fn states_proof(&self) -> bool {
+        self.proof_stated
+    }
+
+    /// Whether requests must prove where they come from.
+    #[must_use]
+    pub fn demands_proof(&self) -> bool {
+        !matches!(self.verifier, Verifier::None)
+    }
+
+    /// Makes the events of one request: one, or those of a CloudEvents batch. `body` is what came, unchanged and
+    /// within the server's limit; `now` is the wall clock.
+    ///
+    /// # Errors
+    /// [`Refusal`]: 404 where the path is another's, 405, 414, 401 (`unauthorized`, `stale`), and 400 or 413 for
+    /// what says that it is a CloudEvent and is none. A body that says it is JSON and is none makes an event all
+    /// the same, its data kept as bytes: most senders of webhooks never send again.
+    pub fn accept(
+        &self,
+        head: RequestHead<'_>,
+        body: Bytes,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<Vec<Incoming>, Refusal> {
+        let Some(parameters) = self.path.parameters(head.path) else {
+            return Err(refusal(
+                404,
+                "not_found",
+                "no source is here",
+                "check the path against `eventyard sources list`",
+            ));
+        };
+        if !self.methods.contains(head.method) {
+            let allowed = self.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            let message = format!("the source `{}` does not answer {}", self.name, head.method);
+            let refusal = refusal(405, "method_not_allowed", &message, &format!("use one of: {allowed}"));
+            return Err(Refusal { header: Some(("allow", allowed)), ..refusal });
+        }
+        if head.path.len() > PATH_BYTES_MAX || head.query.is_some_and(|query| query.len() > QUERY_BYTES_MAX) {
+            let message = format!("the path has over {PATH_BYTES_MAX} bytes, or the query over {QUERY_BYTES_MAX}");
+            return Err(refusal(414, "uri_too_long", &message, "send what is long in the body"));
+        }
+        self.verifier.verify(head.headers, &body, now).map_err(|disbelief| self.disbelieved(disbelief))?;
+        if self.preset.is_none() && says_cloudevent(head.headers) {
+            return self.take_whole(head.headers, body, limits);
+        }
+        self.wrap(head, parameters, body, limits).map(|incoming| vec![incoming])
+    }
+
+    fn disbelieved(&self, disbelief: Disbelief) -> Refusal {
+        match disbelief {
+            Disbelief::Unproved => {
+                let header = matches!(self.verifier, Verifier::Basic { .. })
+                    .then(|| ("www-authenticate", "Basic realm=\"eventyard\"".to_owned()));
+                let fix = "check that both sides hold the same secret and that the body reaches us unchanged";
+                let refusal = refusal(401, "unauthorized", "the request does not prove where it comes from", fix);
+                Refusal { header, ..refusal }
+            }
+            Disbelief::Stale => refusal(
+                401,
+                "stale",
+                "the signature is right and its time is too far from ours",
+                "check both clocks; sign a new request rather than sending an old one again",
+            ),
+        }
+    }
+
+    fn take_whole(&self, headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
+        let events = read_request(headers, body, limits).map_err(|error| {
+            let code = error.code();
+            let status = if code == "body_too_large" { 413 } else { 400 };
+            refusal(
+                status,
+                code,
+                &error.to_string(),
+                "send a CloudEvent of version 1.0, or a body that does not say it is one",
+            )
+        })?;
+        Ok(events
+            .into_iter()
+            .map(|(event, shape)| Incoming { event, keys_unique: shape.keys_unique, dedupe: self.dedupe })
+            .collect())
+    }
+
+    fn wrap(
+        &self,
+        head: RequestHead<'_>,
+        parameters: Vec<(&str, String)>,
+        body: Bytes,
+        limits: &Limits,
+    ) -> Result<Incoming, Refusal> {
+        let content_type = text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text));
+        let (data, keys_unique) = data(content_type, body, limits);
+        let id = self.id(head.headers, &data).filter(|id| fits(id, limits));
+        let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
+        let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
+        extensions.extend(head.query.filter(|query| !query.is_empty()).map(|query| extension("httpquery", query)));
+        extensions.extend(parameters.iter().map(|(name, value)| extension(&format!("param{name}"), value)));
+        let mut ty = "http.received".to_owned();
+        if let Some(preset) = self.preset {
+            ty = preset_type(preset, head.headers)?;
+            for (header, name) in preset.extensions {
+                let value = text_of(head.headers, header).filter(|value| fits(value, limits));
+                extensions.extend(value.map(|value| extension(name, value)));
+            }
+        }
+        let dedupe = self.dedupe.filter(|_| id.is_some());
+        let event = Event {
+            id: id.unwrap_or_default(),
+            source: format!("/sources/{}", self.name),
+            ty: self.ty.clone().unwrap_or(ty),
+            subject: Some(head.path.to_owned()),
+            time: None,
+            datacontenttype: content_type.map(str::to_owned),
+            dataschema: None,
+            extensions,
+            data,
+        };
+        Ok(Incoming { event, keys_unique, dedupe })
+    }
+
+    /// The sender's id, where the request has one.
+    fn id(&self, headers: &HeaderMap, data: &Data) -> Option<String> {
+        match (&self.id_from, self.preset, &self.verifier) {
+            (Some(IdFrom::Header(name)), _, _) => text_of(headers, name.as_str()).map(str::to_owned),
+            (Some(IdFrom::Data(keys)), _, _) => data.json().and_then(|json| value_at(json, keys)),
+            (None, Some(preset), _) => text_of(headers, preset.id_header).map(str::to_owned),
+            (None, None, Verifier::StandardWebhooks { .. }) => text_of(headers, "webhook-id").map(str::to_owned),
+            (None, None, _) => None,
+        }
+    }
+}
+
+fn refusal(status: u16, code: &'static str, message: &str, fix: &str) -> Refusal {
+    Refusal { status, code, message: message.to_owned(), fix: fix.to_owned(), header: None }
+}
+
+/// Whether a request says that it carries CloudEvents: by its content type, or by a `ce-specversion`.
+fn says_cloudevent(headers: &HeaderMap) -> bool {
+    let essence = media_type::essence(text_of(headers, "content-type").unwrap_or_default());
+    essence.get(..23).is_some_and(|start| start.eq_ignore_ascii_case("application/cloudevents"))
+        || headers.contains_key("ce-specversion")
+}
+
+/// The data as patterns will see it: JSON where it says so (or says nothing) and is so, otherwise bytes.
+fn data(content_type: Option<&str>, body: Bytes, limits: &Limits) -> (Data, bool) {
+    if body.is_empty() {
+        return (Data::None, true);
+    }
+    if content_type.is_none_or(media_type::is_json)
+        && let Ok(shape) = json::validate(&body, limits.json_depth_max)
+    {
+        return (Data::Json(body), shape.keys_unique);
+    }
+    (Data::Bytes(body), true)
+}
+
+fn preset_type(preset: &Preset, headers: &HeaderMap) -> Result<String, Refusal> {
+    let word = text_of(headers, preset.type_header).unwrap_or_default();
+    let good = !word.is_empty()
+        && word.len() <= 100
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if good {
+        return Ok(format!("{}.{word}", preset.name));
+    }
+    let message = format!("the header {} is missing or holds no word", preset.type_header);
+    Err(refusal(400, "preset_header", &message, "send what the preset's sender sends, or leave `preset` out"))
+}
+
+/// Whether a text may be an attribute. One that may not is left out rather than losing the event.
+fn fits(text: &str, limits: &Limits) -> bool {
+    !text.is_empty() && text.len() <= limits.attribute_bytes_max && !text.chars().any(char::is_control)
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// A text or a number below `keys` in a JSON text; a number as it is written.
+fn value_at(json: &[u8], keys: &[String]) -> Option<String> {
+    let mut value: &RawValue = serde_json::from_slice(json).ok()?;
+    for key in keys {
+        let object: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
+        value = object.get(key.as_str()).copied()?;
+    }
+    let text = value.get();
+    match text.bytes().next()? {
+        b'"' => serde_json::from_str::<String>(text).ok(),
+        b'-' | b'0'..=b'9' => Some(text.to_owned()),
+        _ => None,
+    }
+}
+
+fn methods(words: &[String]) -> Result<Vec<Method>, Vec<ConfigError>> {
+    const KNOWN: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    if words.is_empty() {
+        return Err(vec![ConfigError::at("methods", "bad_value", "without a method nothing is ever taken")]);
+    }
+    let mut methods = Vec::new();
+    for word in words {
+        match Method::from_bytes(word.as_bytes()) {
+            Ok(method) if KNOWN.contains(&word.as_str()) => methods.push(method),
+            _ => {
+                let message = format!("`{}` is not one of {}", word.escape_default(), KNOWN.join(", "));
+                return Err(vec![ConfigError::at("methods", "bad_value", message)]);
+            }
+        }
+    }
+    Ok(methods)
+}
+
+fn reply_is_here(config: &SourceConfig) -> Result<(), Vec<ConfigError>> {
+    let absent = |key, what: &str| {
+        let message = format!("`{what}` is not in this version");
+        vec![
+            ConfigError::at(key, "not_in_this_version", message)
+                .help("leave it out: the answer is 202 once the event is on disk"),
+        ]
+    };
+    match (config.reply.as_str(), config.reply_timeout) {
+        ("sync", _) => Err(absent("reply", "reply = \"sync\"")),
+        (_, Some(_)) => Err(absent("reply_timeout", "reply_timeout")),
+        _ => Ok(()),
+    }
+}
+
+fn id_from(text: &str) -> Result<IdFrom, Vec<ConfigError>> {
+    if let Some(header) = text.strip_prefix("header:") {
+        return header_name(header.trim(), "id_from").map(IdFrom::Header);
+    }
+    let path = text.strip_prefix("$.").unwrap_or(text);
+    if let Some(keys) = path.strip_prefix("data.")
+        && keys.split('.').all(|key| !key.is_empty())
+    {
+        return Ok(IdFrom::Data(keys.split('.').map(str::to_owned).collect()));
+    }
+    let message = format!("`{}` says neither a header nor a place in the body", text.escape_default());
+    Err(vec![ConfigError::at("id_from", "bad_value", message).help("write header:X-Request-Id, or data.id")])
+}
+
+fn dedupe(value: &Value) -> Result<Option<Duration>, Vec<ConfigError>> {
+    match (value.as_u64(), value.as_str()) {
+        (Some(0), _) => Err(vec![
+            ConfigError::at("dedupe", "bad_value", "a window of no time recognises nothing")
+                .help("write \"off\" if that is meant"),
+        ]),
+        (Some(millis), _) => Ok(Some(Duration::from_millis(millis))),
+        (None, Some("off")) => Ok(None),
+        (None, Some(text)) => {
+            parse_duration(text).map(Some).map_err(|problem| vec![ConfigError::at("dedupe", "bad_value", problem)])
+        }
+        (None, None) => Err(vec![ConfigError::at("dedupe", "bad_value", "a duration or \"off\" belongs here")]),
+    }
+}
+
+/// How requests prove where they come from: by the preset, by `verify`, or not at all.
+fn proof(config: SourceConfig) -> Result<(Option<&'static Preset>, Verifier), Vec<ConfigError>> {
+    match (config.preset, config.secret, config.verify) {
+        (Some(_), _, Some(_)) => Err(vec![
+            ConfigError::at("verify", "conflict", "`preset` says already how requests are verified")
+                .help("leave out one of the two"),
+        ]),
+        (Some(name), secret, None) => {
+            let Some(preset) = Preset::find(&name) else {
+                return Err(vec![ConfigError::at("preset", "bad_value", format!("there is no preset `{name}`"))]);
+            };
+            let Some(secret) = secret else {
+                return Err(vec![ConfigError {
+                    path: Vec::new(),
+                    code: "missing_key",
+                    message: format!("the preset `{name}` needs `secret`"),
+                    help: Some(format!("write secret = {{ env = \"{}_SECRET\" }}", name.to_uppercase())),
+                }]);
+            };
+            let keys = checked(&secret, "secret")?.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+            Ok((Some(preset), preset.verifier(keys)))
+        }
+        (None, Some(_), _) => Err(vec![
+            ConfigError::at("secret", "conflict", "`secret` belongs to a preset, and there is none")
+                .help("put the secret into `verify`, or name a preset"),
+        ]),
+        (None, None, Some(verify)) => {
+            let verifier = Verifier::build(verify)
+                .map_err(|errors| errors.into_iter().map(|error| error.within("verify")).collect::<Vec<_>>())?;
+            Ok((None, verifier))
+        }
+        (None, None, None) => Ok((None, Verifier::None)),
+    }
+}
