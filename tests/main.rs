@@ -1,5 +1,6 @@
 //! All integration tests in one binary, one file for each promise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
+mod architecture;
 mod http_server;
 mod wire;
