@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::exit::{Failure, Outcome};
-use super::screen::{complain, shown};
+use super::screen::{complain, shown, shown_lines};
 
 /// Where a project listens that does not say.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8484";
@@ -196,6 +196,12 @@ pub(crate) fn problem_text(problem: &Value, code: &str) -> String {
     let field = |key: &str| problem.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let what = field("detail").or_else(|| field("title")).unwrap_or("the broker refused");
     let mut text = format!("{} [{}]", shown(what), shown(code));
+    if let Some(place) = field("where") {
+        text.push_str(&format!("\n  where: {}", shown(place)));
+    }
+    if let Some(report) = field("diagnostics") {
+        text.push_str(&format!("\n\n{}\n", shown_lines(report.trim_end())));
+    }
     if let Some(fix) = field("fix") {
         text.push_str(&format!("\n  fix: {}", shown(fix)));
     }

@@ -42,7 +42,8 @@ fn list(args: &ErrorsArgs, screen: Screen) -> Outcome {
 }
 
 fn show(code: &str, args: &ErrorsArgs, screen: Screen) -> Outcome {
-    let Some((code, page)) = PAGES.iter().find(|(known, _)| *known == code) else {
+    let family = family(code);
+    let Some((code, page)) = PAGES.iter().find(|(known, _)| *known == code || Some(*known) == family) else {
         return Err(Failure::usage(unknown(code)));
     };
     if args.json.json {
@@ -56,6 +57,18 @@ fn show(code: &str, args: &ErrorsArgs, screen: Screen) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The page for codes that end in what a target said: `http_404`, `exit_3`, `signal_sigkill`.
+fn family(code: &str) -> Option<&'static str> {
+    let (first, rest) = code.split_once('_')?;
+    let number = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    match first {
+        "http" if number && rest.len() == 3 => Some("http_status"),
+        "exit" if number => Some("exit_status"),
+        "signal" if rest.starts_with("sig") => Some("signal"),
+        _ => None,
+    }
 }
 
 /// A code that has no page; the nearest ones are named.
@@ -108,6 +121,25 @@ mod tests {
             .collect();
         let pages: BTreeSet<_> = codes.iter().map(|code| format!("{code}.md")).collect();
         assert_eq!(files, pages);
+    }
+
+    #[test]
+    fn each_code_that_can_be_reported_has_a_page() {
+        let http = eventyard::api::codes::CODES.iter().map(|code| code.word);
+        let project = eventyard_rules::codes::CODES.iter().map(|(code, _)| *code);
+        for code in http.chain(project) {
+            assert!(PAGES.iter().any(|(page, _)| *page == code), "docs/errors/{code}.md is missing");
+        }
+    }
+
+    #[test]
+    fn what_a_target_said_has_one_page_for_all_numbers() {
+        assert_eq!(family("http_404"), Some("http_status"));
+        assert_eq!(family("exit_3"), Some("exit_status"));
+        assert_eq!(family("signal_sigkill"), Some("signal"));
+        for code in ["http_", "http_40", "http_4040", "exit_x", "signal_x", "http", ""] {
+            assert_eq!(family(code), None, "{code}");
+        }
     }
 
     #[test]
