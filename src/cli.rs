@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod exit;
 mod init;
+mod narrate;
 mod reload;
 mod rules;
 mod screen;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{items, shown, shown_lines, text};
+use super::screen::{items, rule, shown, shown_lines, text};
 use super::{Context, JsonArgs, PageArgs, Reserved, more, times};
 
 /// Dead letters: deliveries that were given up
@@ -149,7 +149,7 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
         let reason = letter.get("reason").unwrap_or(&Value::Null);
         vec![
             text(letter, "id"),
-            text(letter, "rule"),
+            rule(letter),
             text(letter, "target"),
             format!("{}: {}", text(reason, "code"), text(reason, "message")),
             text(letter, "attempts"),
@@ -177,7 +177,7 @@ async fn show(args: &ShowArgs, context: &Context) -> Outcome {
     let now = context.clocks.now();
     let reason = letter.get("reason").unwrap_or(&Value::Null);
     screen.line(screen.bold(format!("dead letter {}", text(&letter, "id"))))?;
-    screen.line(format!("  rule     {}", text(&letter, "rule")))?;
+    screen.line(format!("  rule     {}", rule(&letter)))?;
     screen.line(format!("  target   {}", text(&letter, "target")))?;
     screen.line(format!("  event    {}", text(&letter, "event")))?;
     screen.line(format!("  died     {}", times::field(&letter, "dead_at", now)))?;

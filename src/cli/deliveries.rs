@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{items, text};
+use super::screen::{items, rule, text};
 use super::{Context, JsonArgs, PageArgs, Reserved, more, times};
 
 /// Deliveries: each event on its way to each target
@@ -59,7 +59,7 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
     let row = |delivery: &Value| {
         vec![
             text(delivery, "id"),
-            text(delivery, "rule"),
+            rule(delivery),
             text(delivery, "target"),
             text(delivery, "state"),
             text(delivery, "attempts"),

@@ -30,6 +30,12 @@ impl Screen {
         Screen { coloured: terminal && !forbidden && !dumb, terminal }
     }
 
+    /// Without colours, whatever there is; for tests.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Screen {
+        Screen { coloured: false, terminal: false }
+    }
+
     /// Writes one line and hands it on at once, so that a reader of a pipe sees it.
     pub(crate) fn line(self, text: impl Display) -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -150,6 +156,14 @@ pub(crate) fn text(value: &Value, key: &str) -> String {
             .collect::<Vec<_>>()
             .join(", "),
         Some(other) => shown(&other.to_string()),
+    }
+}
+
+/// The rule of a delivery; alerts belong to none.
+pub(crate) fn rule(delivery: &Value) -> String {
+    match delivery.get("rule") {
+        None | Some(Value::Null) => "(alert)".to_owned(),
+        Some(_) => text(delivery, "rule"),
     }
 }
 

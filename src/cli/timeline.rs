@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::screen::{items, shown, text};
+use super::screen::{items, rule, shown, text};
 use super::{Context, times};
 
 /// The states of a delivery, as filters take them.
@@ -39,8 +39,7 @@ pub(crate) fn deliveries(context: &Context, event: &Value, indent: &str) -> io::
     }
     for delivery in found {
         let state = text(delivery, "state");
-        let mut line =
-            format!("{indent}{} → {}: {}", text(delivery, "rule"), text(delivery, "target"), screen.state(&state));
+        let mut line = format!("{indent}{} → {}: {}", rule(delivery), text(delivery, "target"), screen.state(&state));
         if state == "waiting" {
             line.push_str(&format!(", again at {}", times::field(delivery, "next_attempt_at", now)));
         }
