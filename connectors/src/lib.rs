@@ -18,6 +18,7 @@ pub mod registry;
 pub mod source;
 pub mod spec;
 pub mod supervise;
+pub mod timer;
 
 mod secret;
 pub mod sink;

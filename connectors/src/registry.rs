@@ -10,14 +10,15 @@ use eventyard_event::{Name, Timestamp};
 use serde_json::Value;
 
 use crate::discard::{self, DiscardSink};
-use crate::http;
 use crate::http::{HttpClient, HttpSink, HttpSource};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
+use crate::timer::TimerSource;
+use crate::{http, timer};
 
 /// Every kind of source, in the order of the manual.
-const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC];
+const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC];
 
 /// Every kind of sink.
 const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC];
@@ -90,12 +91,16 @@ pub fn build_source(
     kind: &str,
     name: &Name,
     value: &Value,
-    _now: Timestamp,
+    now: Timestamp,
 ) -> Result<(BuiltSource, Vec<ConfigError>), Vec<ConfigError>> {
     match kind {
         "http" => {
             let (source, warnings) = HttpSource::build(name, value)?;
             Ok((BuiltSource::Http(Arc::new(source)), warnings))
+        }
+        "timer" => {
+            let (source, warnings) = TimerSource::build(name, value, now)?;
+            Ok((BuiltSource::Polled(Box::new(source)), warnings))
         }
         _ => Err(vec![absent(Role::Source, kind)]),
     }

@@ -229,3 +229,16 @@ const CHANNEL_FIELDS: &[Field] = &[
     ),
     Field::optional("group", FieldKind::Duration, "Joins the alerts of this long into one that names each."),
 ];
+
+/// Reads a table that was held against its fields. That it does not fit them is the caller's mistake, and the
+/// error does not repeat what stands in the table: it may be a secret.
+pub(crate) fn read_checked<T: serde::de::DeserializeOwned>(table: &serde_json::Value) -> Result<T, Vec<ConfigError>> {
+    T::deserialize(table).map_err(|_| {
+        vec![ConfigError {
+            path: Vec::new(),
+            code: "not_checked",
+            message: "this table was not held against its fields before it was used".to_owned(),
+            help: None,
+        }]
+    })
+}

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::secret::{Secret, Secrets};
-use crate::spec::{ConfigError, ConnectorSpec, Field, FieldKind, Role, Variant};
+use crate::spec::{ConnectorSpec, Field, FieldKind, Role, Variant};
 
 /// `[source.NAME] kind = "http"`.
 pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
@@ -265,17 +265,4 @@ pub(super) enum AuthConfig {
     Bearer { token: Secret },
     Basic { username: String, password: Secret },
     ApiKey { header: String, secret: Secret },
-}
-
-/// Reads a table that was held against its fields. That it does not fit them is the caller's mistake, and the
-/// error does not repeat what stands in the table: it may be a secret.
-pub(super) fn read<T: serde::de::DeserializeOwned>(table: &Value) -> Result<T, Vec<ConfigError>> {
-    T::deserialize(table).map_err(|_| {
-        vec![ConfigError {
-            path: Vec::new(),
-            code: "not_checked",
-            message: "this table was not held against its fields before it was used".to_owned(),
-            help: None,
-        }]
-    })
 }

@@ -24,12 +24,12 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::client::{HttpClient, with_causes};
-use super::config::{AuthConfig, TargetConfig, read};
+use super::config::{AuthConfig, TargetConfig};
 use super::egress::{self, EgressBlocked};
 use super::retry_after::retry_after;
 use super::verify::header_name;
 use crate::sink::{PayloadForm, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, SendError, SendRequest, Sent, Sink};
-use crate::spec::ConfigError;
+use crate::spec::{ConfigError, read_checked};
 
 /// Headers that are the broker's or the connection's; the project may not set them.
 const HEADERS_TAKEN: &[&str] = &[
@@ -66,7 +66,7 @@ impl HttpSink {
     /// # Errors
     /// Everything that will not do, each with the key it stands at. No error repeats a header's value.
     pub fn build(table: &Value, client: &HttpClient) -> Result<HttpSink, Vec<ConfigError>> {
-        let config: TargetConfig = read(table)?;
+        let config: TargetConfig = read_checked(table)?;
         let mut errors = Vec::new();
         let url = check_url(&config.url, client).map_err(|error| errors.push(error)).ok();
         let headers = headers(&config).map_err(|found| errors.extend(found)).ok();

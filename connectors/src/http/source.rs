@@ -10,12 +10,12 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::config::{SourceConfig, read};
+use super::config::SourceConfig;
 use super::path::{PATH_BYTES_MAX, PathTemplate};
 use super::preset::Preset;
 use super::verify::{Disbelief, Verifier, checked, header_name};
 use crate::source::Incoming;
-use crate::spec::{ConfigError, parse_duration};
+use crate::spec::{ConfigError, parse_duration, read_checked};
 
 /// The longest query that is taken, in bytes: it becomes an attribute of the event.
 const QUERY_BYTES_MAX: usize = 4096;
@@ -76,7 +76,7 @@ impl HttpSource {
     /// # Errors
     /// Everything that will not do, each with the key it stands at.
     pub fn build(name: &Name, table: &Value) -> Result<(HttpSource, Vec<ConfigError>), Vec<ConfigError>> {
-        let config: SourceConfig = read(table)?;
+        let config: SourceConfig = read_checked(table)?;
         let mut errors = Vec::new();
         let mut keep = |result: Result<(), Vec<ConfigError>>| {
             if let Err(found) = result {
