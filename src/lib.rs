@@ -9,6 +9,9 @@
 /// The machine's clocks, and a test's.
 pub mod clock;
 
+/// A project is a folder, checked before anything starts.
+pub mod config;
+
 // What becomes of an outcome.
 
 /// What an outcome means for a delivery: a pure decision.
