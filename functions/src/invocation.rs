@@ -75,10 +75,17 @@ pub enum InvocationError {
         stderr_tail: String,
     },
     /// The command could not be started, so none of its code has run.
-    #[error("the command `{command}` could not be started: {problem}")]
+    #[error("the command `{command}` could not be started: {problem}{}", advice(.problem))]
     SpawnFailed {
         /// The program, as the project names it.
         command: String,
+        /// Why.
+        #[source]
+        problem: io::Error,
+    },
+    /// It ended, and the system does not say how.
+    #[error("how the function ended cannot be learned: {problem}")]
+    StatusUnknown {
         /// Why.
         #[source]
         problem: io::Error,
@@ -94,6 +101,7 @@ impl InvocationError {
             InvocationError::Exit { status, .. } => format!("exit_{status}").into(),
             InvocationError::Signal { name, .. } => format!("signal_{}", name.to_ascii_lowercase()).into(),
             InvocationError::SpawnFailed { .. } => "spawn_failed".into(),
+            InvocationError::StatusUnknown { .. } => "status_unknown".into(),
         }
     }
 
@@ -116,7 +124,7 @@ impl InvocationError {
             InvocationError::Timeout { stderr_tail, .. }
             | InvocationError::Exit { stderr_tail, .. }
             | InvocationError::Signal { stderr_tail, .. } => stderr_tail,
-            InvocationError::SpawnFailed { .. } => "",
+            InvocationError::SpawnFailed { .. } | InvocationError::StatusUnknown { .. } => "",
         }
     }
 }
@@ -130,6 +138,17 @@ fn ends_with(stderr_tail: &str) -> String {
     let hidden = tail.chars().count().saturating_sub(STDERR_SHOWN_CHARS_MAX);
     let shown: String = tail.chars().skip(hidden).collect();
     format!("; its standard error ends with: {}{shown}", if hidden > 0 { "…" } else { "" })
+}
+
+/// What to do about a command that could not be started.
+fn advice(problem: &io::Error) -> &'static str {
+    match problem.kind() {
+        io::ErrorKind::NotFound => "; the program, or the interpreter that its first line names, is not there",
+        io::ErrorKind::PermissionDenied => "; make it executable with `chmod +x`",
+        io::ErrorKind::ExecutableFileBusy => "; somebody is still writing the file",
+        io::ErrorKind::ArgumentListTooLong => "; its arguments and environment are too long",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

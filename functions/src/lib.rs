@@ -6,9 +6,9 @@
 //! is decided elsewhere: nothing here retries.
 //!
 //! # What stands here
-//! - `runtime = "command"` (`CommandExecutor`): one process for each call. The event comes on its standard
+//! - `runtime = "command"` ([`CommandExecutor`]): one process for each call. The event comes on its standard
 //!   input, what it writes to its standard output is the answer, its exit status is the outcome.
-//! - The *shim* (`exec_shim`): our own binary, called again as `eventyard __exec …`, which prepares the process
+//! - The *shim* ([`exec_shim`]): our own binary, called again as `eventyard __exec …`, which prepares the process
 //!   and then becomes the command. Doing that between fork and exec in the broker itself would need a real
 //!   fork, and a fork of a broker with a large heap costs a hundred times what a spawn of the small shim does.
 //!
@@ -23,8 +23,12 @@
 //! The store, connectors, rules; any decision about retries; `pre_exec`, `uid()` and `gid()`, which would turn
 //! every spawn into a fork.
 
+mod command;
 mod executor;
 mod invocation;
+mod shim;
 
+pub use command::{CommandConfig, CommandExecutor, INHERITED, OUTPUT_BYTES_MAX, TERM_GRACE, adopt_orphans};
 pub use executor::Executor;
 pub use invocation::{Invocation, InvocationError, InvocationResult, STDERR_TAIL_BYTES_MAX};
+pub use shim::{EXEC_SUBCOMMAND, exec_shim};
