@@ -25,6 +25,7 @@ mod screen;
 mod send;
 mod sources;
 mod status;
+mod store;
 mod timeline;
 mod times;
 
@@ -74,6 +75,8 @@ enum Command {
     #[command(subcommand, alias = "channel")]
     Channels(channels::ChannelsCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     #[command(alias = "error")]
     Errors(errors::ErrorsArgs),
 
@@ -155,6 +158,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Store(command) => store::run(&command, context),
         Command::Errors(args) => errors::run(&args, context),
         Command::Reload(args) => client(reload::run(&args, context)),
         Command::Events(command) => client(events::run(&command, context)),
@@ -232,6 +236,7 @@ mod tests {
             ["eventyard", "deliveries", "retry"],
             ["eventyard", "dlq", "edit"],
             ["eventyard", "channels", "silence"],
+            ["eventyard", "store", "restore"],
         ] {
             let arguments = Arguments::try_parse_from(line).unwrap();
             let context = Context { screen: Screen::detect(), clocks: Clocks::machine() };
@@ -245,20 +250,40 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_command_shows_an_example() {
-        fn visit(command: &clap::Command, path: &str) {
+    /// Calls `look` with each command that does something, and how it is called.
+    fn each_command(look: &mut dyn FnMut(&clap::Command, &str)) {
+        fn visit(command: &clap::Command, path: &str, look: &mut dyn FnMut(&clap::Command, &str)) {
             let path = format!("{path} {}", command.get_name());
             if command.is_hide_set() || command.get_name() == "help" {
                 return;
             }
             if command.has_subcommands() {
-                command.get_subcommands().for_each(|inner| visit(inner, &path));
+                command.get_subcommands().for_each(|inner| visit(inner, &path, look));
             } else {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("eventyard "), "{path} has no example in its help");
+                look(command, path.trim_start());
             }
         }
-        visit(&Arguments::command(), "");
+        visit(&Arguments::command(), "", look);
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_an_example() {
+        each_command(&mut |command, path| {
+            assert!(command.get_about().is_some(), "{path} does not say what it does");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("eventyard "), "{path} has no example in its help");
+        });
+    }
+
+    #[test]
+    fn the_reference_has_every_command_and_every_flag() {
+        let reference = include_str!("../docs/commands.md");
+        each_command(&mut |command, path| {
+            assert!(reference.contains(&format!("`{path}")), "docs/commands.md does not have `{path}");
+            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()).filter_map(|flag| flag.get_long()) {
+                let known = matches!(flag, "help" | "version") || reference.contains(&format!("--{flag}"));
+                assert!(known, "docs/commands.md does not have --{flag} of {path}");
+            }
+        });
     }
 }

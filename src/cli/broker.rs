@@ -106,17 +106,6 @@ impl BrokerClient {
         self.call(request).await
     }
 
-    /// `GET /readyz`, whose 503 is an answer and not an error.
-    pub(crate) async fn readiness(&self) -> Outcome<(bool, Value)> {
-        let (status, body) = self.exchange(self.http.get(address(&self.base, &["readyz"], &[]))).await?;
-        match status {
-            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {
-                Ok((status == StatusCode::OK, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-            }
-            _ => Err(self.problem(status, &body)),
-        }
-    }
-
     async fn call(&self, request: reqwest::RequestBuilder) -> Outcome<Value> {
         let (status, body) = self.exchange(request).await?;
         if !status.is_success() {

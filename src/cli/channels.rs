@@ -34,6 +34,8 @@ pub(crate) struct TestArgs {
     /// The channel's name
     name: String,
     #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
     broker: BrokerArgs,
 }
 
@@ -55,8 +57,8 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
     if args.json.json {
         return Ok(context.screen.json(&answer)?);
     }
-    let row = |channel: &Value| ["name", "kind", "alerts", "state", "last_error"].map(|key| text(channel, key)).into();
+    let row = |channel: &Value| ["name", "kind", "alerts", "state", "pending"].map(|key| text(channel, key)).into();
     let rows = items(&answer, "items").iter().map(row).collect();
     let none = "no channels; a [channel.NAME] block in eventyard.toml makes one";
-    Ok(context.screen.table(&["CHANNEL", "KIND", "ALERTS", "STATE", "LAST ERROR"], rows, none)?)
+    Ok(context.screen.table(&["CHANNEL", "KIND", "ALERTS", "STATE", "PENDING"], rows, none)?)
 }

@@ -82,5 +82,6 @@ async fn fire(args: &NameArgs, context: &Context) -> Outcome {
     if args.json.json {
         return Ok(context.screen.json(&answer)?);
     }
-    Ok(send::print_receipt(context, &answer)?)
+    let receipt = items(&answer, "accepted").first().unwrap_or(&answer);
+    Ok(send::print_receipt(context, receipt)?)
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{Screen, items, text};
+use super::screen::{items, rule, text};
 use super::{Context, JsonArgs};
 
 /// Say whether the broker is well and what it has to do
@@ -20,46 +20,67 @@ pub(crate) struct StatusArgs {
 
 pub(crate) async fn run(args: &StatusArgs, context: &Context) -> Outcome {
     let broker = args.broker.client()?;
-    let (ready, readiness) = broker.readiness().await?;
+    let status = broker.get(&["api", "v1", "status"], &[]).await?;
     let sources = broker.get(&["api", "v1", "sources"], &[]).await?;
     let targets = broker.get(&["api", "v1", "targets"], &[]).await?;
-    let letters = broker.get(&["api", "v1", "dead-letters"], &[("limit", "1".to_owned())]).await?;
+    let readiness = status.get("readiness").unwrap_or(&Value::Null);
+    let ready = readiness.get("ready").and_then(Value::as_bool) == Some(true);
     if args.json.json {
         context.screen.json(&json!({
-            "ready": ready, "readiness": readiness,
-            "sources": sources.get("items"), "targets": targets.get("items"),
+            "status": status, "sources": sources.get("items"), "targets": targets.get("items"),
         }))?;
     } else {
-        print(context, ready, &readiness, &sources, &targets)?;
-        if !items(&letters, "items").is_empty() {
-            let said = context.screen.bad("there are dead letters");
-            context.screen.line(format!("\n{said}: eventyard dead-letters list"))?;
+        head(context, ready, &status, readiness)?;
+        tables(context, &sources, &targets)?;
+        if count(&status, "dead") > 0 {
+            context.screen.line("\nthe dead letters: eventyard dead-letters list")?;
         }
     }
     if ready { Ok(()) } else { Err(Failure::reported()) }
 }
 
-fn print(context: &Context, ready: bool, readiness: &Value, sources: &Value, targets: &Value) -> Outcome {
+/// A number of the store's.
+fn count(status: &Value, key: &str) -> u64 {
+    status.get("stats").and_then(|stats| stats.get(key)).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn head(context: &Context, ready: bool, status: &Value, readiness: &Value) -> Outcome {
     let screen = context.screen;
-    screen.line(if ready { screen.good("ready") } else { screen.bad("not ready") })?;
-    for (key, paint) in [("reasons", Screen::bad as fn(Screen, String) -> String), ("warnings", Screen::warm)] {
-        for note in items(readiness, key) {
-            let said = format!("{} [{}]", text(note, "message"), text(note, "code"));
-            screen.line(format!("  {}", paint(screen, said)))?;
-        }
+    let said = if ready { screen.good("ready") } else { screen.bad("not ready") };
+    screen.line(format!("{said}: eventyard {}, snapshot {}", text(status, "version"), text(status, "hash")))?;
+    for note in items(readiness, "reasons") {
+        screen.line(format!("  {} {} [{}]", screen.bad("reason:"), text(note, "message"), text(note, "code")))?;
     }
+    for note in items(readiness, "warnings") {
+        screen.line(format!("  {} {} [{}]", screen.warm("warning:"), text(note, "message"), text(note, "code")))?;
+    }
+    let dead = match count(status, "dead") {
+        0 => "0 dead letters".to_owned(),
+        1 => screen.bad("1 dead letter"),
+        dead => screen.bad(format!("{dead} dead letters")),
+    };
+    let numbers = format!(
+        "  {} events kept, {} deliveries under way ({} of them wait for their time), ",
+        count(status, "events"),
+        count(status, "unsettled"),
+        count(status, "waiting")
+    );
+    Ok(screen.line(format!("{numbers}{dead}"))?)
+}
+
+fn tables(context: &Context, sources: &Value, targets: &Value) -> Outcome {
+    let screen = context.screen;
     let row = |source: &Value| ["name", "kind", "state", "lag", "last_error"].map(|key| text(source, key)).to_vec();
     screen.line("")?;
     let rows = items(sources, "items").iter().map(row).collect();
-    screen.table(
-        &["SOURCE", "KIND", "STATE", "LAG", "LAST ERROR"],
-        rows,
-        "no sources; POST /events is always there",
-    )?;
+    let none = "no sources; POST /events is always there";
+    screen.table(&["SOURCE", "KIND", "STATE", "LAG", "LAST ERROR"], rows, none)?;
     screen.line("")?;
-    let row =
-        |target: &Value| ["rule", "target", "state", "pending", "last_error"].map(|key| text(target, key)).to_vec();
+    let row = |target: &Value| {
+        let mut cells = vec![rule(target)];
+        cells.extend(["target", "kind", "state", "pending", "last_error"].map(|key| text(target, key)));
+        cells
+    };
     let rows = items(targets, "items").iter().map(row).collect();
-    screen.table(&["RULE", "TARGET", "STATE", "PENDING", "LAST ERROR"], rows, "no targets")?;
-    Ok(())
+    Ok(screen.table(&["RULE", "TARGET", "KIND", "STATE", "PENDING", "LAST ERROR"], rows, "no targets")?)
 }
