@@ -8,7 +8,13 @@
 
 pub mod codes;
 
+mod definition;
+
 pub mod diagnostic;
+
+mod explain;
+
+mod fields;
 
 mod mask;
 
@@ -16,7 +22,11 @@ mod path;
 
 pub mod pattern;
 
+pub mod reference;
+
 mod rule;
+
+mod rule_set;
 
 mod syntax;
 
@@ -24,10 +34,15 @@ mod target;
 
 mod text;
 
+mod view;
+
 pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
+pub use explain::{Explanation, FieldVerdict, RuleExplanation, explain_pattern};
 pub use mask::is_secret_key;
-pub use path::Path;
+pub use path::{PATH_BYTES_MAX, Path, PathError};
 pub use pattern::{Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};
+pub use rule_set::{RuleSet, TestFailure};
 pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};
+pub use view::View;

@@ -188,6 +188,16 @@ impl Branch {
     }
 }
 
+/// The wildcard in lower case, to tell whether case is all that keeps it from matching.
+pub(crate) fn lowered(glob: &glob::Glob) -> Option<glob::Glob> {
+    glob::Glob::new(&glob.text.to_lowercase()).ok()
+}
+
+/// Whether `text` would fit if `wildcard` were one.
+pub(crate) fn fits_as_wildcard(wildcard: &str, text: &str) -> bool {
+    glob::Glob::new(wildcard).is_ok_and(|glob| glob.matches(text))
+}
+
 fn read_json(json: &str, map: build::SpanMap<'_>) -> Result<Pattern, Vec<PatternError>> {
     match syntax::json::parse(json) {
         Ok(node) => build::build(&node, Dialect::Json, map),

@@ -1,0 +1,89 @@
+//! What a rule says, as bytes that are the same in every run, for the hash of a rule set.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::rule::{OrderAfterDead, Rule};
+use crate::target::{Input, RetryOverrides, Target, TargetTo};
+
+/// The hash of all rules. Their order, descriptions, tests and places in files do not count; neither do secrets,
+/// of which nothing may get to the disk, not even a hash.
+pub(crate) fn hash(rules: &[Rule]) -> [u8; 16] {
+    let mut definitions: Vec<String> = rules.iter().map(|rule| definition(rule).to_string()).collect();
+    definitions.sort_unstable();
+    let mut sum = Sha256::new();
+    // The number changes when the form below does.
+    sum.update(b"eventyard rules 1\n");
+    for definition in &definitions {
+        // JSON text holds no bare newline, so definitions cannot run into each other.
+        sum.update(definition.as_bytes());
+        sum.update(b"\n");
+    }
+    let mut short = [0; 16];
+    short.iter_mut().zip(sum.finalize()).for_each(|(short, byte)| *short = byte);
+    short
+}
+
+fn definition(rule: &Rule) -> Value {
+    let names = |names: &[eventyard_event::Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    json!({
+        "name": rule.name.as_str(),
+        "namespace": rule.namespace.as_str(),
+        "enabled": rule.enabled,
+        "from": sorted(names(&rule.from)),
+        "tags": sorted(rule.tags.clone()),
+        "not_tags": sorted(rule.not_tags.clone()),
+        "pattern": rule.pattern.as_ref().map(crate::Pattern::to_json),
+        "order_by": rule.order_by.as_ref().map(|path| path.as_str().to_owned()),
+        "order_after_dead": match rule.order_after_dead {
+            OrderAfterDead::Continue => "continue",
+            OrderAfterDead::Wait => "wait",
+        },
+        "retry": retry(rule.retry),
+        "targets": rule.targets.iter().map(target).collect::<Vec<_>>(),
+    })
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+fn target(target: &Target) -> Value {
+    let to = match &target.to {
+        TargetTo::Function { name, qualifier } => json!({"function": name.as_str(), "qualifier": qualifier}),
+        TargetTo::Sink(name) => json!({"sink": name.as_str()}),
+        TargetTo::Channel(name) => json!({"channel": name.as_str()}),
+        TargetTo::Http(settings) => json!({"http": settings.shown()}),
+        TargetTo::Event(event) => json!({"event": [event.ty, event.source, event.subject]}),
+    };
+    json!({
+        "name": target.name.as_str(),
+        "to": to,
+        "retry": retry(target.retry),
+        "timeout_ms": target.timeout.map(millis),
+        "concurrency": target.concurrency,
+        "input": target.input.map(|input| match input {
+            Input::Event => "event",
+            Input::Data => "data",
+            Input::Raw => "raw",
+        }),
+    })
+}
+
+fn retry(retry: RetryOverrides) -> Value {
+    json!([
+        retry.attempts,
+        retry.max_age.map(millis),
+        retry.backoff.map(millis),
+        retry.backoff_max.map(millis),
+        retry.jitter
+    ])
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
