@@ -4,3 +4,4 @@
 
 pub mod codes;
 pub mod problem;
+pub mod query;

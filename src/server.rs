@@ -18,7 +18,12 @@ pub mod tls;
 
 use std::time::Duration;
 
+use crate::config;
+
 pub use accept::serve_router;
+
+/// Why a server cannot be set up: its TLS files are the only thing that can be wrong.
+pub type ServerError = tls::TlsError;
 
 /// The most header fields of one request; one more is 431. hyper's own limit, which it keeps on the stack.
 pub const HEADERS_MAX: usize = 100;
@@ -41,9 +46,8 @@ pub struct ServerLimits {
     /// Bytes a second below which a body is given up: each that came moves the deadline on by its share, so
     /// that a large batch over a slow line passes and one byte every nine seconds does not.
     pub body_rate_min: u32,
-    /// The bytes of a body that holds one event, attributes in the body included; from `[limits] event`.
-    pub event_bytes_max: usize,
-    /// The bytes of a batch. Its events are held in memory until they are committed.
+    /// The bytes of a batch; one event of it, and a body that holds one event, are bounded by `[limits] event`.
+    /// A batch is held in memory until it is committed.
     pub batch_bytes_max: usize,
     /// The bytes of the JSON that a call of the API takes: a list of ids, an event to explain.
     pub call_bytes_max: usize,
@@ -62,7 +66,6 @@ impl Default for ServerLimits {
             handshake_time_max: Duration::from_secs(10),
             body_time_max: Duration::from_secs(10),
             body_rate_min: 16 * 1024,
-            event_bytes_max: 1024 * 1024,
             batch_bytes_max: 64 * 1024 * 1024,
             call_bytes_max: 4 * 1024 * 1024,
             bodies_bytes_max: 256 * 1024 * 1024,
@@ -89,7 +92,7 @@ impl ServerLimits {
     }
 }
 
-/// What `[server]` and `[limits]` say about the listener.
+/// What `[server]` says about the listener.
 #[derive(Clone, Default)]
 pub struct ServerSettings {
     /// `[server] token`; where set, calls need it.
@@ -98,6 +101,22 @@ pub struct ServerSettings {
     pub tls: Option<tokio_rustls::TlsAcceptor>,
     /// How much is too much.
     pub limits: ServerLimits,
+}
+
+impl ServerSettings {
+    /// What a project's `[server]` asks for, with the limits of this process. Reads the TLS files.
+    ///
+    /// # Errors
+    /// [`ServerError`] where those cannot be used.
+    pub fn of(server: &config::Server) -> Result<ServerSettings, ServerError> {
+        let tls = match &server.tls {
+            Some(config::Tls::Files { cert, key }) => Some(tls::acceptor(cert, key)?),
+            Some(config::Tls::Proxy) | None => None,
+        };
+        let token = server.token.as_ref().map(|token| access::Token::new(token.reveal()));
+        let limits = ServerLimits { stop_time_max: server.grace, ..ServerLimits::for_this_process() };
+        Ok(ServerSettings { token, tls, limits })
+    }
 }
 
 impl std::fmt::Debug for ServerSettings {

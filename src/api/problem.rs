@@ -11,8 +11,9 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use eventyard_connectors::http::Refusal;
 use eventyard_event::EventError;
 use eventyard_store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,7 @@ pub struct ProblemBody {
 #[derive(Clone, Debug)]
 pub struct Problem {
     body: Box<ProblemBody>,
-    retry_after: Option<Duration>,
-    allow: Option<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The request was not read to its end, so nothing that follows on the connection can be understood.
     close: bool,
 }
@@ -76,7 +76,7 @@ impl Problem {
             fix: fix.into(),
             diagnostics: None,
         };
-        Problem { body: Box::new(body), retry_after: None, allow: None, close: false }
+        Problem { body: Box::new(body), headers: Vec::new(), close: false }
     }
 
     /// The place in the request.
@@ -100,10 +100,16 @@ impl Problem {
         self
     }
 
-    /// Adds `Retry-After`.
+    /// Adds `Retry-After`, in whole seconds and never 0, which would mean "at once".
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Problem {
-        self.retry_after = Some(wait);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.push((header::RETRY_AFTER, seconds.max(1).into()));
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: &str) -> Problem {
+        self.headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
         self
     }
 
@@ -124,9 +130,23 @@ impl Problem {
 
     /// 405 with the methods that would do.
     #[must_use]
-    pub fn method_not_allowed(method: &axum::http::Method, path: &str, allow: String) -> Problem {
+    pub fn method_not_allowed(method: &axum::http::Method, path: &str, allow: &str) -> Problem {
         let detail = format!("{path} does not take {method}, but {allow}");
-        Problem { allow: Some(allow), ..Problem::new(&codes::METHOD_NOT_ALLOWED, detail) }
+        Problem::new(&codes::METHOD_NOT_ALLOWED, detail).header(header::ALLOW, allow)
+    }
+
+    /// 401: the call needs the token.
+    #[must_use]
+    pub fn unauthorized() -> Problem {
+        Problem::new(&codes::UNAUTHORIZED, "the token is missing or is not the right one")
+            .at("authorization")
+            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"eventyard\"")
+    }
+
+    /// 404 for what is promised to a later version.
+    #[must_use]
+    pub fn not_in_this_version(path: &str) -> Problem {
+        Problem::new(&codes::NOT_IN_THIS_VERSION, "this path is reserved, and nothing stands there yet").at(path)
     }
 
     /// Our own fault; the log says more than a client may know.
@@ -149,17 +169,7 @@ impl IntoResponse for Problem {
         let mut response = (status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(wait) = self.retry_after {
-            // Whole seconds, and never 0, which would mean "at once".
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, seconds.max(1).into());
-        }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
-            headers.insert(header::ALLOW, allow);
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"eventyard\""));
-        }
+        headers.extend(self.headers);
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -194,6 +204,18 @@ fn place_of(error: &EventError) -> Option<String> {
     }
 }
 
+impl From<Refusal> for Problem {
+    /// What an http source says of a request.
+    fn from(refusal: Refusal) -> Problem {
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let problem = Problem::foreign(status, refusal.code, refusal.message, refusal.fix);
+        match refusal.header {
+            Some((name, value)) => problem.header(HeaderName::from_static(name), &value),
+            None => problem,
+        }
+    }
+}
+
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
         let detail = error.to_string();
@@ -213,7 +235,7 @@ impl From<StoreError> for Problem {
         let detail = error.to_string();
         match error {
             StoreError::Full => Problem::new(&codes::NO_SPACE, detail).retry_after(RETRY_AFTER_MENDING),
-            StoreError::Poisoned(_) => Problem::new(&codes::STORE_FAILED, detail).retry_after(RETRY_AFTER_MENDING),
+            StoreError::Poisoned(_) => Problem::new(&codes::STORE_POISONED, detail).retry_after(RETRY_AFTER_MENDING),
             StoreError::Closed => Problem::new(&codes::STOPPING, detail).retry_after(RETRY_AFTER),
             StoreError::Busy => Problem::new(&codes::BUSY, detail).retry_after(RETRY_AFTER),
             StoreError::TooLarge { what, .. } => Problem::new(&codes::BODY_TOO_LARGE, detail).at(what),
