@@ -207,6 +207,12 @@ impl Report {
         &self.diagnostics
     }
 
+    /// What was found, without the texts.
+    #[must_use]
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
+    }
+
     /// Puts errors of one file together, in the order of their lines.
     pub fn sort(&mut self) {
         self.diagnostics.sort_by(|a, b| {

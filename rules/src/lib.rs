@@ -16,6 +16,8 @@ mod explain;
 
 mod fields;
 
+pub mod file;
+
 mod mask;
 
 mod path;
@@ -23,6 +25,8 @@ mod path;
 pub mod pattern;
 
 pub mod reference;
+
+pub mod reader;
 
 mod rule;
 
@@ -36,6 +40,8 @@ mod text;
 
 mod view;
 
+mod units;
+
 pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
 pub use explain::{Explanation, FieldVerdict, RuleExplanation, explain_pattern};
 pub use mask::is_secret_key;
@@ -45,4 +51,5 @@ pub use rule::{OrderAfterDead, Rule, RuleTest};
 pub use rule_set::{RuleSet, TestFailure};
 pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};
+pub use units::{nearest, parse_duration, parse_size, show_duration, show_size};
 pub use view::View;

@@ -14,7 +14,10 @@ use super::AlertKind;
 use crate::retry::RetryPolicy;
 
 /// Reads one variable of the environment; a parameter, so that tests need not change their own.
-pub type EnvReader = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type EnvReader = Arc<Env>;
+
+/// What an [`EnvReader`] shares: the value of a variable, `None` where it is not set.
+pub type Env = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// A checked project. Plain data: nothing in it is connected or running.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,8 @@ pub struct Project {
     pub hash: [u8; 16],
     /// The text of each file that was read, by its path within the folder: what is kept as the last good one.
     pub files: Vec<(String, String)>,
+    /// The files beyond those that were read: secrets, tests' events. Editing one is editing the project.
+    pub named_files: Vec<PathBuf>,
 }
 
 /// `[server]`.
@@ -244,14 +249,19 @@ impl Project {
     /// What differs from `next` and takes effect only after a restart, as people write it.
     #[must_use]
     pub fn restart_needed(&self, next: &Project) -> Vec<String> {
-        let mut needed = Vec::new();
-        if self.server != next.server {
-            needed.push("[server]".to_owned());
-        }
-        if self.store != next.store {
-            needed.push("[store]".to_owned());
-        }
-        needed
+        let (server, other) = (&self.server, &next.server);
+        let (store, kept) = (&self.store, &next.store);
+        let differs = [
+            ("[server] listen", server.listen != other.listen),
+            ("[server] token", server.token != other.token),
+            ("[server] tls", server.tls != other.tls),
+            ("[server] grace", server.grace != other.grace),
+            ("[server] egress_allow", server.egress_allow != other.egress_allow),
+            ("[store] dir", store.dir != kept.dir),
+            ("[store] retention", store.retention != kept.retention),
+            ("[store] retention_size", store.retention_bytes != kept.retention_bytes),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()).collect()
     }
 
     /// The functions by name.

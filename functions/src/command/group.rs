@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -26,8 +26,6 @@ pub(super) struct Group {
     /// None once it has been reaped or handed to the spawner for that.
     child: Option<Child>,
     leader: Pid,
-    /// The name of the call, by which the spawner knows it: a process id may be used again.
-    call: String,
     /// Becomes readable when the leader has ended. A file descriptor of the process itself, and not a signal
     /// handler, so that nothing else in the program can take the news away.
     pidfd: Option<OwnedFd>,
@@ -36,14 +34,14 @@ pub(super) struct Group {
 
 impl Group {
     /// Takes charge of a process that was just spawned as the leader of its own group.
-    pub(super) fn new(mut child: Child, call: String) -> io::Result<Group> {
+    pub(super) fn new(mut child: Child) -> io::Result<Group> {
         let opened = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the system gave a process id that is none"))
             .and_then(|leader| Ok((leader, rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?)));
         match opened {
-            Ok((leader, pidfd)) => Ok(Group { child: Some(child), leader, call, pidfd: Some(pidfd), ended: None }),
+            Ok((leader, pidfd)) => Ok(Group { child: Some(child), leader, pidfd: Some(pidfd), ended: None }),
             Err(error) => {
                 // Without a descriptor its end would never be noticed, so it must not go on.
                 let _ = child.kill();
@@ -78,28 +76,15 @@ impl Group {
 
     /// Waits until the leader has ended. May be cancelled and asked again.
     pub(super) async fn exited(&self) {
-        // Readiness is a hint that may come for nothing; only the process's own state is the news.
-        while !self.has_exited() {
-            let ready = match &self.ended {
-                Some(ended) => ended.readable().await,
-                None => Err(io::Error::other("the group's pipes were not taken")),
-            };
-            match ready {
-                Ok(mut ready) if !self.has_exited() => ready.clear_ready(),
-                Ok(_) => {}
-                Err(error) => {
-                    // Only a runtime that is shutting down refuses to wait; then there is nobody to go on for.
-                    tracing::debug!(%error, "the end of a function cannot be waited for");
-                    return self.signal(Signal::KILL);
-                }
-            }
+        let readable = match &self.ended {
+            Some(ended) => ended.readable().await.map(|mut guard| guard.retain_ready()),
+            None => Err(io::Error::other("the group's pipes were not taken")),
+        };
+        if let Err(error) = readable {
+            // Only a runtime that is shutting down refuses to wait; then there is nobody to go on for.
+            tracing::debug!(%error, "the end of a function cannot be waited for");
+            self.signal(Signal::KILL);
         }
-    }
-
-    /// Whether the leader has ended. It is not reaped by being asked. One that the system knows nothing of has.
-    fn has_exited(&self) -> bool {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(rustix::process::waitid(WaitId::Pid(self.leader), look), Ok(None))
     }
 
     /// Sends a signal to every process of the group. To a group that is gone it is nothing.
@@ -115,7 +100,7 @@ impl Group {
             return Err(io::Error::other("the process was reaped before"));
         };
         let status = child.wait();
-        spawner::gone(self.leader, std::mem::take(&mut self.call), None);
+        spawner::gone(self.leader, None);
         status
     }
 }
@@ -125,7 +110,7 @@ impl Drop for Group {
         if let Some(child) = self.child.take() {
             self.signal(Signal::KILL);
             // Its death takes a moment, and dropping must not block.
-            spawner::gone(self.leader, std::mem::take(&mut self.call), Some(child));
+            spawner::gone(self.leader, Some(child));
         }
     }
 }

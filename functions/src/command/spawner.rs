@@ -34,7 +34,6 @@ enum Request {
     /// A call is over. `dying` is its process if it has been killed and not reaped.
     Gone {
         leader: Pid,
-        call: String,
         dying: Option<Child>,
     },
 }
@@ -72,10 +71,10 @@ pub(super) async fn spawn(command: Command, call: String) -> io::Result<Group> {
 }
 
 /// Says that a group is killed; its leader, where it is not reaped, is reaped when it has died.
-pub(super) fn gone(leader: Pid, call: String, dying: Option<Child>) {
+pub(super) fn gone(leader: Pid, dying: Option<Child>) {
     if let Some(spawner) = SPAWNER.as_ref() {
         // The thread never ends, so the send cannot fail; and without it there would be nothing to reap.
-        let _ = spawner.requests.send(Request::Gone { leader, call, dying });
+        let _ = spawner.requests.send(Request::Gone { leader, dying });
     }
 }
 
@@ -93,17 +92,15 @@ fn run(requests: &Receiver<Request>) {
         let mut call_ended = false;
         match request {
             Ok(Request::Spawn { mut command, call, reply }) => {
-                let group = command.spawn().and_then(|child| Group::new(child, call.clone()));
+                let group = command.spawn().and_then(Group::new);
                 if let Ok(group) = &group {
                     running.insert(group.leader(), call);
                 }
                 // A caller who is gone gives the group back, and its drop kills it.
                 drop(reply.send(group));
             }
-            Ok(Request::Gone { leader, call, dying: child }) => {
-                if running.get(&leader) == Some(&call) {
-                    running.remove(&leader);
-                }
+            Ok(Request::Gone { leader, dying: child }) => {
+                running.remove(&leader);
                 dying.extend(child.map(|child| (leader, child)));
                 call_ended = true;
             }

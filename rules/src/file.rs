@@ -1,0 +1,203 @@
+//! Reads `[[rule]]` tables.
+//!
+//! A rule that has a mistake is left out and the mistake reported; reading goes on with the next one. What only
+//! the whole project can say (whether a source or a function of that name exists, whether another file has a rule
+//! of the same name) is left to whoever has read all files: [`ReadRule`] keeps the places for it.
+
+mod retry;
+
+mod target;
+
+mod test;
+
+use eventyard_event::Name;
+use toml::de::DeValue;
+
+pub use retry::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, MAX_AGE_MAX, read_retry};
+pub use target::{CONCURRENCY_MAX, TIMEOUT_MAX};
+pub use test::TESTS_MAX;
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::path::Path;
+use crate::pattern::Pattern;
+use crate::reader::Table;
+use crate::rule::{OrderAfterDead, Rule};
+use crate::target::RetryOverrides;
+use crate::text::Settings;
+
+/// The most tags a rule or a source may name; more is no word to find something by.
+pub const TAGS_MAX: usize = 64;
+
+/// The most targets of one rule. Each is a delivery of its own for each event.
+pub const TARGETS_MAX: usize = 256;
+
+/// What reading a rule needs of its caller, who knows files and connectors.
+pub struct Host<'a> {
+    /// Checks `http = { … }` of a target against the keys of an `http` sink, reports what is wrong, and gives the
+    /// settings back as that sink reads them.
+    pub http_target: &'a dyn Fn(Table<'_>) -> Option<Settings>,
+    /// The text of a test's event file, by its path relative to the project folder; an error says why it cannot
+    /// be had.
+    pub event_file: &'a dyn Fn(&str) -> Result<String, String>,
+    /// The whole text of the file that is read: a pattern that is a string of JSON is pointed into.
+    pub text: &'a str,
+}
+
+/// A rule and the places in it that a later check may point at.
+#[derive(Clone, Debug)]
+pub struct ReadRule {
+    /// The rule.
+    pub rule: Rule,
+    /// Where its name stands.
+    pub name_place: Place,
+    /// Where each name of `from` stands.
+    pub from_places: Vec<Place>,
+}
+
+/// Reads all `[[rule]]` of a table, and reports what is wrong with each.
+#[must_use]
+pub fn read_rules(file: &Table<'_>, host: &Host<'_>) -> Vec<ReadRule> {
+    file.tables("rule", "[[rule]]").into_iter().filter_map(|table| read_rule(table, host)).collect()
+}
+
+fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
+    let errors_before = table.reading().error_count();
+    let name = table.name("name");
+    table.require("name", "give the rule a name: name = \"…\"");
+    if let Some(name) = &name {
+        table.set_title(format!("[[rule]] `{name}`"));
+    }
+    let namespace = table.name("namespace").unwrap_or_else(Name::default_namespace);
+    let description = table.string("description").unwrap_or_default();
+    let enabled = table.boolean("enabled").unwrap_or(true);
+    let (from, from_places): (Vec<Name>, Vec<Place>) = table.names("from").into_iter().unzip();
+    let tags = read_tags(&table, "tags");
+    let not_tags = read_tags(&table, "not_tags");
+    table.reserved("when");
+    let pattern = read_pattern(&table, host);
+    if !table.has("pattern") && from.is_empty() && !table.has("from") {
+        let message = format!("{} has neither a pattern nor a from, so it would match every event", table.title());
+        let help = "add [rule.pattern], or from = [\"a source\"]";
+        table
+            .reading()
+            .push(Diagnostic::error_at(codes::RULE_WITHOUT_CONDITION, &table.place(), message).with_help(help));
+    } else if from.is_empty() && table.has("from") && !table.has("pattern") {
+        table.refuse("from", codes::BAD_VALUE, "an empty `from` names no source", None);
+    }
+    let (order_by, order_after_dead) = read_order(&table);
+    let retry = read_retry(&table);
+    let targets = target::read_targets(&table, host);
+    let tests = test::read_tests(&table, host, &namespace, &from, &tags);
+    let name_place = table.place_of("name");
+    let place = table.place();
+    let reading = table.reading();
+    table.finish();
+    if reading.error_count() > errors_before || (pattern.is_none() && from.is_empty()) {
+        return name.map(|name| {
+            // What is known of a broken rule: enough to find a second one of its name.
+            let rule = Rule::broken(name, namespace, place);
+            ReadRule { rule, name_place, from_places: Vec::new() }
+        });
+    }
+    let rule = Rule {
+        name: name?,
+        namespace,
+        description,
+        enabled,
+        from,
+        tags,
+        not_tags,
+        pattern,
+        order_by,
+        order_after_dead,
+        retry,
+        targets,
+        tests,
+        place,
+    };
+    Some(ReadRule { rule, name_place, from_places })
+}
+
+impl Rule {
+    /// A rule that matches nothing and calls nobody, in the place of one whose mistakes have been reported. A
+    /// project that has one never comes into force.
+    fn broken(name: Name, namespace: Name, place: Place) -> Rule {
+        Rule {
+            name,
+            namespace,
+            description: String::new(),
+            enabled: false,
+            from: Vec::new(),
+            tags: Vec::new(),
+            not_tags: Vec::new(),
+            pattern: None,
+            order_by: None,
+            order_after_dead: OrderAfterDead::default(),
+            retry: RetryOverrides::default(),
+            targets: Vec::new(),
+            tests: Vec::new(),
+            place,
+        }
+    }
+}
+
+/// A list of tags: any words, none of them empty, each once.
+#[must_use]
+pub fn read_tags(table: &Table<'_>, key: &str) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in table.strings(key) {
+        if tag.trim().is_empty() {
+            table.refuse(key, codes::BAD_VALUE, "a tag is empty", None);
+        } else if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    if tags.len() > TAGS_MAX {
+        table.refuse(key, codes::TOO_MANY, format!("`{key}` has more than {TAGS_MAX} entries"), None);
+    }
+    tags
+}
+
+fn read_pattern(table: &Table<'_>, host: &Host<'_>) -> Option<Pattern> {
+    let value = table.value("pattern")?;
+    if !matches!(value.get_ref(), DeValue::Table(_) | DeValue::String(_)) {
+        table.reading().wrong_type("pattern", "a table, or a string of JSON", value);
+        return None;
+    }
+    match Pattern::from_toml(value, host.text) {
+        Ok(pattern) => Some(pattern),
+        Err(errors) => {
+            for error in errors {
+                let mut diagnostic = Diagnostic::error(error.code, table.reading().file(), error.message)
+                    .with_span(error.span.unwrap_or_else(|| value.span()));
+                diagnostic.help = error.help;
+                table.reading().push(diagnostic);
+            }
+            None
+        }
+    }
+}
+
+fn read_order(table: &Table<'_>) -> (Option<Path>, OrderAfterDead) {
+    let words = [("continue", OrderAfterDead::Continue), ("wait", OrderAfterDead::Wait)];
+    let after_dead = table.word("order_after_dead", &words, &[]);
+    if after_dead.is_some() && !table.has("order_by") {
+        let help = Some("say by which key: order_by = \"data.customer_id\"");
+        table.refuse(
+            "order_after_dead",
+            codes::BAD_VALUE,
+            "`order_after_dead` without `order_by` orders nothing",
+            help,
+        );
+    }
+    let path = table.filled_string("order_by").and_then(|text| match text.parse::<Path>() {
+        Ok(path) => Some(path),
+        Err(problem) => {
+            let help = Some("write a path like data.customer.id");
+            table.refuse("order_by", codes::BAD_PATH, format!("`{text}` is no path into an event: {problem}"), help);
+            None
+        }
+    });
+    (path, after_dead.unwrap_or_default())
+}

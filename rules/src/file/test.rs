@@ -1,0 +1,164 @@
+//! `[[rule.test]]`.
+
+use bytes::Bytes;
+use eventyard_event::{Envelope, EventId, Limits, Name, Timestamp, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{Host, read_tags};
+use crate::codes;
+use crate::reader::Table;
+use crate::rule::RuleTest;
+
+/// The most tests of one rule; they run at every reload.
+pub const TESTS_MAX: usize = 1_000;
+
+pub(super) fn read_tests(
+    rule: &Table<'_>,
+    host: &Host<'_>,
+    namespace: &Name,
+    from: &[Name],
+    rule_tags: &[String],
+) -> Vec<RuleTest> {
+    let tables = rule.one_or_more_tables("test", "[[rule.test]]");
+    if tables.len() > TESTS_MAX {
+        let message = format!("a rule has at most {TESTS_MAX} tests, this one has {}", tables.len());
+        rule.refuse("test", codes::TOO_MANY, message, None);
+        return Vec::new();
+    }
+    let origin = Origin { namespace, from: from.first(), tags: rule_tags };
+    tables.into_iter().enumerate().filter_map(|(at, table)| read_test(table, host, &origin, at + 1)).collect()
+}
+
+/// Where a test's event comes from if the test does not say.
+struct Origin<'o> {
+    namespace: &'o Name,
+    from: Option<&'o Name>,
+    tags: &'o [String],
+}
+
+fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usize) -> Option<RuleTest> {
+    let name = table.string("name").unwrap_or_else(|| format!("test {number}"));
+    table.require("matches", "say what is expected: matches = true, or matches = false");
+    let matches = table.boolean("matches");
+    let source_name = table.name("from").or_else(|| origin.from.cloned());
+    // Where no source is named that could have tags, the event has those that the rule asks for.
+    let tags_given = table.has("tags") || source_name.is_none();
+    let tags = if table.has("tags") { read_tags(&table, "tags") } else { origin.tags.to_vec() };
+    let text = event_text(&table, host, source_name.as_ref());
+    let place = table.place();
+    let event = text.and_then(|text| {
+        let key = if table.has("event") { "event" } else { "file" };
+        match json::read_structured(&Bytes::from(text), &Limits::default()) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                table.refuse(key, codes::BAD_EVENT, format!("the event of this test is none: {error}"), None);
+                None
+            }
+        }
+    });
+    table.finish();
+    let (event, shape) = event?;
+    let event = Envelope {
+        // Nobody looks at the id and the time of a test's event.
+        id: EventId::from_bytes([0; 16]),
+        namespace: origin.namespace.clone(),
+        source_name: match source_name {
+            Some(name) => name,
+            None => Name::new("events").ok()?,
+        },
+        tags,
+        received_at: Timestamp::EPOCH,
+        hop_count: 0,
+        keys_unique: shape.keys_unique,
+        event,
+    };
+    Some(RuleTest { name, event, tags_given, matches: matches?, place })
+}
+
+/// The event as structured JSON, with what the test left out filled in; the rest as it was written, digit for
+/// digit.
+fn event_text(table: &Table<'_>, host: &Host<'_>, source: Option<&Name>) -> Option<Vec<u8>> {
+    let inline = table.json("event");
+    let path = table.filled_string("file");
+    if table.has("event") == table.has("file") {
+        let (code, message) = if table.has("event") {
+            (codes::BAD_VALUE, "a test has an `event` or a `file`, not both")
+        } else {
+            (codes::MISSING_KEY, "a test needs an event: event = { type = \"…\", data = { … } }, or file = \"…\"")
+        };
+        table.reading().refuse(code, table.place().span, message.to_owned(), None);
+        return None;
+    }
+    let (key, text) = match (inline, path) {
+        (Some(Value::Object(members)), _) => ("event", serde_json::to_string(&members).ok()?),
+        (Some(_), _) => {
+            table.refuse("event", codes::WRONG_TYPE, "`event` takes a table: event = { type = \"…\" }", None);
+            return None;
+        }
+        (None, Some(path)) => match (host.event_file)(&path) {
+            Ok(text) => ("file", text),
+            Err(problem) => {
+                table.refuse(
+                    "file",
+                    codes::BAD_EVENT,
+                    format!("the event file `{path}` cannot be read: {problem}"),
+                    None,
+                );
+                return None;
+            }
+        },
+        (None, None) => return None,
+    };
+    fill_in(&text, source)
+        .map_err(|problem| {
+            table.refuse(key, codes::BAD_EVENT, format!("the event of this test is no JSON object: {problem}"), None);
+        })
+        .ok()
+}
+
+fn fill_in(text: &str, source: Option<&Name>) -> Result<Vec<u8>, serde_json::Error> {
+    let mut members: Map<String, Value> = Map::new();
+    members.insert("specversion".to_owned(), "1.0".into());
+    members.insert("id".to_owned(), "test".into());
+    members.insert("source".to_owned(), source.map_or("/test".to_owned(), |name| format!("/sources/{name}")).into());
+    members.insert("type".to_owned(), "test".into());
+    let given: Vec<(String, Box<RawValue>)> = serde_json::from_str::<Members>(text)?.0;
+    let mut object = String::from("{");
+    for (key, value) in members.iter().filter(|(key, _)| !given.iter().any(|(known, _)| known == *key)) {
+        object.push_str(&format!("{}:{value},", Value::String(key.clone())));
+    }
+    for (key, value) in &given {
+        object.push_str(&format!("{}:{},", Value::String(key.clone()), value.get()));
+    }
+    if object.ends_with(',') {
+        object.pop();
+    }
+    object.push('}');
+    Ok(object.into_bytes())
+}
+
+/// The members of a JSON object as they were written, repeated ones included.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> serde::Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}

@@ -1,0 +1,29 @@
+//! The codes of what can be wrong with a project as a whole; those of a single file are in `eventyard-rules`.
+
+eventyard_rules::codes! {
+    NO_PROJECT = "no_project", "The folder has no eventyard.toml.";
+    FILE_UNREADABLE = "file_unreadable", "A file of the project cannot be read; the system's own reason is given.";
+    FILE_IS_NO_FILE = "file_is_no_file", "A folder, a pipe or a device stands where a file belongs.";
+    FILE_TOO_LARGE = "file_too_large", "A file of the project is larger than the limit for one.";
+    FILE_EMPTY = "file_empty", "A rules file holds nothing, as it does while it is being written; delete it instead.";
+    FILE_NOT_UTF8 = "file_not_utf8", "A file of the project is not UTF-8 text.";
+    FILE_LINK_LOOP = "file_link_loop", "A symbolic link leads to itself.";
+    FILES_TOO_MANY = "files_too_many", "The project has more files, or more bytes in them, than the limit allows.";
+    UNKNOWN_KIND = "unknown_kind", "No connector of this role has this kind.";
+    CONFLICT = "conflict", "Two keys of a block exclude each other.";
+    NOT_CHECKED = "not_checked", "A connector's settings do not fit what it declares; a mistake of eventyard's own.";
+    RESERVED_NAME = "reserved_name", "The name is the broker's own.";
+    RESERVED_PATH = "reserved_path", "An http source may not stand on a path of the broker's own.";
+    PATH_TAKEN = "path_taken", "Two http sources would answer the same path.";
+    LISTEN_INSECURE = "listen_insecure", "Off loopback the broker needs a token and TLS, else it does not start.";
+    VERIFY_REQUIRED = "verify_required", "Off loopback an http source must say how its requests prove where they come from.";
+    RULE_DUPLICATE = "rule_duplicate", "Two rules of one namespace have the same name.";
+    UNKNOWN_SOURCE = "unknown_source", "A rule names a source that does not exist.";
+    UNKNOWN_TARGET = "unknown_target", "A rule names a function, a sink or a channel that does not exist.";
+    OTHER_NAMESPACE = "other_namespace", "What a rule names exists, but in another namespace.";
+    NOT_ENABLED = "not_enabled", "A rule names something that is not enabled.";
+    EVENT_CYCLE = "event_cycle", "Rules with event targets feed each other without end.";
+    RULE_TEST_FAILED = "rule_test_failed", "A rule's own test does not come out as it says.";
+    COMMAND_MISSING = "command_missing", "A function's command is not there, or may not be run.";
+    NO_CERTIFICATE = "no_certificate", "The certificate or the key of [server] tls is not there.";
+}

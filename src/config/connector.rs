@@ -1,0 +1,114 @@
+//! Holds a block against what its connector declares, and translates what the connector says into places.
+
+use eventyard_connectors::registry;
+use eventyard_connectors::spec::{ConfigError, Field, FieldKind, Role, normalise};
+use eventyard_rules::reader::Table;
+use eventyard_rules::{Diagnostic, HIDDEN, Settings, is_secret_key};
+use serde_json::{Map, Value};
+
+/// Reads `kind` and gives the kind's keys; `None` where there is no such kind (reported).
+pub(super) fn read_kind(table: &Table<'_>, role: Role) -> Option<(String, &'static [Field])> {
+    let kinds: Vec<&str> = registry::specs(role).iter().map(|spec| spec.kind).collect();
+    table.require("kind", &format!("say which connector it is: kind = one of {}", kinds.join(", ")));
+    let kind = table.filled_string("kind")?;
+    match registry::spec(role, &kind) {
+        Ok(spec) => Some((kind, spec.fields)),
+        Err(error) => {
+            report(table, &[error], &[]);
+            None
+        }
+    }
+}
+
+/// Reads what is left of a table by these keys, and gives it in the shape that the connector reads. `None` where
+/// something will not do (reported), and where the kind is not known, for which keys exist depends on it.
+pub(super) fn read_rest(table: &Table<'_>, fields: &'static [Field], kind_is_known: bool) -> Option<Settings> {
+    let data: Vec<&str> =
+        fields.iter().filter(|field| matches!(field.kind, FieldKind::Any)).map(|field| field.name).collect();
+    let given = table.rest(&data).filter(|_| kind_is_known)?;
+    let Value::Object(members) = given.reveal() else { return None };
+    match normalise(fields, members) {
+        Ok(value) => {
+            let shown = hide_table(table, fields, &value);
+            Some(Settings::new(Value::Object(value), Value::Object(shown)))
+        }
+        Err(errors) => {
+            report(table, &errors, fields);
+            None
+        }
+    }
+}
+
+/// Reports what a connector found wrong.
+pub(super) fn report(table: &Table<'_>, errors: &[ConfigError], fields: &[Field]) {
+    for error in errors {
+        if error.code == eventyard_rules::codes::UNKNOWN_KEY && error.path.len() == 1 {
+            // The block's own keys belong to the list as well.
+            let common = table.known_keys();
+            let known: Vec<&str> =
+                fields.iter().map(|field| field.name).chain(common.iter().map(String::as_str)).collect();
+            table.unknown_key(&error.path, table.title(), &known);
+            continue;
+        }
+        table.reading().push(diagnostic(table, error));
+    }
+}
+
+/// Reports what a connector found doubtful.
+pub(super) fn warn(table: &Table<'_>, warnings: &[ConfigError]) {
+    for warning in warnings {
+        table.reading().push(diagnostic(table, warning).as_warning());
+    }
+}
+
+fn diagnostic(table: &Table<'_>, error: &ConfigError) -> Diagnostic {
+    let at_key = error.code == eventyard_rules::codes::UNKNOWN_KEY;
+    let place = table.place_along(&error.path, at_key);
+    let found = Diagnostic::error_at(error.code, &place, error.message.clone());
+    Diagnostic { help: error.help.clone(), ..found }
+}
+
+/// The same settings with every secret hidden: what the connector declares as one, what its key's name says is
+/// one, and what was resolved from the environment or a file.
+fn hide_table(table: &Table<'_>, fields: &[Field], value: &Map<String, Value>) -> Map<String, Value> {
+    value
+        .iter()
+        .map(|(key, value)| {
+            let field = fields.iter().find(|field| field.name == key);
+            let secret = is_secret_key(key) || field.is_some_and(|field| field.secret);
+            let shown = match (field.map(|field| &field.kind), value) {
+                _ if secret => hide_all(value),
+                (Some(FieldKind::Table(inner)), Value::Object(members)) => {
+                    Value::Object(hide_table(table, inner, members))
+                }
+                (Some(FieldKind::Variant(variants)), Value::Object(members)) => {
+                    let inner = members
+                        .get("kind")
+                        .and_then(|kind| variants.iter().find(|variant| kind == variant.kind))
+                        .map_or(&[][..], |variant| variant.fields);
+                    Value::Object(hide_table(table, inner, members))
+                }
+                // Data of any shape is an event's, and shows as every event does.
+                (Some(FieldKind::Any), value) => value.clone(),
+                (_, value) => hide_resolved(table, value),
+            };
+            (key.clone(), shown)
+        })
+        .collect()
+}
+
+fn hide_all(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(hide_all).collect()),
+        _ => Value::String(HIDDEN.to_owned()),
+    }
+}
+
+fn hide_resolved(table: &Table<'_>, value: &Value) -> Value {
+    match value {
+        Value::String(text) if table.reading().is_secret(text) => Value::String(HIDDEN.to_owned()),
+        Value::Array(items) => items.iter().map(|item| hide_resolved(table, item)).collect(),
+        Value::Object(members) => Value::Object(hide_table(table, &[], members)),
+        other => other.clone(),
+    }
+}

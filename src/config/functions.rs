@@ -1,0 +1,142 @@
+//! `[function.NAME]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use eventyard_event::Name;
+use eventyard_rules::codes as rule_codes;
+use eventyard_rules::file::TIMEOUT_MAX;
+use eventyard_rules::reader::Table;
+use eventyard_rules::{Diagnostic, Text};
+
+use super::block::Block;
+use super::codes;
+use super::project::{CommandDef, Env, FunctionDef, Runtime};
+
+/// How long one call may take where the function does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The runtimes of later versions; `python3.12` and the like are read as the word they begin with.
+const RUNTIMES_RESERVED: [&str; 8] = ["python", "node", "php", "java", "custom", "provided", "wasm", "http"];
+
+pub(super) fn read_functions(file: &Table<'_>, folder: &Path, env: &Env) -> Vec<FunctionDef> {
+    file.named_tables("function").into_iter().map(|(name, table)| read_function(name, table, folder, env)).collect()
+}
+
+fn read_function(name: Name, table: Table<'_>, folder: &Path, env: &Env) -> FunctionDef {
+    let block = Block::read(&table);
+    table.require("runtime", "say how it runs: runtime = \"command\"");
+    let runtime = table.filled_string("runtime");
+    if let Some(word) = runtime.as_deref().filter(|word| *word != "command") {
+        // What keys it may have depends on the runtime, so nothing more is said about them.
+        unknown_runtime(&table, word);
+        return broken(name, block);
+    }
+    for key in ["package", "handler", "workers", "aliases", "memory"] {
+        table.reserved(key);
+    }
+    table.require("command", "name the program and its arguments: command = [\"./resize.sh\"]");
+    let command = table.strings("command");
+    if table.has("command") && command.first().is_some_and(String::is_empty)
+        || table.value("command").is_some_and(|value| value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+    {
+        let help = Some("write command = [\"./resize.sh\"]");
+        table.refuse("command", rule_codes::BAD_VALUE, "`command` names no program", help);
+    } else if command.iter().any(|part| part.contains('\0')) {
+        table.refuse(
+            "command",
+            rule_codes::BAD_VALUE,
+            "`command` holds a NUL character, which no program can be given",
+            None,
+        );
+    } else if let Some(program) = command.first() {
+        check_program(&table, program, folder, env);
+    }
+    let environment = read_environment(&table);
+    let timeout = table.duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX).unwrap_or(TIMEOUT);
+    table.finish();
+    let runtime = Runtime::Command(CommandDef { command, environment });
+    FunctionDef { timeout, runtime, ..broken(name, block) }
+}
+
+/// A function of which only name and block are known, in the place of one whose mistakes have been reported.
+fn broken(name: Name, block: Block) -> FunctionDef {
+    FunctionDef {
+        name,
+        namespace: block.namespace,
+        enabled: block.enabled,
+        description: block.description,
+        timeout: TIMEOUT,
+        runtime: Runtime::Command(CommandDef { command: Vec::new(), environment: Vec::new() }),
+    }
+}
+
+fn unknown_runtime(table: &Table<'_>, word: &str) {
+    let family = word.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == 'x');
+    let reserved = RUNTIMES_RESERVED.contains(&family)
+        || RUNTIMES_RESERVED.contains(&word)
+        || word.starts_with("nodejs")
+        || word.starts_with("provided.");
+    let help = Some("this version knows `command`: one process an event");
+    if reserved {
+        let message = format!("the runtime `{word}` is not in this version");
+        table.refuse("runtime", rule_codes::NOT_IN_THIS_VERSION, message, help);
+    } else {
+        table.refuse("runtime", rule_codes::BAD_VALUE, format!("there is no runtime `{word}`"), help);
+    }
+}
+
+fn read_environment(table: &Table<'_>) -> Vec<(String, Text)> {
+    let Some(variables) = table.table("environment", "environment") else { return Vec::new() };
+    let mut environment = Vec::new();
+    for key in variables.keys() {
+        let value = variables.text(key);
+        let problem = if key.is_empty() || key.contains(['=', '\0']) {
+            Some(format!("`{}` is no name of an environment variable", key.escape_debug()))
+        } else if key.starts_with("EVENTYARD_") {
+            Some(format!("`{key}` belongs to the broker: it sets the variables that begin with EVENTYARD_"))
+        } else if value.as_ref().is_some_and(|value| value.reveal().contains('\0')) {
+            Some(format!("the value of `{key}` holds a NUL character, which no environment can"))
+        } else {
+            None
+        };
+        match (problem, value) {
+            (Some(problem), _) => variables.refuse(key, rule_codes::BAD_VALUE, problem, None),
+            (None, Some(value)) => environment.push((key.to_owned(), value)),
+            (None, None) => {}
+        }
+    }
+    environment
+}
+
+/// A warning where the program is not there now: it may be by the time it is called.
+fn check_program(table: &Table<'_>, program: &str, folder: &Path, env: &Env) {
+    let problem = if program.contains('/') {
+        let full = folder.join(program);
+        match std::fs::metadata(&full) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("does not exist"),
+            Err(_) => Some("cannot be reached"),
+            Ok(metadata) if !metadata.is_file() => Some("is no file"),
+            Ok(metadata) if !is_executable(&metadata) => Some("is not executable (chmod +x)"),
+            Ok(_) => None,
+        }
+    } else {
+        let path = env("PATH").unwrap_or_default();
+        let there = path.split(':').filter(|part| !part.is_empty()).any(|part| {
+            std::fs::metadata(Path::new(part).join(program)).is_ok_and(|found| found.is_file() && is_executable(&found))
+        });
+        (!there).then_some("is in no folder of PATH")
+    };
+    if let Some(problem) = problem {
+        let message = format!("the program `{program}` {problem}");
+        let found = Diagnostic::error_at(codes::COMMAND_MISSING, &table.place_of("command"), message).with_help(
+            "a relative path starts at the project folder; until it is there, each call fails and is retried",
+        );
+        table.reading().push(found.as_warning());
+    }
+}
+
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o111 != 0
+}

@@ -1,0 +1,232 @@
+//! From the texts of a project's files to a checked project.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eventyard_connectors::http::HttpClient;
+use eventyard_event::Timestamp;
+use eventyard_rules::file::{Host, ReadRule, read_retry, read_rules};
+use eventyard_rules::reader::{Document, Reading, Reference, Table};
+use eventyard_rules::{Place, Report, RetryOverrides};
+use sha2::Digest;
+
+use super::channels::read_channels;
+use super::folder::{Files, MAIN_FILE, read_named, read_what_can_be_read, text_of};
+use super::functions::read_functions;
+use super::project::{Env, Project};
+use super::server::{read_limits, read_server, read_store};
+use super::sinks::{read_http_target, read_sinks};
+use super::sources::{ReadSource, read_sources};
+use super::{check, resolve};
+
+/// The most bytes of the event file of a test.
+const EVENT_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The tables of `eventyard.toml` that no rules file has.
+const MAIN_TABLES: [&str; 8] = ["server", "store", "limits", "defaults", "source", "function", "sink", "channel"];
+
+/// What a project needs to know of the world around it.
+pub struct Surroundings<'a> {
+    /// The environment: the value of a variable, `None` where it is not set.
+    pub env: &'a Env,
+    /// The wall clock, for warnings about what lies in the past.
+    pub now: Timestamp,
+}
+
+/// Reads and checks the project in a folder. With the project come the warnings, but for those about what lies in
+/// the past ([`load_at`] knows the time).
+///
+/// # Errors
+/// Every mistake of every file, and the warnings with them.
+pub fn load(folder: &Path, env: &Env) -> Result<(Project, Report), Report> {
+    load_at(folder, &Surroundings { env, now: Timestamp::EPOCH })
+}
+
+/// The same, with all warnings, as a report that can be rendered.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_at(folder: &Path, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
+    let (files, report) = read_what_can_be_read(folder);
+    build(folder, files, report, around, Tests::Keep)
+}
+
+/// Checks a project whose files have been read already (from the copy of the last good one). Its tests have
+/// passed when it was good, and are left out.
+///
+/// # Errors
+/// As [`load`], for instance where a variable of the environment is gone.
+pub fn load_files(folder: &Path, files: Files, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
+    let mut report = Report::new();
+    for (path, text) in &files {
+        report.add_source(&Arc::from(path.as_str()), text);
+    }
+    build(folder, files, report, around, Tests::LeaveOut)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tests {
+    Keep,
+    LeaveOut,
+}
+
+/// What is known after all files have been read, before they are held against each other.
+pub(super) struct Known<'p> {
+    pub(super) project: &'p Project,
+    pub(super) sources: &'p [ReadSource],
+    pub(super) rules: &'p [ReadRule],
+    pub(super) listen_place: &'p Place,
+    /// Whether `eventyard.toml` was read as a whole, so that what it does not name does not exist.
+    pub(super) main_is_whole: bool,
+}
+
+fn build(
+    folder: &Path,
+    files: Files,
+    mut report: Report,
+    around: &Surroundings<'_>,
+    tests: Tests,
+) -> Result<(Project, Report), Report> {
+    // Without a working folder a relative path stays what it is, and is as good.
+    let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let asked = RefCell::new(Asked::default());
+    let resolve = |reference: Reference<'_>| {
+        let found = resolve::resolve(folder, around.env, reference);
+        asked.borrow_mut().reference(folder, reference, found.as_ref().ok().and_then(Option::as_deref));
+        found
+    };
+    let event_file = |path: &str| match tests {
+        Tests::LeaveOut => Ok("{}".to_owned()),
+        Tests::Keep => {
+            asked.borrow_mut().files.push(folder.join(path));
+            read_named(folder, path, EVENT_FILE_BYTES_MAX)?.ok_or_else(|| "it does not exist".to_owned())
+        }
+    };
+    let parts = Parts { folder, around, event_file: &event_file };
+    let main: Arc<str> = Arc::from(MAIN_FILE);
+    let text = text_of(&files, MAIN_FILE).unwrap_or_default();
+    let document = Document::parse(text);
+    let reading = Reading::new(&main, &document, &resolve);
+    let main_is_whole = text_of(&files, MAIN_FILE).is_some() && !reading.is_broken();
+    let Main { mut project, sources, mut rules, listen_place, client } = parts.main_file(reading.root(&document), text);
+    reading.finish(&mut report);
+    for (path, text) in files.iter().filter(|(path, _)| path != MAIN_FILE) {
+        let document = Document::parse(text);
+        let reading = Reading::new(&Arc::from(path.as_str()), &document, &resolve);
+        rules.extend(parts.rules_file(reading.root(&document), text, &client));
+        reading.finish(&mut report);
+    }
+    let known =
+        Known { project: &project, sources: &sources, rules: &rules, listen_place: &listen_place, main_is_whole };
+    check::check(&known, &mut report);
+    project.rules = rules.into_iter().map(|read| read.rule).collect();
+    if tests == Tests::LeaveOut {
+        project.rules.iter_mut().for_each(|rule| rule.tests.clear());
+    }
+    if !report.has_errors() {
+        check::run_tests(&project, &mut report);
+    }
+    report.sort();
+    if report.has_errors() {
+        return Err(report);
+    }
+    let asked = asked.into_inner();
+    project.hash = asked.hash(&files);
+    project.files = files;
+    project.named_files = asked.files;
+    project.named_files.sort();
+    project.named_files.dedup();
+    Ok((project, report))
+}
+
+/// What the files asked for beside themselves.
+#[derive(Default)]
+struct Asked {
+    files: Vec<PathBuf>,
+    /// What stood for strings, in the order of reading.
+    values: Vec<String>,
+}
+
+impl Asked {
+    fn reference(&mut self, folder: &Path, reference: Reference<'_>, value: Option<&str>) {
+        if let Reference::File(path) = reference {
+            self.files.push(folder.join(path));
+        }
+        self.values.push(value.unwrap_or_default().to_owned());
+    }
+
+    /// A hash of the files and of what stood for strings in them.
+    fn hash(&self, files: &Files) -> [u8; 16] {
+        let mut sum = sha2::Sha256::new();
+        let parts = files.iter().flat_map(|(path, text)| [path, text]).chain(&self.values);
+        for part in parts {
+            sum.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            sum.update(part);
+        }
+        let mut hash = [0; 16];
+        hash.iter_mut().zip(sum.finalize()).for_each(|(to, from)| *to = from);
+        hash
+    }
+}
+
+/// What `eventyard.toml` says.
+struct Main {
+    project: Project,
+    sources: Vec<ReadSource>,
+    rules: Vec<ReadRule>,
+    listen_place: Place,
+    /// A client with the project's networks, against which addresses are checked; it calls nobody.
+    client: HttpClient,
+}
+
+/// What reading a file needs.
+struct Parts<'a> {
+    folder: &'a Path,
+    around: &'a Surroundings<'a>,
+    event_file: &'a dyn Fn(&str) -> Result<String, String>,
+}
+
+impl Parts<'_> {
+    fn main_file(&self, table: Table<'_>, text: &str) -> Main {
+        let (server, listen_place) = read_server(&table, self.folder);
+        let client = HttpClient::new(server.egress_allow.clone());
+        let sources = read_sources(&table, self.around.now);
+        let project = Project {
+            folder: self.folder.to_owned(),
+            store: read_store(&table, self.folder),
+            limits: read_limits(&table),
+            defaults: read_defaults(&table),
+            sources: sources.iter().map(|source| source.def.clone()).collect(),
+            functions: read_functions(&table, self.folder, self.around.env),
+            sinks: read_sinks(&table, &client),
+            channels: read_channels(&table, &client),
+            server,
+            ..Project::default()
+        };
+        let rules = self.read_rules(&table, text, &client);
+        table.finish();
+        Main { project, sources, rules, listen_place, client }
+    }
+
+    fn rules_file(&self, table: Table<'_>, text: &str, client: &HttpClient) -> Vec<ReadRule> {
+        let rules = self.read_rules(&table, text, client);
+        for key in MAIN_TABLES {
+            table.misplaced(key, &format!("only rules stand in rules files; move it to {MAIN_FILE}"));
+        }
+        table.finish();
+        rules
+    }
+
+    fn read_rules(&self, table: &Table<'_>, text: &str, client: &HttpClient) -> Vec<ReadRule> {
+        let host = Host { http_target: &|table| read_http_target(table, client), event_file: self.event_file, text };
+        read_rules(table, &host)
+    }
+}
+
+fn read_defaults(file: &Table<'_>) -> RetryOverrides {
+    let Some(table) = file.table("defaults", "[defaults]") else { return RetryOverrides::default() };
+    let retry = read_retry(&table);
+    table.finish();
+    retry
+}
