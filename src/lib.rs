@@ -12,10 +12,43 @@ pub mod clock;
 /// A project is a folder, checked before anything starts.
 pub mod config;
 
-// What becomes of an outcome.
+/// The compiled rules and whom their targets call: one immutable snapshot.
+pub mod in_force;
+
+/// From a checked project to what its names stand for.
+pub mod callees;
+
+/// What the parts of the journey share.
+pub mod broker;
+
+// The journey of an event.
+
+/// The sources that are kept going.
+pub mod sources;
+
+/// Takes events from any source; returns when they are on disk.
+pub mod intake;
+
+/// Which deliveries an event makes: a pure function.
+pub mod route;
+
+/// Which deliveries are attempted next.
+pub mod dispatch;
+
+/// One attempt of one delivery.
+pub mod attempt;
 
 /// What an outcome means for a delivery: a pure decision.
 pub mod retry;
+
+/// Turns an outcome into delivered, retry or dead letter.
+pub mod settle;
+
+/// Replays dead letters, or gives them up for good.
+pub mod dead_letter;
+
+/// Tells people, and the broker's own events.
+pub mod alert;
 
 // Beside the journey.
 
@@ -24,6 +57,11 @@ pub mod fate;
 
 /// Metrics and logs.
 pub mod telemetry;
+
+// One process.
+
+/// Another project in force, without a restart.
+pub mod reload;
 
 // What people see.
 

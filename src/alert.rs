@@ -1,0 +1,177 @@
+//! The broker's own happenings: events of types `eventyard.*`, and the alerts that tell people.
+//!
+//! An alert is a delivery like any other, to a channel instead of a rule's target: durable, retried, and in the
+//! end a dead letter itself. The announcement of a dead letter is committed in the frame that makes it one, and
+//! never passes through intake, which may be closed for lack of room. What dies of the broker's own events and
+//! alerts is not announced again (that could go on for ever): a metric, a log line and `/readyz` say it.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use eventyard_event::{Data, Envelope, Event, Name, Timestamp};
+use eventyard_store::{Admission, Commit, NewDelivery, Reason, StoreError, Taken};
+use serde_json::{Value, json};
+
+use crate::broker::{Broker, Note};
+use crate::config::AlertKind;
+use crate::route::route;
+
+/// The source name of what the broker itself makes. `[source.eventyard]` is refused, so it is nobody else's.
+pub static OWN_SOURCE: LazyLock<Name> =
+    LazyLock::new(|| Name::new("eventyard").unwrap_or_else(|_| Name::default_namespace()));
+
+/// The prefix of the types of the broker's own events.
+pub const OWN_TYPES: &str = "eventyard.";
+
+/// Whether the death of this delivery makes an announcement.
+pub(crate) fn is_announced(taken: &Taken) -> bool {
+    taken.queue.rule.is_some() && !taken.envelope.event.ty.starts_with(OWN_TYPES)
+}
+
+/// What `/readyz` says where there is none.
+pub(crate) fn unannounced(taken: &Taken, reason: &Reason) -> Note {
+    let message = format!(
+        "an alert could not be delivered to `{}` ({}): eventyard dead-letters show {}",
+        taken.queue.target, reason.message, taken.delivery
+    );
+    Note { code: "alert_dead", message }
+}
+
+/// The announcement of a dead letter with its alerts, to be committed in the frame that makes it one; `None`
+/// for what is not announced. The same death has the same CloudEvents id, however often it is told.
+pub(crate) fn dead_letter(
+    broker: &Broker,
+    taken: &Taken,
+    reason: &Reason,
+    attempts: u32,
+    at: Timestamp,
+) -> Option<Admission> {
+    if !is_announced(taken) {
+        return None;
+    }
+    let rule = taken.queue.rule.as_ref().map(Name::as_str);
+    let data = json!({
+        "alert": AlertKind::DeadLetter.word(),
+        "text": format!(
+            "{} could not be delivered to {} of rule {}: {}",
+            taken.envelope.event.ty, taken.queue.target, rule.unwrap_or_default(), reason.message
+        ),
+        "dead_letter": taken.delivery,
+        "rule": rule,
+        "target": taken.queue.target,
+        "event": taken.envelope.id,
+        "cloudevent": {
+            "id": taken.envelope.event.id,
+            "source": taken.envelope.event.source,
+            "type": taken.envelope.event.ty,
+            "subject": taken.envelope.event.subject,
+        },
+        "source": taken.envelope.source_name,
+        "reason": reason,
+        "attempts": attempts,
+        "dead_at": at,
+        "commands": {
+            "show": format!("eventyard dead-letters show {}", taken.delivery),
+            "replay": format!("eventyard dead-letters replay {}", taken.delivery),
+        },
+    });
+    let id = format!("{}.dead.{}", taken.delivery, taken.deaths.saturating_add(1));
+    let subject = taken.delivery.to_string();
+    Some(announcement(broker, AlertKind::DeadLetter, &taken.queue.namespace, id, subject, &data))
+}
+
+/// One of the broker's own events, with a delivery for each rule that matches it and an alert for each channel
+/// that listens.
+fn announcement(
+    broker: &Broker,
+    kind: AlertKind,
+    namespace: &Name,
+    id: String,
+    subject: String,
+    data: &Value,
+) -> Admission {
+    let in_force = broker.in_force();
+    let envelope = own_event(broker, kind, namespace, id, subject, data);
+    let due_at = broker.clocks().steady_now();
+    let mut deliveries = route(&in_force, &envelope, due_at).deliveries;
+    for queue in in_force.listeners(kind) {
+        let snapshot = in_force.rules.hash();
+        deliveries.push(NewDelivery { queue: queue.clone(), lane: None, due_at, snapshot });
+    }
+    Admission { envelope, deliveries, dedupe: None }
+}
+
+fn own_event(
+    broker: &Broker,
+    kind: AlertKind,
+    namespace: &Name,
+    id: String,
+    subject: String,
+    data: &Value,
+) -> Envelope {
+    let now = broker.clocks().now();
+    Envelope {
+        id: broker.new_event_id(),
+        namespace: namespace.clone(),
+        source_name: OWN_SOURCE.clone(),
+        tags: Vec::new(),
+        received_at: now,
+        hop_count: 0,
+        keys_unique: true,
+        event: Event {
+            id,
+            source: "/eventyard".into(),
+            ty: format!("{OWN_TYPES}{}", kind.word()),
+            subject: Some(subject),
+            time: Some(now.to_string()),
+            datacontenttype: Some("application/json".into()),
+            data: Data::Json(Bytes::from(data.to_string())),
+            ..Event::default()
+        },
+    }
+}
+
+/// Why a channel could not be tried.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ChannelTestError {
+    /// There is no such channel.
+    #[error("the project in force has no channel `{0}`")]
+    Unknown(Name),
+    /// The test could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Broker {
+    /// Tells people and rules of something that happened to the broker itself. Durable on return.
+    ///
+    /// # Errors
+    /// What the store says; nothing was announced.
+    pub async fn announce(&self, kind: AlertKind, subject: &str, data: &Value) -> Result<(), StoreError> {
+        let event = self.new_event_id();
+        let namespace = Name::default_namespace();
+        let admission = announcement(self, kind, &namespace, event.to_string(), subject.into(), data);
+        self.store().commit(Commit { admissions: vec![admission], position: None }).await?;
+        Ok(())
+    }
+
+    /// Sends a test alert to one channel; returns our id of its event, whose fate says whether it arrived.
+    ///
+    /// # Errors
+    /// [`ChannelTestError`].
+    pub async fn test_channel(&self, channel: &Name) -> Result<eventyard_event::EventId, ChannelTestError> {
+        let in_force = self.in_force();
+        let unknown = || ChannelTestError::Unknown(channel.clone());
+        let queue = in_force.channel_queue(channel).ok_or_else(unknown)?.clone();
+        let text = format!("A test of the channel `{channel}`. Nothing has happened.");
+        let data = json!({ "alert": AlertKind::Test.word(), "text": text, "channel": channel });
+        let id = self.new_event_id().to_string();
+        let envelope = own_event(self, AlertKind::Test, &queue.namespace, id, channel.to_string(), &data);
+        let event = envelope.id;
+        let due_at = self.clocks().steady_now();
+        let deliveries = vec![NewDelivery { queue, lane: None, due_at, snapshot: in_force.rules.hash() }];
+        let admission = Admission { envelope, deliveries, dedupe: None };
+        self.store().commit(Commit { admissions: vec![admission], position: None }).await?;
+        Ok(event)
+    }
+}

@@ -1,0 +1,276 @@
+//! One attempt of one delivery: looks up whom to call, writes that it begins, calls once with a deadline, and
+//! hands what it saw to [`settle`](crate::settle). It decides nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eventyard_connectors::sink::{Payload, PayloadForm, SendRequest, Sink};
+use eventyard_event::{Data, Envelope, Name};
+use eventyard_functions::{Executor, Invocation};
+use eventyard_rules::{EventTarget, Input};
+use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
+
+use crate::alert::OWN_SOURCE;
+use crate::broker::Broker;
+use crate::in_force::{Callee, Target};
+use crate::retry::Outcome;
+use crate::route::route;
+use crate::settle::{Tried, settle};
+
+/// The most `event` targets that an event may pass through. An event that comes this far goes in a circle.
+pub const HOPS_MAX: u8 = 16;
+
+/// The most of an answer, or of an error's text, that is kept with an attempt.
+const KEPT_BYTES_MAX: usize = 1024;
+
+/// Attempts a delivery once and settles it. Returns when the outcome is durable, or when the store cannot write
+/// it (then the lease stays, and the next start finds an interrupted attempt).
+pub async fn attempt(broker: &Broker, taken: Taken) {
+    let in_force = broker.in_force();
+    let Some(target) = in_force.target(&taken.queue) else {
+        let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(&taken) });
+        settle(broker, &taken, None, tried).await;
+        return;
+    };
+    let began_at = broker.clocks().now();
+    let backoff_if_interrupted = target.policy.delay(1, broker.chance());
+    let begin = Begin { delivery: taken.delivery, at: began_at, backoff_if_interrupted };
+    match broker.store().begin(vec![begin]).await.pop() {
+        Some(Ok(())) => {}
+        Some(Err(SettleError::Store(error))) => {
+            tracing::warn!(%error, delivery = %taken.delivery, "an attempt was not begun because the store could not write it");
+            broker.store().release(vec![taken.delivery]).await;
+            return;
+        }
+        Some(Err(error)) => {
+            tracing::error!(%error, "the store and dispatch disagree about a lease");
+            return;
+        }
+        None => return,
+    }
+    let mut tried = tokio::select! {
+        biased;
+        tried = call(broker, target, &taken) => tried,
+        () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
+    };
+    tried.began_at = began_at;
+    settle(broker, &taken, Some(target), tried).await;
+}
+
+fn gone(taken: &Taken) -> Reason {
+    let target = &taken.queue.target;
+    let message = match &taken.queue.rule {
+        Some(rule) => format!("the project in force has no target `{target}` in a rule `{rule}`"),
+        None => format!("the project in force has no channel `{target}`"),
+    };
+    Reason { code: "target_gone".into(), message }
+}
+
+/// Calls the target once. Cancellation: a call that is dropped may or may not have reached its target.
+async fn call(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
+    let payload = match payload(&taken.envelope, target.input) {
+        Ok(payload) => payload,
+        Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
+    };
+    match &target.callee {
+        Callee::Function { name, executor } => invoke(name, executor.as_ref(), target, taken, payload).await,
+        Callee::Sink(sink) => send(broker, sink.as_ref(), target, taken, payload).await,
+        Callee::Event(event) => pass_on(broker, event, taken),
+    }
+}
+
+/// What the target receives.
+fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
+    match input {
+        Input::Event => Ok(Payload {
+            content_type: Some("application/cloudevents+json".into()),
+            body: Bytes::from(envelope.structured_json()),
+            form: PayloadForm::Structured,
+        }),
+        Input::Raw => Ok(Payload {
+            content_type: envelope.event.datacontenttype.clone(),
+            body: Bytes::copy_from_slice(envelope.event.data.bytes()),
+            form: PayloadForm::Raw,
+        }),
+        Input::Data => {
+            let body = match &envelope.event.data {
+                Data::Json(bytes) => bytes.clone(),
+                Data::None => Bytes::from_static(b"null"),
+                Data::Bytes(_) => {
+                    let message =
+                        "the rule asks for `input = \"data\"`, and this event's data is no JSON; `raw` takes any";
+                    return Err(Reason { code: "input_not_json".into(), message: message.into() });
+                }
+            };
+            Ok(Payload { content_type: Some("application/json".into()), body, form: PayloadForm::Shaped })
+        }
+    }
+}
+
+async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &Taken, payload: Payload) -> Tried {
+    let event = &taken.envelope.event;
+    let fact = |name: &str, value: &str| (format!("EVENTYARD_{name}"), value.to_owned());
+    let mut environment = vec![
+        fact("EVENT", &taken.envelope.id.to_string()),
+        fact("EVENT_ID", &event.id),
+        fact("EVENT_TYPE", &event.ty),
+        fact("EVENT_SOURCE", &event.source),
+        fact("SOURCE", taken.envelope.source_name.as_str()),
+        fact("NAMESPACE", taken.queue.namespace.as_str()),
+        fact("DELIVERY", &taken.delivery.to_string()),
+        fact("TARGET", taken.queue.target.as_str()),
+        fact("FUNCTION", name.as_str()),
+        fact("ATTEMPT", &taken.tries.saturating_add(1).to_string()),
+        fact("TRACEPARENT", &traceparent(taken)),
+    ];
+    environment.extend(taken.queue.rule.iter().map(|rule| fact("RULE", rule.as_str())));
+    environment.extend(event.subject.iter().map(|subject| fact("EVENT_SUBJECT", subject)));
+    // An environment variable cannot hold NUL; attributes from outside were checked, data is not among these.
+    environment.retain(|(_, value)| !value.contains('\0'));
+
+    let invocation = Invocation {
+        id: taken.delivery.to_string(),
+        attempt: taken.tries.saturating_add(1),
+        function: name.clone(),
+        payload: payload.body,
+        content_type: payload.content_type.unwrap_or_default(),
+        timeout: target.timeout,
+        environment,
+    };
+    match executor.invoke(invocation).await {
+        Ok(result) => Tried { response: head(&result.answer), ..Tried::begun(Outcome::Succeeded) },
+        Err(error) => {
+            let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
+            let outcome = if error.retryable() {
+                Outcome::Retryable { reason, retry_after: None }
+            } else {
+                Outcome::Permanent { reason }
+            };
+            Tried::begun(outcome)
+        }
+    }
+}
+
+async fn send(broker: &Broker, sink: &dyn Sink, target: &Target, taken: &Taken, payload: Payload) -> Tried {
+    let request = SendRequest {
+        delivery: taken.delivery.to_string(),
+        attempt: taken.tries.saturating_add(1),
+        at: broker.clocks().now(),
+        event: Arc::clone(&taken.envelope),
+        payload,
+        timeout: target.timeout,
+        traceparent: Some(traceparent(taken)),
+    };
+    // The sink keeps to the time-out itself and names what took too long; this is for one that does not.
+    let sent = match tokio::time::timeout(target.timeout, sink.send(request)).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            let message = format!("no answer within {:?}", target.timeout);
+            Err(eventyard_connectors::sink::SendError::retryable("timeout", message))
+        }
+    };
+    match sent {
+        Ok(sent) => Tried { response: cut(&sent.response_head), ..Tried::begun(Outcome::Succeeded) },
+        Err(error) => {
+            let reason = Reason { code: error.code, message: cut(&error.message) };
+            let outcome = if error.retryable {
+                Outcome::Retryable { reason, retry_after: error.retry_after }
+            } else {
+                Outcome::Permanent { reason }
+            };
+            Tried { response: cut(&error.response_head), ..Tried::begun(outcome) }
+        }
+    }
+}
+
+/// Makes the next event of a chain. It is committed in the frame that settles this delivery: exactly once.
+fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
+    let from = &taken.envelope;
+    if from.hop_count >= HOPS_MAX {
+        let message = format!("the event has passed through {HOPS_MAX} `event` targets: its rules go in a circle");
+        return Tried::begun(Outcome::Permanent { reason: Reason { code: "loop_detected".into(), message } });
+    }
+    let mut event = from.event.clone();
+    event.id = taken.delivery.to_string();
+    event.ty.clone_from(&to.ty);
+    event.source = to.source.clone().unwrap_or_else(|| match &taken.queue.rule {
+        Some(rule) => format!("/rules/{}/{rule}", taken.queue.namespace),
+        None => "/rules".into(),
+    });
+    if to.subject.is_some() {
+        event.subject.clone_from(&to.subject);
+    }
+    let envelope = Envelope {
+        id: broker.new_event_id(),
+        namespace: from.namespace.clone(),
+        source_name: OWN_SOURCE.clone(),
+        tags: from.tags.clone(),
+        received_at: broker.clocks().now(),
+        hop_count: from.hop_count + 1,
+        keys_unique: from.keys_unique,
+        event,
+    };
+    let deliveries = route(&broker.in_force(), &envelope, broker.clocks().steady_now()).deliveries;
+    let emits = vec![Admission { envelope, deliveries, dedupe: None }];
+    Tried { emits, ..Tried::begun(Outcome::Succeeded) }
+}
+
+/// W3C trace context, version 00: the sender's trace where the event names one, else one of our own, named by
+/// the event. Each attempt is a span of its own.
+fn traceparent(taken: &Taken) -> String {
+    let extension = taken.envelope.event.extensions.get("traceparent");
+    let theirs = match extension {
+        Some(eventyard_event::ExtensionValue::String(text)) => trace_id(text),
+        _ => None,
+    };
+    let ours = || taken.envelope.id.to_string().replace('-', "");
+    let trace = theirs.map_or_else(ours, str::to_owned);
+    let place = taken.delivery.place;
+    let attempt = taken.tries.saturating_add(1);
+    format!("00-{trace}-{place:08x}{attempt:08x}-01")
+}
+
+/// The trace id of a well-formed `traceparent`.
+fn trace_id(text: &str) -> Option<&str> {
+    let mut parts = text.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let good = version.len() == 2 && hex(version) && trace.len() == 32 && hex(trace);
+    (good && trace.bytes().any(|b| b != b'0')).then_some(trace)
+}
+
+/// The beginning of an answer as text.
+fn head(bytes: &[u8]) -> String {
+    let end = bytes.len().min(KEPT_BYTES_MAX);
+    cut(&String::from_utf8_lossy(&bytes[..end]))
+}
+
+/// At most [`KEPT_BYTES_MAX`] bytes of a text, whole characters only.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(KEPT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_taken_only_from_a_well_formed_header() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace_id(good), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        for bad in ["", "00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-x-01", "00-00000000000000000000000000000000-x-01"] {
+            assert_eq!(trace_id(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cut_falls_between_characters() {
+        assert_eq!(cut(&"é".repeat(600)).len(), 1024);
+        assert_eq!(cut(&format!("x{}", "é".repeat(600))).len(), 1023);
+        assert_eq!(head(&[0xff; 5000]).len(), 1023);
+    }
+}

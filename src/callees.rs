@@ -1,0 +1,131 @@
+//! From a checked project to what its names stand for: executors, sinks, sources.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use eventyard_connectors::http::HttpClient;
+use eventyard_connectors::registry::{self, BuiltSource};
+use eventyard_connectors::sink::Sink;
+use eventyard_connectors::spec::ConfigError;
+use eventyard_event::{Name, Timestamp};
+use eventyard_functions::{CommandConfig, CommandExecutor, Executor};
+use eventyard_rules::TargetTo;
+use eventyard_store::QueueKey;
+
+use crate::config::{FunctionDef, Project, Runtime};
+use crate::in_force::{Callees, HttpMount, InForce};
+use crate::intake::Origin;
+use crate::sources::Declared;
+
+/// A project that is ready to be put in force.
+pub struct Built {
+    /// What is put in force.
+    pub in_force: InForce,
+    /// The sources to be kept going.
+    pub sources: Vec<Declared>,
+}
+
+/// A name that could not be made to stand for anything, although its settings were checked.
+#[derive(Debug, thiserror::Error)]
+#[error("[{role}.{name}] cannot be built: {message}")]
+pub struct BuildError {
+    role: &'static str,
+    name: String,
+    message: String,
+}
+
+impl BuildError {
+    fn new(role: &'static str, name: &str, errors: &[ConfigError]) -> BuildError {
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        BuildError { role, name: name.to_owned(), message: messages.join("; ") }
+    }
+}
+
+/// Builds everything that a project names; connects to nothing. `shim` is our own binary, `now` the wall clock.
+///
+/// # Errors
+/// [`BuildError`] for the first name that does not stand for anything.
+pub fn build(project: Project, shim: &Path, now: Timestamp) -> Result<Built, BuildError> {
+    let client = HttpClient::new(project.server.egress_allow.clone());
+    let callees = Callees {
+        functions: functions(&project, shim),
+        sinks: sinks(&project, &client)?,
+        channels: channels(&project, &client)?,
+        http: http_targets(&project, &client)?,
+    };
+    let (mounts, sources) = sources(&project, now)?;
+    let mut in_force = InForce::new(Arc::new(project), &callees);
+    in_force.http_sources = mounts;
+    Ok(Built { in_force, sources })
+}
+
+fn functions(project: &Project, shim: &Path) -> HashMap<Name, Arc<dyn Executor>> {
+    let enabled = project.functions.iter().filter(|function| function.enabled);
+    enabled.map(|function| (function.name.clone(), executor(project, function, shim))).collect()
+}
+
+fn executor(project: &Project, function: &FunctionDef, shim: &Path) -> Arc<dyn Executor> {
+    match &function.runtime {
+        Runtime::Command(command) => {
+            let environment =
+                command.environment.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+            let config = CommandConfig {
+                environment,
+                ..CommandConfig::new(command.command.clone(), project.folder.clone(), function.timeout)
+            };
+            Arc::new(CommandExecutor::new(function.name.clone(), config, shim.to_owned()))
+        }
+    }
+}
+
+fn sinks(project: &Project, client: &HttpClient) -> Result<HashMap<Name, Arc<dyn Sink>>, BuildError> {
+    let build = |sink: &crate::config::SinkDef| {
+        registry::build_sink(&sink.kind, sink.settings.reveal(), client)
+            .map(|built| (sink.name.clone(), built))
+            .map_err(|errors| BuildError::new("sink", sink.name.as_str(), &errors))
+    };
+    project.sinks.iter().filter(|sink| sink.enabled).map(build).collect()
+}
+
+fn channels(project: &Project, client: &HttpClient) -> Result<HashMap<Name, Arc<dyn Sink>>, BuildError> {
+    let build = |channel: &crate::config::ChannelDef| {
+        registry::build_channel(&channel.kind, channel.settings.reveal(), client)
+            .map(|built| (channel.name.clone(), built))
+            .map_err(|errors| BuildError::new("channel", channel.name.as_str(), &errors))
+    };
+    project.channels.iter().filter(|channel| channel.enabled).map(build).collect()
+}
+
+fn http_targets(project: &Project, client: &HttpClient) -> Result<HashMap<QueueKey, Arc<dyn Sink>>, BuildError> {
+    let mut built = HashMap::new();
+    for rule in &project.rules {
+        for target in &rule.targets {
+            let TargetTo::Http(settings) = &target.to else { continue };
+            let sink = registry::build_sink("http", settings.reveal(), client)
+                .map_err(|errors| BuildError::new("rule", rule.name.as_str(), &errors))?;
+            built.insert(InForce::queue(rule, target), sink);
+        }
+    }
+    Ok(built)
+}
+
+fn sources(project: &Project, now: Timestamp) -> Result<(Vec<HttpMount>, Vec<Declared>), BuildError> {
+    let (mut mounts, mut declared) = (Vec::new(), Vec::new());
+    for source in project.sources.iter().filter(|source| source.enabled) {
+        let origin =
+            Origin { namespace: source.namespace.clone(), source_name: source.name.clone(), tags: source.tags.clone() };
+        let (built, _) = registry::build_source(&source.kind, &source.name, source.settings.reveal(), now)
+            .map_err(|errors| BuildError::new("source", source.name.as_str(), &errors))?;
+        match built {
+            BuiltSource::Http(source) => mounts.push(HttpMount { origin, source }),
+            BuiltSource::Polled(polled) => declared.push(Declared {
+                origin,
+                kind: source.kind.clone(),
+                definition: source.clone(),
+                source: polled,
+            }),
+        }
+    }
+    Ok((mounts, declared))
+}

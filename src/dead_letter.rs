@@ -1,0 +1,123 @@
+//! What can be done with dead letters: look them up by a selection, replay them, give them up for good.
+
+use std::time::Duration;
+
+use eventyard_event::{DeliveryId, Name, Timestamp};
+use eventyard_store::{DeadLetterFilter, PageRequest, StoreError};
+
+use crate::broker::Broker;
+
+/// How many dead letters are moved in one call of the store: each is a frame of its own, and callers in between
+/// should not wait for a million of them.
+const AT_ONCE_MAX: usize = 500;
+
+/// Which dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<DeliveryId>),
+    /// All of one rule.
+    Rule(Name),
+    /// All.
+    All,
+}
+
+impl Broker {
+    /// Makes dead letters pending again, each with a fresh budget; spread over time where `rate_per_second` is
+    /// given. Returns how many were replayed, or would be by `dry_run`. What is not dead (any more) is passed
+    /// over, so a second call finds nothing.
+    ///
+    /// # Errors
+    /// What the store says; those before it are replayed.
+    pub async fn replay(
+        &self,
+        which: Selection,
+        rate_per_second: Option<u32>,
+        dry_run: bool,
+    ) -> Result<u64, StoreError> {
+        let letters = self.select(which).await?;
+        if dry_run {
+            return Ok(as_count(letters.len()));
+        }
+        let began = self.clocks().steady_now();
+        let mut replayed = 0;
+        for (chunk_number, chunk) in letters.chunks(AT_ONCE_MAX).enumerate() {
+            let due = |index: usize| turn(began, chunk_number * AT_ONCE_MAX + index, rate_per_second);
+            let at_times = chunk.iter().enumerate().map(|(index, id)| (*id, due(index))).collect();
+            replayed += as_count(self.store().replay(at_times, self.clocks().now()).await?.len());
+        }
+        Ok(replayed)
+    }
+
+    /// Gives dead letters up for good. Returns how many, or how many it would be by `dry_run`.
+    ///
+    /// # Errors
+    /// What the store says; those before it are gone.
+    pub async fn purge(&self, which: Selection, dry_run: bool) -> Result<u64, StoreError> {
+        let letters = self.select(which).await?;
+        if dry_run {
+            return Ok(as_count(letters.len()));
+        }
+        let mut purged = 0;
+        for chunk in letters.chunks(AT_ONCE_MAX) {
+            purged += as_count(self.store().purge(chunk.to_vec(), self.clocks().now()).await?.len());
+        }
+        Ok(purged)
+    }
+
+    /// The ids that a selection names and that are dead, oldest first, each once.
+    async fn select(&self, which: Selection) -> Result<Vec<DeliveryId>, StoreError> {
+        let rule = match which {
+            Selection::Ids(mut ids) => {
+                ids.sort_unstable();
+                ids.dedup();
+                let mut dead = Vec::with_capacity(ids.len());
+                for id in ids {
+                    if self.store().dead_letter(id).await?.is_some() {
+                        dead.push(id);
+                    }
+                }
+                return Ok(dead);
+            }
+            Selection::Rule(rule) => Some(rule),
+            Selection::All => None,
+        };
+        let filter = DeadLetterFilter { rule, ..DeadLetterFilter::default() };
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let request = PageRequest { limit: 1000, cursor };
+            let page = self.store().dead_letters(filter.clone(), request).await?;
+            ids.extend(page.items.into_iter().map(|letter| letter.delivery.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        ids.reverse();
+        Ok(ids)
+    }
+}
+
+/// When the `index`-th of a throttled replay is due.
+fn turn(began: Timestamp, index: usize, rate_per_second: Option<u32>) -> Timestamp {
+    let Some(rate) = rate_per_second.filter(|rate| *rate > 0) else { return began };
+    let millis = as_count(index).saturating_mul(1000) / u64::from(rate);
+    began.plus(Duration::from_millis(millis))
+}
+
+fn as_count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_replay_is_spread_evenly() {
+        let due: Vec<i64> = (0..5).map(|n| turn(Timestamp::EPOCH, n, Some(2)).as_millis()).collect();
+        assert_eq!(due, [0, 500, 1000, 1500, 2000]);
+        assert_eq!(turn(Timestamp::EPOCH, 7, None), Timestamp::EPOCH);
+    }
+}

@@ -1,0 +1,262 @@
+//! Takes events from any source: limits, routing, commit. Only what has returned from here may be acknowledged.
+//!
+//! Authentication and decoding happen before (in the source or the server), because they differ; from here on
+//! every event is treated alike.
+
+use std::time::Duration;
+
+use eventyard_connectors::source::Incoming;
+use eventyard_event::{Envelope, EventId, Name};
+use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Broker;
+use crate::fate::Fate;
+use crate::in_force::InForce;
+use crate::route::{Routed, route};
+use crate::telemetry::metrics::{CodeLabel, SourceLabel};
+
+/// How long a client is asked to wait when it should come back.
+const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
+/// How long a client is asked to wait when a person may have to act.
+const RETRY_AFTER_FULL: Duration = Duration::from_secs(10);
+
+/// Whom events come from, as far as rules and the store are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The namespace that the events get.
+    pub namespace: Name,
+    /// `[source.NAME]`, or `events` for `POST /events`.
+    pub source_name: Name,
+    /// The source's tags.
+    pub tags: Vec<String>,
+}
+
+/// What a source is told of an event once it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Our id; the first one's where this is a duplicate.
+    pub event: EventId,
+    /// CloudEvents `id`.
+    pub id: String,
+    /// CloudEvents `source`.
+    pub source: String,
+    /// The same event was taken before; nothing more happens for this one.
+    pub duplicate: bool,
+    /// The rules that matched.
+    pub rules: Vec<Name>,
+    /// What to do when no rule matched.
+    pub hint: Option<String>,
+}
+
+/// Why events were not taken. None of them is on disk, and the sender should try again with the same ids.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntakeError {
+    /// `[limits] pending` is met.
+    #[error("{0} deliveries are pending, and no more events are taken until some have ended")]
+    BacklogFull(u64),
+    /// There is no space.
+    #[error("there is no space left for events")]
+    NoSpace,
+    /// The store cannot be written to any more; the program ends.
+    #[error("the store cannot be written to any more")]
+    Poisoned,
+    /// The broker is starting or stopping.
+    #[error("the broker is starting or stopping")]
+    Stopping,
+    /// More waits to be written than can be.
+    #[error("more events are waiting to be written than can be")]
+    Busy,
+    /// The events with their deliveries are over a limit of the store.
+    #[error("{what} is over the limit of {max}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl IntakeError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            IntakeError::BacklogFull(_) => "backlog_full",
+            IntakeError::NoSpace => "no_space",
+            IntakeError::Poisoned => "store_poisoned",
+            IntakeError::Stopping => "stopping",
+            IntakeError::Busy => "busy",
+            IntakeError::TooLarge { .. } => "batch_too_large",
+        }
+    }
+
+    /// How long to wait before the next try; `None` where trying again cannot help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            IntakeError::Busy | IntakeError::Stopping => Some(RETRY_AFTER_BUSY),
+            IntakeError::BacklogFull(_) | IntakeError::NoSpace | IntakeError::Poisoned => Some(RETRY_AFTER_FULL),
+            IntakeError::TooLarge { .. } => None,
+        }
+    }
+}
+
+impl From<StoreError> for IntakeError {
+    fn from(error: StoreError) -> IntakeError {
+        match error {
+            StoreError::Full => IntakeError::NoSpace,
+            StoreError::Busy => IntakeError::Busy,
+            StoreError::Closed => IntakeError::Stopping,
+            StoreError::TooLarge { what, max } => IntakeError::TooLarge { what, max },
+            _ => IntakeError::Poisoned,
+        }
+    }
+}
+
+impl Broker {
+    /// Takes a batch whole or not at all; returns when it is durable. One receipt for each event, in order.
+    ///
+    /// Cancellation: a caller that goes away does not undo a commit that has begun.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: nothing of the batch is on disk.
+    pub async fn admit(&self, origin: &Origin, events: Vec<Incoming>) -> Result<Vec<Receipt>, IntakeError> {
+        self.admit_with_position(origin, events, None).await
+    }
+
+    /// [`Broker::admit`], with a source's position in the same frame.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: neither events nor position are on disk.
+    pub async fn admit_with_position(
+        &self,
+        origin: &Origin,
+        events: Vec<Incoming>,
+        position: Option<Vec<u8>>,
+    ) -> Result<Vec<Receipt>, IntakeError> {
+        let taken = self.take_in(origin, events, position).await;
+        if let Err(error) = &taken {
+            let label = CodeLabel { code: error.code().into() };
+            self.metrics().events_refused.get_or_create(&label).inc();
+        }
+        taken
+    }
+
+    async fn take_in(
+        &self,
+        origin: &Origin,
+        events: Vec<Incoming>,
+        position: Option<Vec<u8>>,
+    ) -> Result<Vec<Receipt>, IntakeError> {
+        if !self.accepting() {
+            return Err(IntakeError::Stopping);
+        }
+        let in_force = self.in_force();
+        let limit = in_force.project.limits.pending;
+        if self.store().stats().unsettled >= limit {
+            return Err(IntakeError::BacklogFull(limit));
+        }
+        if events.is_empty() && position.is_none() {
+            return Ok(Vec::new());
+        }
+        let due_at = self.clocks().steady_now();
+        let mut drafts = Vec::with_capacity(events.len());
+        let mut admissions = Vec::with_capacity(events.len());
+        for incoming in events {
+            let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
+            let envelope = self.envelope(origin, incoming);
+            let Routed { rules, deliveries } = route(&in_force, &envelope, due_at);
+            drafts.push(Draft::new(self, &in_force, &envelope, rules));
+            admissions.push(Admission { envelope, deliveries, dedupe });
+        }
+        let position = position.map(|bytes| NewPosition {
+            namespace: origin.namespace.clone(),
+            source: origin.source_name.clone(),
+            bytes,
+        });
+
+        let began = tokio::time::Instant::now();
+        let admitted = self.store().commit(Commit { admissions, position }).await?;
+        self.metrics().commit_duration.observe(began.elapsed().as_secs_f64());
+
+        Ok(drafts
+            .into_iter()
+            .zip(admitted)
+            .map(|(draft, admitted)| self.acknowledge(origin, draft, admitted))
+            .collect())
+    }
+
+    /// The event as the broker keeps it.
+    fn envelope(&self, origin: &Origin, incoming: Incoming) -> Envelope {
+        let id = self.new_event_id();
+        let mut event = incoming.event;
+        if event.id.is_empty() {
+            event.id = id.to_string();
+        }
+        Envelope {
+            id,
+            namespace: origin.namespace.clone(),
+            source_name: origin.source_name.clone(),
+            tags: origin.tags.clone(),
+            received_at: self.clocks().now(),
+            hop_count: 0,
+            keys_unique: incoming.keys_unique,
+            event,
+        }
+    }
+
+    /// One event is on disk: counts it, tells who listens, and makes its receipt.
+    fn acknowledge(&self, origin: &Origin, draft: Draft, admitted: Admitted) -> Receipt {
+        let label = SourceLabel { source: origin.source_name.to_string() };
+        let duplicate = admitted.duplicate;
+        let unmatched = draft.rules.is_empty() && !duplicate;
+        let kind = if duplicate { &self.metrics().events_duplicate } else { &self.metrics().events_accepted };
+        kind.get_or_create(&label).inc();
+        if unmatched {
+            self.metrics().events_unmatched.inc();
+        }
+        if let Some(ty) = draft.ty {
+            self.tell(Fate::Accepted {
+                event: admitted.event,
+                cloudevent_id: draft.id.clone(),
+                ty,
+                source_name: origin.source_name.clone(),
+                rules: draft.rules.clone(),
+                duplicate,
+            });
+            if unmatched {
+                self.tell(Fate::Unmatched { event: admitted.event, nearest: draft.nearest });
+            }
+        }
+        let hint = unmatched.then(|| format!("no rule matched; eventyard explain {}", admitted.event));
+        Receipt { event: admitted.event, id: draft.id, source: draft.source, duplicate, rules: draft.rules, hint }
+    }
+}
+
+/// What the receipt of one event will say, while the event itself is on its way to disk.
+struct Draft {
+    id: String,
+    source: String,
+    rules: Vec<Name>,
+    /// CloudEvents `type`; only where somebody listens to fates.
+    ty: Option<String>,
+    /// The rule that came closest; only where none matched and somebody listens, for it costs an explanation of
+    /// every rule.
+    nearest: Option<Name>,
+}
+
+impl Draft {
+    fn new(broker: &Broker, in_force: &InForce, envelope: &Envelope, rules: Vec<Name>) -> Draft {
+        let listened_to = broker.has_listeners();
+        let nearest = (listened_to && rules.is_empty()).then(|| in_force.nearest_rule(envelope)).flatten();
+        Draft {
+            id: envelope.event.id.clone(),
+            source: envelope.event.source.clone(),
+            rules,
+            ty: listened_to.then(|| envelope.event.ty.clone()),
+            nearest,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Which deliveries an event makes: a pure function of the event and one snapshot of the compiled rules.
+
+use eventyard_event::{Envelope, Name, Timestamp};
+use eventyard_rules::{OrderAfterDead, Rule, View};
+use eventyard_store::{AfterDead, Lane, NewDelivery};
+use sha2::{Digest, Sha256};
+
+use crate::in_force::InForce;
+
+/// A lane's key is kept beside each delivery; a longer value of `order_by` is replaced by its hash.
+const LANE_KEY_BYTES_MAX: usize = 256;
+
+/// Where an event goes.
+#[derive(Clone, Debug, Default)]
+pub struct Routed {
+    /// The rules that matched, by name.
+    pub rules: Vec<Name>,
+    /// One for each target of each of them.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// Routes one event. `due_at` is the steady clock's time. Reads nothing but its arguments.
+#[must_use]
+pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Routed {
+    let mut routed = Routed::default();
+    let view = View::new(envelope);
+    let snapshot = in_force.rules.hash();
+    for rule in in_force.rules.matches_view(&view) {
+        routed.rules.push(rule.name.clone());
+        let lane = lane(rule, &view);
+        for target in &rule.targets {
+            let queue = InForce::queue(rule, target);
+            routed.deliveries.push(NewDelivery { queue, lane: lane.clone(), due_at, snapshot });
+        }
+    }
+    routed
+}
+
+/// The lane of a rule's deliveries; `None` where the rule does not order, or the event lacks the key.
+fn lane(rule: &Rule, view: &View<'_>) -> Option<Lane> {
+    let value = rule.order_by.as_ref()?.lookup(view)?;
+    let key = if value.len() <= LANE_KEY_BYTES_MAX {
+        value.as_bytes().to_vec()
+    } else {
+        Sha256::digest(value.as_bytes()).to_vec()
+    };
+    let after_dead = match rule.order_after_dead {
+        OrderAfterDead::Continue => AfterDead::Continue,
+        OrderAfterDead::Wait => AfterDead::Wait,
+    };
+    Some(Lane { key, after_dead })
+}

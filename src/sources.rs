@@ -1,0 +1,247 @@
+//! The sources that the broker keeps going, and the handle by which each of them reaches it.
+//!
+//! Http sources are not among them: the server asks those about each request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use eventyard_connectors::source::{Batch, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Source};
+use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, SourceStatus, Supervision, supervise};
+use eventyard_event::Name;
+use eventyard_store::DeliveryState;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::config::{AlertKind, SourceDef};
+use crate::intake::{IntakeError, Origin, Receipt};
+use crate::telemetry::metrics::SourceLabel;
+
+/// A source that fails this often in a row is down, and people are told: with the supervisor's pauses that is
+/// after about fifteen seconds.
+const FAILURES_UNTIL_DOWN: u32 = 4;
+
+/// A source as it is declared: what decides whether a reload leaves it alone.
+pub struct Declared {
+    /// Whom its events come from.
+    pub origin: Origin,
+    /// `[source.NAME] kind`.
+    pub kind: String,
+    /// What the project says: a source whose definition is the same is left alone by a reload.
+    pub definition: SourceDef,
+    /// What is kept going.
+    pub source: Box<dyn Source>,
+}
+
+/// The sources that run.
+#[derive(Default)]
+pub struct Sources {
+    // A std Mutex: never held over an await.
+    running: Mutex<BTreeMap<Name, RunningSource>>,
+    tasks: TaskTracker,
+}
+
+struct RunningSource {
+    kind: String,
+    origin: Origin,
+    definition: SourceDef,
+    control: SourceControl,
+    manual: Option<ManualFiring>,
+    stop: CancellationToken,
+}
+
+/// A source as people see it.
+#[derive(Clone, Debug)]
+pub struct SourceView {
+    /// `[source.NAME]`.
+    pub name: Name,
+    /// Its kind.
+    pub kind: String,
+    /// What it is doing.
+    pub status: SourceStatus,
+}
+
+/// Why a source could not be fired by hand.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FireError {
+    /// There is no such source that runs.
+    #[error("no source `{0}` is running that could be fired by hand")]
+    Unknown(Name),
+    /// Its kind makes no event without being told one.
+    #[error("the source `{name}` is of the kind `{kind}`, which cannot be fired by hand; timers can")]
+    NotManual {
+        /// Which one.
+        name: Name,
+        /// Its kind.
+        kind: String,
+    },
+    /// The event was not taken.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+}
+
+impl Sources {
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, RunningSource>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every source to end and waits until all have: what they are offering is seen through.
+    pub async fn stop(&self) {
+        for source in self.running().values() {
+            source.stop.cancel();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Broker {
+    /// Makes the running sources those that are declared: ends what is gone or changed, starts what is new, and
+    /// leaves the rest alone.
+    pub fn run_sources(self: &Arc<Self>, declared: Vec<Declared>) {
+        let mut running = self.sources().running();
+        let stays = |name: &Name, source: &RunningSource| {
+            declared.iter().any(|one| one.origin.source_name == *name && one.definition == source.definition)
+        };
+        let gone: Vec<Name> =
+            running.iter().filter(|(name, source)| !stays(name, source)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            if let Some(source) = running.remove(&name) {
+                source.stop.cancel();
+            }
+        }
+        for one in declared {
+            let name = one.origin.source_name.clone();
+            running.entry(name).or_insert_with(|| self.start_source(one));
+        }
+    }
+
+    fn start_source(self: &Arc<Self>, declared: Declared) -> RunningSource {
+        let Declared { origin, kind, definition, source } = declared;
+        let stop = CancellationToken::new();
+        let manual = source.manual();
+        let random = Arc::clone(self);
+        let supervision = Supervision {
+            intake: Arc::new(SourceIntake { broker: Arc::clone(self), origin: origin.clone() }),
+            clock: Arc::clone(&self.clocks().wall),
+            random: Box::new(move || random.chance()),
+            backoff: Backoff::default(),
+            paused: false,
+            stop: stop.clone(),
+        };
+        let (control, run) = supervise(source, supervision);
+        self.sources().tasks.spawn(run);
+        let watch = watch(Arc::clone(self), origin.source_name.clone(), control.clone());
+        self.sources().tasks.spawn(watch);
+        RunningSource { kind, origin, definition, control, manual, stop }
+    }
+
+    /// The sources that run, by name.
+    #[must_use]
+    pub fn source_views(&self) -> Vec<SourceView> {
+        let view = |(name, source): (&Name, &RunningSource)| SourceView {
+            name: name.clone(),
+            kind: source.kind.clone(),
+            status: source.control.status(),
+        };
+        self.sources().running().iter().map(view).collect()
+    }
+
+    /// Makes a source's event by hand, beside its own rhythm. Durable on return.
+    ///
+    /// # Errors
+    /// [`FireError`].
+    pub async fn fire(&self, name: &Name) -> Result<Receipt, FireError> {
+        let (origin, manual) = {
+            let running = self.sources().running();
+            let source = running.get(name).ok_or_else(|| FireError::Unknown(name.clone()))?;
+            let not_manual = || FireError::NotManual { name: name.clone(), kind: source.kind.clone() };
+            (source.origin.clone(), Arc::clone(source.manual.as_ref().ok_or_else(not_manual)?))
+        };
+        let incoming = manual(self.clocks().now(), self.random_bytes());
+        let receipts = self.admit(&origin, vec![incoming]).await?;
+        receipts.into_iter().next().ok_or(FireError::Intake(IntakeError::Busy))
+    }
+}
+
+/// Counts a source's errors and tells people when it is down.
+async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
+    let mut status = control.watch();
+    let mut down = false;
+    // The channel closes when the source has stopped.
+    while status.changed().await.is_ok() {
+        let seen = status.borrow_and_update().clone();
+        match seen.state {
+            SourceState::BackingOff => {
+                let label = SourceLabel { source: name.to_string() };
+                broker.metrics().source_errors.get_or_create(&label).inc();
+                let error = seen.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                tracing::warn!(source = %name, %error, failures = seen.failure_count, "a source has failed and is tried again");
+                if seen.failure_count >= FAILURES_UNTIL_DOWN && !down {
+                    down = true;
+                    announce_down(&broker, &name, seen.failure_count, &error).await;
+                }
+            }
+            SourceState::Running => down = false,
+            SourceState::Starting | SourceState::Paused | SourceState::Finished | SourceState::Stopped => {}
+        }
+    }
+}
+
+async fn announce_down(broker: &Broker, name: &Name, failures: u32, error: &str) {
+    let data = serde_json::json!({
+        "alert": AlertKind::SourceDown.word(),
+        "text": format!("the source {name} has failed {failures} times in a row: {error}"),
+        "source": name,
+        "reason": { "code": "source_down", "message": error },
+        "commands": { "show": format!("eventyard sources show {name}") },
+    });
+    if let Err(error) = broker.announce(AlertKind::SourceDown, name.as_str(), &data).await {
+        tracing::error!(%error, source = %name, "that a source is down could not be announced");
+    }
+}
+
+/// The broker as one source sees it.
+struct SourceIntake {
+    broker: Arc<Broker>,
+    origin: Origin,
+}
+
+#[async_trait]
+impl Intake for SourceIntake {
+    async fn offer(&self, batch: Batch) -> Result<Vec<Taken>, Refusal> {
+        let receipts = self.broker.admit_with_position(&self.origin, batch.events, batch.position).await;
+        let taken = |receipt: Receipt| Taken { event: receipt.event, duplicate: receipt.duplicate };
+        Ok(receipts.map_err(refusal)?.into_iter().map(taken).collect())
+    }
+
+    async fn position(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        let saved = self.broker.store().position(&self.origin.namespace, &self.origin.source_name).await;
+        Ok(saved.map_err(unavailable)?.map(|saved| saved.bytes))
+    }
+
+    async fn last_settled(&self) -> Result<bool, Refusal> {
+        let store = self.broker.store();
+        let saved = store.position(&self.origin.namespace, &self.origin.source_name).await.map_err(unavailable)?;
+        let Some(event) = saved.and_then(|saved| saved.last_event) else { return Ok(true) };
+        let Some(view) = store.event(event).await.map_err(unavailable)? else { return Ok(true) };
+        let open = |state| matches!(state, DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting);
+        Ok(!view.deliveries.iter().any(|delivery| open(delivery.state)))
+    }
+}
+
+fn unavailable(error: eventyard_store::StoreError) -> Refusal {
+    refusal(IntakeError::from(error))
+}
+
+fn refusal(error: IntakeError) -> Refusal {
+    let retry_after = error.retry_after();
+    match error {
+        IntakeError::BacklogFull(_) => Refusal::BacklogFull { retry_after },
+        IntakeError::NoSpace => Refusal::Full { retry_after },
+        IntakeError::Stopping => Refusal::Closed,
+        IntakeError::TooLarge { .. } => Refusal::Refused { code: error.code().to_owned(), message: error.to_string() },
+        IntakeError::Poisoned | IntakeError::Busy => Refusal::Unavailable { message: error.to_string(), retry_after },
+    }
+}
