@@ -59,35 +59,45 @@ pub(crate) struct Field {
     pub(crate) path: Arc<str>,
     /// One of these must accept a value at the path. Never empty.
     pub(crate) accepts: Vec<Matcher>,
-    /// The plain strings of a long list, found by hash.
-    strings: Option<HashSet<Box<str>>>,
+    /// How a long list is searched.
+    lookup: Option<Lookup>,
 }
 
-/// From how many entries on the plain strings of a list are found by hash. Below, comparing is as fast.
-const HASHED_FROM: usize = 16;
+/// A long list, sorted out: most long lists are of plain strings, which are found by hash.
+#[derive(Clone, Debug, PartialEq)]
+struct Lookup {
+    strings: HashSet<Box<str>>,
+    /// The places of all other entries.
+    others: Vec<usize>,
+}
+
+/// From how many entries on a list is sorted out. Below, comparing is as fast.
+const SORTED_OUT_FROM: usize = 16;
 
 impl Field {
     fn new(path: Arc<str>, accepts: Vec<Matcher>) -> Field {
-        let strings = (accepts.len() >= HASHED_FROM).then(|| {
-            let plain = accepts.iter().filter_map(|matcher| match matcher {
-                Matcher::String { text, .. } => Some(text.clone()),
-                _ => None,
-            });
-            plain.collect()
+        let lookup = (accepts.len() >= SORTED_OUT_FROM).then(|| {
+            let mut lookup = Lookup { strings: HashSet::new(), others: Vec::new() };
+            for (place, matcher) in accepts.iter().enumerate() {
+                match matcher {
+                    Matcher::String { text, .. } => {
+                        lookup.strings.insert(text.clone());
+                    }
+                    _ => lookup.others.push(place),
+                }
+            }
+            lookup
         });
-        Field { path, accepts, strings }
+        Field { path, accepts, lookup }
     }
 
     /// Whether one entry of the list accepts `scalar`.
     pub(crate) fn accepts(&self, scalar: Scalar<'_>) -> bool {
-        match (&self.strings, scalar) {
-            (Some(strings), Scalar::String(found)) if strings.contains(found) => true,
-            (Some(_), scalar) => {
-                let mut others = self.accepts.iter().filter(|matcher| !matches!(matcher, Matcher::String { .. }));
-                others.any(|matcher| matcher.accepts(scalar))
-            }
-            (None, scalar) => self.accepts.iter().any(|matcher| matcher.accepts(scalar)),
-        }
+        let Some(lookup) = &self.lookup else {
+            return self.accepts.iter().any(|matcher| matcher.accepts(scalar));
+        };
+        matches!(scalar, Scalar::String(found) if lookup.strings.contains(found))
+            || lookup.others.iter().filter_map(|&place| self.accepts.get(place)).any(|matcher| matcher.accepts(scalar))
     }
 
     /// Whether the list says that the field may be missing.

@@ -13,7 +13,7 @@
 //!
 //! The fast matcher, when it comes, is held against this one, and [`crate::RuleSet::explain`] is built on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::fields::{Fields, OUTERMOST, Wanted};
 use crate::pattern::limits::FIELDS_MAX;
@@ -100,14 +100,14 @@ struct Candidates {
     /// The fields that have one anywhere, or may be absent and are.
     all: Set,
     /// By context, the fields that have one right there. Holds each context that has any, and the outermost.
-    own: BTreeMap<usize, Set>,
+    own: HashMap<usize, Set>,
 }
 
 impl Candidates {
     /// `None` where some field has none and all are `required`.
     fn collect(branch: &Branch, fields: &Fields<'_>, required: bool) -> Option<Candidates> {
         let mut all = Set::default();
-        let mut own = BTreeMap::from([(OUTERMOST, Set::default())]);
+        let mut own = HashMap::from([(OUTERMOST, Set::default())]);
         for (place, field) in branch.fields.iter().enumerate() {
             let leaves = fields.at(&field.path);
             let one = Set::one(place);
@@ -140,100 +140,67 @@ impl Candidates {
         if outermost == self.all {
             return vec![outermost];
         }
-        let mut elements = self.elements(fields);
-        if whole {
-            self.look_around(&mut elements);
-        }
+        let around = if whole { self.around(fields) } else { Vec::new() };
         // Contexts are numbered from the outside in: taken from the last to the first, whatever stands inside an
         // element is known when its turn comes.
         let mut inside: BTreeMap<usize, BTreeMap<usize, Largest>> = BTreeMap::new();
         let mut comparisons = 0;
-        for (&context, element) in elements.iter().rev() {
-            let mut sets = Largest(vec![element.own]);
+        for (context, place) in fields.contexts.iter().enumerate().rev() {
+            let own = self.own.get(&context).copied().unwrap_or_default();
+            let mut sets = Largest(vec![own]);
             for offered in inside.remove(&context).unwrap_or_default().into_values() {
                 sets = sets.joined_with(&offered, &mut comparisons);
             }
             if context == OUTERMOST {
                 return sets.0;
             }
-            let needed = if whole { self.all.without(element.around) } else { Set::default() };
-            let list = inside.entry(element.parent).or_default().entry(element.list).or_default();
-            for set in sets.0.into_iter().filter(|set| needed.within(set)) {
-                list.keep(set, &mut comparisons);
+            // What cannot be had around an element, should it be the one chosen, must be had in it.
+            let needed = around.get(context).map_or(Set::default(), |around| self.all.without(*around));
+            for set in sets.0.into_iter().filter(|set| *set != Set::default() && needed.within(set)) {
+                inside.entry(place.parent).or_default().entry(place.list).or_default().keep(set, &mut comparisons);
             }
         }
         Vec::new()
     }
 
-    /// The contexts with candidates and all that are around them.
-    fn elements(&self, fields: &Fields<'_>) -> BTreeMap<usize, Element> {
-        let mut elements: BTreeMap<usize, Element> = BTreeMap::new();
-        for (&context, &own) in &self.own {
-            let mut at = context;
-            // Up to the outermost, or to where another candidate has been before.
-            while !elements.contains_key(&at) {
-                let Some(place) = fields.contexts.get(at) else { break };
-                let none = Set::default();
-                elements.insert(
-                    at,
-                    Element { parent: place.parent, list: place.list, own: none, under: none, around: none },
-                );
-                at = place.parent;
-            }
-            if let Some(element) = elements.get_mut(&context) {
-                element.own = own;
-            }
-        }
-        elements
-    }
-
-    /// Works out for each element what can be had around it if it is the one chosen from its list.
-    fn look_around(&self, elements: &mut BTreeMap<usize, Element>) {
-        let contexts: Vec<usize> = elements.keys().copied().collect();
+    /// For each context the fields that can be had outside of it if it is the one chosen from its list.
+    fn around(&self, fields: &Fields<'_>) -> Vec<Set> {
+        // What can be had in a context and below, whatever excludes what; the same for the elements of each list.
+        let mut under = vec![Set::default(); fields.contexts.len()];
         let mut lists: BTreeMap<(usize, usize), Set> = BTreeMap::new();
-        for context in contexts.iter().rev() {
-            let Some(element) = elements.get_mut(context) else { continue };
-            element.under = element.under.or(element.own);
-            let (parent, list, under) = (element.parent, element.list, element.under);
-            if *context != OUTERMOST {
-                let all = lists.entry((parent, list)).or_default();
-                *all = all.or(under);
-                if let Some(parent) = elements.get_mut(&parent) {
-                    parent.under = parent.under.or(under);
-                }
+        for (context, place) in fields.contexts.iter().enumerate().rev() {
+            let own = self.own.get(&context).copied().unwrap_or_default();
+            let set = under.get(context).map_or(own, |below| below.or(own));
+            if context != OUTERMOST && set != Set::default() {
+                add(&mut under, place.parent, set);
+                let list = lists.entry((place.parent, place.list)).or_default();
+                *list = list.or(set);
             }
         }
         // What the lists of one context offer, and what more than one of them does: from these two follows what
         // is left when one list is put aside, without looking at each other list again.
         let mut offers: BTreeMap<usize, (Set, Set)> = BTreeMap::new();
-        for (&(parent, _), &under) in &lists {
+        for (&(parent, _), &offered) in &lists {
             let (once, twice) = offers.entry(parent).or_default();
-            *twice = twice.or(once.and(under));
-            *once = once.or(under);
+            *twice = twice.or(once.and(offered));
+            *once = once.or(offered);
         }
-        for context in contexts.iter().filter(|context| **context != OUTERMOST) {
-            let Some(&Element { parent, list, .. }) = elements.get(context) else { continue };
-            let Some(outer) = elements.get(&parent) else { continue };
-            let (once, twice) = offers.get(&parent).copied().unwrap_or_default();
-            let own_list = lists.get(&(parent, list)).copied().unwrap_or_default();
-            let around = outer.around.or(outer.own).or(twice).or(once.without(own_list));
-            if let Some(element) = elements.get_mut(context) {
-                element.around = around;
-            }
+        let mut around = vec![Set::default(); fields.contexts.len()];
+        for (context, place) in fields.contexts.iter().enumerate().skip(1) {
+            let outside = around.get(place.parent).copied().unwrap_or_default();
+            let own = self.own.get(&place.parent).copied().unwrap_or_default();
+            let (once, twice) = offers.get(&place.parent).copied().unwrap_or_default();
+            let offered = lists.get(&(place.parent, place.list)).copied().unwrap_or_default();
+            add(&mut around, context, outside.or(own).or(twice).or(once.without(offered)));
         }
+        around
     }
 }
 
-/// A context in the tree of those that matter.
-struct Element {
-    parent: usize,
-    list: usize,
-    /// The fields that have an accepted leaf right here.
-    own: Set,
-    /// The same for everything below, whatever excludes what.
-    under: Set,
-    /// The same for everything that can be had together with this element, outside of it.
-    around: Set,
+fn add(sets: &mut [Set], place: usize, more: Set) {
+    if let Some(set) = sets.get_mut(place) {
+        *set = set.or(more);
+    }
 }
 
 /// Sets of which none holds another.

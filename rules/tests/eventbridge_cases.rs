@@ -16,7 +16,7 @@ fn envelope(data: &str) -> Envelope {
     Envelope {
         id: EventId::new(Timestamp::EPOCH, [0; 10]),
         namespace: Name::default_namespace(),
-        source_name: Name::new("shop").unwrap(),
+        source_name: Name::new("shop").expect("a name"),
         tags: Vec::new(),
         received_at: Timestamp::EPOCH,
         hop_count: 0,
