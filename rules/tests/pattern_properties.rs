@@ -143,7 +143,7 @@ fn choose(fields: &[(String, Vec<Value>)], leaves: &[(String, Value, Trail)], so
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_match_is_what_its_definition_says(fields in fields(), event in event()) {

@@ -32,11 +32,29 @@ pub(super) fn nearest<'n>(wrong: &str, known: impl Iterator<Item = &'n str>) -> 
 pub(super) fn nearest_path(root: &Node<'_>, missing: &str) -> Option<String> {
     let mut paths = Vec::new();
     collect(root, &mut String::new(), &mut paths);
-    if let Some(near) = nearest(missing, paths.iter().map(String::as_str).filter(|path| *path != missing)) {
-        return Some(near.to_owned());
+    // What both begin with says nothing: `data.id` is not nearly `data.big`.
+    let scored = paths.iter().filter(|path| *path != missing).filter_map(|path| {
+        let (wrong, name) = without_common_start(missing, path);
+        Some((distance(wrong, name)?, path))
+    });
+    if let Some((_, near)) = scored.min_by_key(|(distance, _)| *distance) {
+        return Some(near.clone());
     }
     let last = missing.rsplit('.').next()?;
-    paths.iter().find(|path| path.rsplit('.').next() == Some(last)).cloned()
+    let shared = |path: &String| path.bytes().zip(missing.bytes()).take_while(|(a, b)| a == b).count();
+    let same_key = paths.iter().rev().filter(|path| path.rsplit('.').next() == Some(last));
+    same_key.max_by_key(|path| shared(path)).cloned()
+}
+
+/// Two paths without the steps at their start that they share.
+fn without_common_start<'p>(mut a: &'p str, mut b: &'p str) -> (&'p str, &'p str) {
+    while let (Some((first, rest)), Some((other, others))) = (a.split_once('.'), b.split_once('.')) {
+        if first != other {
+            break;
+        }
+        (a, b) = (rest, others);
+    }
+    (a, b)
 }
 
 /// The paths of everything in the event, in its order.

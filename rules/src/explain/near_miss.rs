@@ -17,12 +17,32 @@ pub(super) fn note(field: &Field, leaves: &[Leaf<'_>]) -> Option<String> {
     }
     // From the reason that leaves no doubt to the one that is a guess.
     let reasons = [other_type, other_case, spaces, too_exact, left_out, part_of, typing_error];
-    reasons.iter().find_map(|reason| {
+    let found = reasons.iter().find_map(|reason| {
         let entries = field.accepts.iter().take(ENTRIES_MAX);
         entries
             .flat_map(|entry| leaves.iter().take(SHOWN_LEAVES_MAX).map(move |leaf| (entry, leaf.scalar)))
             .find_map(|(entry, scalar)| reason(entry, scalar))
-    })
+    });
+    found.or_else(|| another_kind(field, leaves))
+}
+
+/// All that is wanted is of one kind, and all that is there of another.
+fn another_kind(field: &Field, leaves: &[Leaf<'_>]) -> Option<String> {
+    let mut wanted = field.accepts.iter().map(kind_wanted);
+    let first = wanted.next()??;
+    let found = leaves.first()?.scalar.kind();
+    let different = wanted.all(|kind| kind == Some(first)) && leaves.iter().all(|leaf| leaf.scalar.kind() == found);
+    (different && found != first).then(|| format!("the event has {found}, the rule wants {first}"))
+}
+
+fn kind_wanted(entry: &Matcher) -> Option<&'static str> {
+    match entry {
+        Matcher::Null => Some("null"),
+        Matcher::Bool(_) => Some("a boolean"),
+        Matcher::Number(_) | Matcher::Numeric(_) => Some("a number"),
+        Matcher::AnythingBut(_) | Matcher::Present | Matcher::Absent => None,
+        _ => Some("a string"),
+    }
 }
 
 fn json(entry: &Matcher) -> String {
@@ -37,12 +57,12 @@ fn other_type(entry: &Matcher, scalar: Scalar<'_>) -> Option<String> {
         (Matcher::Number(_) | Matcher::Numeric(_), Scalar::String(found)) => {
             let number = found.trim();
             let value = exact(number)?;
-            entry.accepts(Scalar::Number { text: number, value: Some(value) }).then(|| {
-                format!(
-                    "the event has the string \"{}\", the rule wants a number; a number has no quotes",
-                    shorten(found.to_owned())
-                )
-            })
+            let otherwise = entry.accepts(Scalar::Number { text: number, value: Some(value) });
+            let tail = if otherwise { "" } else { " (and this one would not match either)" };
+            Some(format!(
+                "the event has the string \"{}\", the rule wants a number; a number has no quotes{tail}",
+                shorten(found.to_owned())
+            ))
         }
         (_, Scalar::Number { text, .. }) if entry.accepts(Scalar::String(text)) => {
             Some(format!("the event has the number {text}, the rule wants a string; a string has quotes"))

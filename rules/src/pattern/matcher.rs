@@ -35,6 +35,16 @@ impl<'v> Scalar<'v> {
             Value::Array(_) | Value::Object(_) | Value::Foreign(_) => None,
         }
     }
+
+    /// What kind of value this is, with its article.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Scalar::Null => "null",
+            Scalar::Bool(_) => "a boolean",
+            Scalar::Number { .. } => "a number",
+            Scalar::String(_) => "a string",
+        }
+    }
 }
 
 /// One entry of a field's list.

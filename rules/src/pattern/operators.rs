@@ -175,7 +175,7 @@ impl Builder<'_> {
             Value::String(text) => Some(text),
             Value::Array(_) => {
                 let message = format!("`{operator}` takes one string, and this is a list");
-                let help = format!("write one `{{{operator}}}` for each string, side by side in the field's list");
+                let help = format!("give each string a `{operator}` of its own, side by side in the field's list");
                 self.error(codes::OPERAND, operand, &message, Some(help));
                 None
             }
