@@ -11,14 +11,18 @@
 
 mod broker;
 mod channels;
+mod check;
 mod dead_letters;
 mod deliveries;
 mod draft;
 mod errors;
 mod events;
 mod exit;
+mod explain;
 mod init;
 mod narrate;
+mod next;
+mod project;
 mod reload;
 mod rules;
 mod screen;
@@ -61,7 +65,9 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Init(init::InitArgs),
+    Check(check::CheckArgs),
     Reload(reload::ReloadArgs),
+    Explain(explain::ExplainArgs),
     #[command(subcommand, alias = "event")]
     Events(events::EventsCommand),
     #[command(subcommand, alias = "rule")]
@@ -158,12 +164,14 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Check(args) => check::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Errors(args) => errors::run(&args, context),
         Command::Reload(args) => client(reload::run(&args, context)),
         Command::Events(command) => client(events::run(&command, context)),
-        Command::Rules(command) => client(rules::run(&command, context)),
-        Command::Sources(command) => client(sources::run(&command, context)),
+        Command::Rules(command) => rules::run(&command, context),
+        Command::Sources(command) => sources::run(&command, context),
         Command::Deliveries(command) => client(deliveries::run(&command, context)),
         Command::DeadLetters(command) => client(dead_letters::run(&command, context)),
         Command::Channels(command) => client(channels::run(&command, context)),
@@ -178,7 +186,7 @@ fn run(command: Command, context: &Context) -> Outcome {
 }
 
 /// Runs a client command: one thread is plenty for one call after another.
-fn client(command: impl Future<Output = Outcome>) -> Outcome {
+fn client<T>(command: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command)
 }

@@ -5,5 +5,11 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else, and before any thread: called so, this is not the broker but the small program that
+    // restricts itself and then becomes a function's command.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == eventyard_functions::EXEC_SUBCOMMAND) {
+        return eventyard_functions::exec_shim(arguments);
+    }
     cli::main()
 }

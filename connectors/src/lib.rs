@@ -14,15 +14,13 @@
 
 pub mod discard;
 pub mod http;
-pub mod reference;
 pub mod registry;
 pub mod source;
 pub mod spec;
 pub mod supervise;
 pub mod timer;
 
-pub mod sink;
-
 mod secret;
+pub mod sink;
 
 pub use secret::{Secret, Secrets};

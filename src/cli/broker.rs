@@ -49,6 +49,11 @@ pub(crate) struct BrokerClient {
 }
 
 impl BrokerArgs {
+    /// The project's folder, for commands that can do without the broker.
+    pub(crate) fn project(&self) -> &Path {
+        &self.project
+    }
+
     /// Finds out where the broker is. Connects to nothing yet.
     pub(crate) fn client(&self) -> Outcome<BrokerClient> {
         let project = if self.url.is_none() { Some(read_project(&self.project)?) } else { None };

@@ -127,7 +127,9 @@ mod tests {
     fn each_code_that_can_be_reported_has_a_page() {
         let http = eventyard::api::codes::CODES.iter().map(|code| code.word);
         let project = eventyard_rules::codes::CODES.iter().map(|(code, _)| *code);
-        for code in http.chain(project) {
+        let whole = eventyard::config::codes::CODES.iter().map(|(code, _)| *code);
+        let patterns = eventyard_rules::pattern::codes::CODES.iter().map(|(code, _)| *code);
+        for code in http.chain(project).chain(whole).chain(patterns) {
             assert!(PAGES.iter().any(|(page, _)| *page == code), "docs/errors/{code}.md is missing");
         }
     }

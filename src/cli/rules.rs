@@ -1,5 +1,8 @@
 //! `eventyard rules`: what decides who hears of an event.
 
+mod matching;
+mod testing;
+
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -17,6 +20,8 @@ pub(crate) enum RulesCommand {
     /// Show one rule
     #[command(after_help = "Example:\n  eventyard rules show big-orders")]
     Show(ShowArgs),
+    Test(testing::TestArgs),
+    Match(matching::MatchArgs),
     #[command(hide = true)]
     Backtest(Reserved),
 }
@@ -39,10 +44,12 @@ pub(crate) struct ShowArgs {
     broker: BrokerArgs,
 }
 
-pub(crate) async fn run(command: &RulesCommand, context: &Context) -> Outcome {
+pub(crate) fn run(command: &RulesCommand, context: &Context) -> Outcome {
     match command {
-        RulesCommand::List(args) => list(args, context).await,
-        RulesCommand::Show(args) => show(args, context).await,
+        RulesCommand::List(args) => super::client(list(args, context)),
+        RulesCommand::Show(args) => super::client(show(args, context)),
+        RulesCommand::Test(args) => testing::run(args, context),
+        RulesCommand::Match(args) => matching::run(args, context),
         RulesCommand::Backtest(_) => Err(Failure::NotInThisVersion("rules backtest")),
     }
 }

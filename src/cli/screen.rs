@@ -25,15 +25,18 @@ impl Screen {
     /// Looks at the standard output that the program was given.
     pub(crate) fn detect() -> Screen {
         let terminal = io::stdout().is_terminal();
-        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Screen { coloured: terminal && !forbidden && !dumb, terminal }
+        Screen { coloured: terminal && colours_wanted(), terminal }
     }
 
     /// Without colours, whatever there is; for tests.
     #[cfg(test)]
     pub(crate) fn plain() -> Screen {
         Screen { coloured: false, terminal: false }
+    }
+
+    /// Whether colours may be used.
+    pub(crate) fn coloured(self) -> bool {
+        self.coloured
     }
 
     /// Writes one line and hands it on at once, so that a reader of a pipe sees it.
@@ -111,6 +114,17 @@ impl Screen {
             _ => state.to_owned(),
         }
     }
+}
+
+/// Whether standard error shows colours.
+pub(crate) fn errors_coloured() -> bool {
+    io::stderr().is_terminal() && colours_wanted()
+}
+
+fn colours_wanted() -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !forbidden && !dumb
 }
 
 /// Writes one line to standard error: messages about the command itself, as against its result.

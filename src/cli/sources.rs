@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, text};
-use super::{Context, JsonArgs, Reserved, send, timeline};
+use super::{Context, JsonArgs, Reserved, next, send, timeline};
 
 /// Sources: where events come from
 #[derive(Subcommand, Debug)]
@@ -20,6 +20,7 @@ pub(crate) enum SourcesCommand {
     /// Let a timer fire now, once, beside its schedule
     #[command(after_help = "Example:\n  eventyard sources fire nightly")]
     Fire(NameArgs),
+    Next(next::NextArgs),
     #[command(hide = true)]
     Pause(Reserved),
     #[command(hide = true)]
@@ -46,11 +47,12 @@ pub(crate) struct NameArgs {
     broker: BrokerArgs,
 }
 
-pub(crate) async fn run(command: &SourcesCommand, context: &Context) -> Outcome {
+pub(crate) fn run(command: &SourcesCommand, context: &Context) -> Outcome {
     match command {
-        SourcesCommand::List(args) => list(args, context).await,
-        SourcesCommand::Show(args) => show(args, context).await,
-        SourcesCommand::Fire(args) => fire(args, context).await,
+        SourcesCommand::List(args) => super::client(list(args, context)),
+        SourcesCommand::Show(args) => super::client(show(args, context)),
+        SourcesCommand::Fire(args) => super::client(fire(args, context)),
+        SourcesCommand::Next(args) => next::run(args, context),
         SourcesCommand::Pause(_) => Err(Failure::NotInThisVersion("sources pause")),
         SourcesCommand::Resume(_) => Err(Failure::NotInThisVersion("sources resume")),
         SourcesCommand::Seek(_) => Err(Failure::NotInThisVersion("sources seek")),

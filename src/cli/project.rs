@@ -1,0 +1,147 @@
+//! A project's files, and events that are tried against its rules without a broker.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use eventyard::config::{self, Project, Surroundings};
+use eventyard_event::json::read_structured;
+use eventyard_event::{Envelope, EventError, EventId, Limits, Name};
+use eventyard_rules::Report;
+
+use super::Context;
+use super::draft::{self, Attributes, Overrides};
+use super::exit::{Failure, Outcome};
+use super::screen::complain;
+
+/// Which project, for commands that need no broker.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ProjectArgs {
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+}
+
+/// Loads and checks a project, and returns what was found with it.
+///
+/// The error is the whole report, which nothing has printed yet.
+pub(crate) fn load(folder: &Path, context: &Context) -> Result<(Project, Report), Report> {
+    let around = Surroundings { env: &|name| std::env::var(name).ok(), now: context.clocks.now() };
+    config::load_at(folder, &around)
+}
+
+/// Loads a project for a command that is not about its mistakes: they are printed, and end it.
+pub(crate) fn load_or_report(folder: &Path, context: &Context) -> Outcome<Project> {
+    match load(folder, context) {
+        Ok((project, _warnings)) => Ok(project),
+        Err(report) => {
+            complain(report.render(super::screen::errors_coloured()));
+            complain(format!("error: the project in {} does not load", folder.display()));
+            Err(Failure::Reported(2))
+        }
+    }
+}
+
+/// By which source an event in a file is supposed to come.
+#[derive(clap::Args, Debug)]
+pub(crate) struct FromArgs {
+    /// The source it comes by, so that rules with `from` and `tags` can be tried [default: events]
+    #[arg(long, value_name = "NAME")]
+    from: Option<Name>,
+}
+
+/// What the broker would add to an event.
+pub(crate) struct Arrival {
+    namespace: Name,
+    source_name: Name,
+    tags: Vec<String>,
+    limits: Limits,
+}
+
+impl FromArgs {
+    /// Finds the source in the project.
+    pub(crate) fn arrival(&self, project: &Project) -> Outcome<Arrival> {
+        let Some(name) = &self.from else {
+            let source_name = Name::new("events").map_err(|error| Failure::usage(error.to_string()))?;
+            let namespace = Name::default_namespace();
+            return Ok(Arrival { namespace, source_name, tags: Vec::new(), limits: Limits::default() });
+        };
+        let Some(source) = project.sources.iter().find(|source| source.name == *name) else {
+            let names = project.sources.iter().map(|source| source.name.as_str());
+            return Err(no_such("source", name.as_str(), names));
+        };
+        Ok(Arrival {
+            namespace: source.namespace.clone(),
+            source_name: name.clone(),
+            tags: source.tags.clone(),
+            limits: Limits::default(),
+        })
+    }
+}
+
+impl Arrival {
+    /// Reads an event's JSON as the broker would, after filling in what it lacks.
+    pub(crate) fn envelope(&self, json: &str, context: &Context) -> Result<Envelope, EventError> {
+        let bytes = Bytes::copy_from_slice(json.as_bytes());
+        let read = match read_structured(&bytes, &self.limits) {
+            Err(EventError::MissingAttribute(name)) if name != "type" => self.completed(json, name)?,
+            other => other?,
+        };
+        let (event, shape) = read;
+        Ok(Envelope {
+            id: EventId::new(context.clocks.now(), [0; 10]),
+            namespace: self.namespace.clone(),
+            source_name: self.source_name.clone(),
+            tags: self.tags.clone(),
+            received_at: context.clocks.now(),
+            hop_count: 0,
+            keys_unique: shape.keys_unique,
+            event,
+        })
+    }
+
+    fn completed(
+        &self,
+        json: &str,
+        missing: &'static str,
+    ) -> Result<(eventyard_event::Event, eventyard_event::json::Shape), EventError> {
+        let wrong = || EventError::MissingAttribute(missing);
+        let attributes: Attributes = serde_json::from_str(json).map_err(|_| wrong())?;
+        let complete = draft::complete(&attributes, &Overrides::default(), None, &mut || "unnamed".to_owned());
+        let complete = complete.map_err(|_| wrong())?;
+        read_structured(&Bytes::from(complete), &self.limits)
+    }
+}
+
+/// A name that the project does not have, with the nearest and all there are.
+pub(crate) fn no_such<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>) -> Failure {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let mut text = format!("the project has no {what} `{name}`");
+    let near = names
+        .iter()
+        .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
+        .filter(|(likeness, _)| *likeness > 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((_, near)) = near {
+        text.push_str(&format!("\n  help: did you mean `{near}`?"));
+    }
+    text.push_str(&match names.as_slice() {
+        [] => format!("\n  help: it has no {what} at all"),
+        names => format!("\n  help: there are {}", names.join(", ")),
+    });
+    Failure::usage(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_named() {
+        let text = no_such("rule", "big-order", ["orders", "big-orders"].into_iter()).text().unwrap();
+        assert_eq!(
+            text,
+            "the project has no rule `big-order`\n  help: did you mean `big-orders`?\n  help: there are big-orders, orders"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `eventyard rules match`: which rules match each of many events, one JSON line in, one out.
+
+use std::io::{BufRead as _, Read as _};
+
+use eventyard_rules::RuleSet;
+use serde_json::{Value, json};
+
+use super::super::exit::{Failure, Outcome};
+use super::super::project::{Arrival, FromArgs, ProjectArgs, load_or_report};
+use super::super::{Context, screen};
+
+/// The longest line that is read: the default limit of an event, and room for white space around it.
+const LINE_BYTES_MAX: usize = 1024 * 1024 + 4096;
+
+/// Read events from standard input, one a line, and write which rules match each
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "A line that holds no event gets an error in its place and does not stop the rest; the exit code \
+    is then 1.\n\n\
+    Examples:\n  \
+    eventyard rules match < events.ndjson\n  \
+    eventyard rules match --project shop --from github < payloads.ndjson"
+)]
+pub(crate) struct MatchArgs {
+    #[command(flatten)]
+    from: FromArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
+    let project = load_or_report(&args.project.project, context)?;
+    let arrival = args.from.arrival(&project)?;
+    let rules = RuleSet::compile(project.rules);
+    let mut input = std::io::stdin().lock();
+    let mut bad_count: u64 = 0;
+    for number in 1_u64.. {
+        let mut line = Vec::new();
+        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+        if input.by_ref().take(limit + 1).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let answer = if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+            input.skip_until(b'\n')?;
+            Err(
+                json!({ "code": "body_too_large", "message": format!("the line is longer than {LINE_BYTES_MAX} bytes") }),
+            )
+        } else {
+            match answer(&line, &rules, &arrival, context) {
+                Some(answer) => answer,
+                // A blank line, such as the last one of a file.
+                None => continue,
+            }
+        };
+        let answer = answer.unwrap_or_else(|error| {
+            bad_count += 1;
+            json!({ "line": number, "error": error })
+        });
+        context.screen.line(answer)?;
+    }
+    match bad_count {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 line holds no event")),
+        count => Err(Failure::failed(format!("{count} lines hold no event"))),
+    }
+}
+
+/// The answer to one line: which rules, or what is wrong with it.
+fn answer(line: &[u8], rules: &RuleSet, arrival: &Arrival, context: &Context) -> Option<Result<Value, Value>> {
+    let Ok(text) = std::str::from_utf8(line) else {
+        return Some(Err(json!({ "code": "json_invalid", "message": "the line is not UTF-8" })));
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    Some(match arrival.envelope(text, context) {
+        Ok(envelope) => {
+            let names: Vec<_> = rules.matches(&envelope).iter().map(|rule| rule.name.as_str()).collect();
+            Ok(json!({ "id": envelope.event.id, "rules": names }))
+        }
+        Err(error) => Err(json!({ "code": error.code(), "message": screen::shown(&error.to_string()) })),
+    })
+}

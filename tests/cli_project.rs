@@ -1,0 +1,179 @@
+//! The commands that work from a project's files alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::support::{run, run_with};
+
+fn quickstart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart")
+}
+
+fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_new_project_is_right_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = run(&["init", "shop"], folder.path());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("eventyard dev shop"), "{}", ended.stdout);
+
+    let ended = run(&["check", "shop", "--deny-warnings"], folder.path());
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.stdout, "good: 1 rule, 2 tests, 1 source, 1 function\n");
+
+    assert_eq!(run(&["init", "shop"], folder.path()).code, 1);
+}
+
+#[test]
+fn the_quickstart_is_right() {
+    let ended = run(&["check", "--deny-warnings"], &quickstart());
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let ended = run(&["rules", "test"], &quickstart());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("2 tests passed\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn check_reports_every_mistake_of_every_file_at_once() {
+    let folder = project(&[
+        (
+            "eventyard.toml",
+            "[server]\nlisen = \"127.0.0.1:8484\"\n\n[function.f]\nruntime = \"command\"\ncommand = [\"sh\"]\n",
+        ),
+        ("rules/a.toml", "[[rule]]\nname = \"a\"\npattern = { type = \"order\" }\ntaget = { function = \"f\" }\n"),
+        (
+            "rules/b.toml",
+            "[[rule]]\nname = \"b\"\npattern = { type = [{ prefx = \"x\" }] }\ntarget = { function = \"g\" }\n",
+        ),
+    ]);
+    let ended = run(&["check"], folder.path());
+    assert_eq!(ended.code, 2);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/check_broken.txt");
+    if std::env::var_os("EVENTYARD_BLESS").is_some() {
+        fs::create_dir_all(golden.parent().unwrap()).unwrap();
+        fs::write(&golden, &ended.stdout).unwrap();
+    }
+    assert_eq!(ended.stdout, fs::read_to_string(golden).unwrap());
+
+    let json: Value = serde_json::from_str(&run(&["check", "--json"], folder.path()).stdout).unwrap();
+    let codes: Vec<_> = json["diagnostics"].as_array().unwrap().iter().map(|d| d["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"unknown_key"), "{codes:?}");
+    for code in codes {
+        assert_eq!(run(&["errors", code], folder.path()).code, 0, "{code} has no page");
+    }
+}
+
+#[test]
+fn a_failing_rule_test_is_a_failure_of_its_own_kind() {
+    let rule = "[[rule]]\nname = \"a\"\npattern = { type = [\"order\"] }\ntarget = { function = \"f\" }\n\
+                [[rule.test]]\nname = \"wrong\"\nevent = { type = \"order\" }\nmatches = false\n";
+    let function = "[function.f]\nruntime = \"command\"\ncommand = [\"sh\"]\n";
+    let folder = project(&[("eventyard.toml", function), ("rules/a.toml", rule)]);
+    let ended = run(&["rules", "test"], folder.path());
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("wrong"), "{}", ended.stderr);
+    assert_eq!(run(&["check"], folder.path()).code, 2);
+}
+
+#[test]
+fn rules_match_answers_each_line_and_goes_on_after_a_bad_one() {
+    let input = concat!(
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.created","data":{"amount":1500}}"#,
+        "\n",
+        "{ nonsense\n",
+        "\n",
+        r#"{"type":"order.created","data":{"amount":5}}"#,
+        "\n",
+        r#"{"id":"4"}"#,
+        "\n",
+        r#"{"specversion":"1.0","id":"5","source":"/s","type":"other"}"#,
+    );
+    let ended = run_with(&["rules", "match"], &quickstart(), input);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[0], serde_json::json!({ "id": "1", "rules": ["orders", "big-orders"] }));
+    assert_eq!((&lines[1]["line"], &lines[1]["error"]["code"]), (&2.into(), &"json_invalid".into()));
+    assert_eq!(lines[2]["rules"], serde_json::json!(["orders"]));
+    assert_eq!((&lines[3]["line"], &lines[3]["error"]["code"]), (&5.into(), &"ce_missing_attribute".into()));
+    assert_eq!(lines[4], serde_json::json!({ "id": "5", "rules": [] }));
+    assert!(ended.stderr.contains("2 lines hold no event"), "{}", ended.stderr);
+
+    assert_eq!(run_with(&["rules", "match"], &quickstart(), "").code, 0);
+}
+
+#[test]
+fn rules_with_from_are_tried_by_naming_the_source() {
+    let line = r#"{"type":"alert.received"}"#;
+    let ended = run_with(&["rules", "match", "--from", "alerts"], &quickstart(), line);
+    assert!(ended.stdout.contains(r#""rules":["announce"]"#), "{}{}", ended.stdout, ended.stderr);
+    assert!(run_with(&["rules", "match"], &quickstart(), line).stdout.contains(r#""rules":[]"#));
+
+    let ended = run_with(&["rules", "match", "--from", "alert"], &quickstart(), line);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("did you mean `alerts`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_coming_instants_of_a_timer_know_both_days_on_which_clocks_change() {
+    let folder = project(&[(
+        "eventyard.toml",
+        "[source.nightly]\nkind = \"timer\"\nschedule = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\n",
+    )]);
+    let next = |after: &str| {
+        let ended = run(&["sources", "next", "nightly", "--count", "3", "--after", after], folder.path());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout
+    };
+    assert_eq!(
+        next("2026-03-27T12:00:00Z"),
+        "2026-03-28T02:30:00+01:00\n2026-03-29T03:00:00+02:00\n2026-03-30T02:30:00+02:00\n"
+    );
+    assert_eq!(
+        next("2026-10-24T12:00:00Z"),
+        "2026-10-25T02:30:00+02:00\n2026-10-26T02:30:00+01:00\n2026-10-27T02:30:00+01:00\n"
+    );
+
+    let ended = run(&["sources", "next", "nighly"], folder.path());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("did you mean `nightly`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn explain_says_field_by_field_why_a_rule_does_not_match() {
+    let event = r#"{"type":"order.created","data":{"amount":"1500"}}"#;
+    let ended = run_with(&["explain", "-", "big-orders"], &quickstart(), event);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let expected = "big-orders does not match\n";
+    assert!(ended.stdout.starts_with(expected), "{}", ended.stdout);
+    assert!(ended.stdout.contains("✓ type: "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("✗ data.amount: wanted "), "{}", ended.stdout);
+
+    let ended = run_with(&["explain", "-", "--json"], &quickstart(), r#"{"type":"nothing.known"}"#);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["rules"].as_array().unwrap().len(), 3);
+    assert!(json["nearest"].is_string());
+
+    let ended = run(&["explain", "event.json", "big-order"], &quickstart());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("did you mean `big-orders`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_project_that_is_not_there_is_said_with_the_way_to_make_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = run(&["check"], folder.path());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stdout.contains("eventyard.toml"), "{}", ended.stdout);
+}
