@@ -329,6 +329,7 @@ fn no_number_is_rounded() {
 fn repeated_keys_are_kept_and_noted() {
     let unique = |text: &str| validate(text.as_bytes(), 127).unwrap().keys_unique;
     assert!(unique(r#"{"a":1,"b":{"a":1},"c":[{"a":1},{"a":2}]}"#));
+    assert!(unique(r#"{"a":{"x":1},"x":{"a":1},"y":[{"b":1}],"b":2}"#), "an object's keys end with it");
     assert!(!unique(r#"{"a":1,"a":2}"#));
     assert!(!unique(r#"{"a":1,"\u0061":2}"#), "the same key in another spelling");
     assert!(!unique(r#"[[{"x":{"":0,"a":1,"":2}}]]"#));
