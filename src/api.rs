@@ -1,7 +1,213 @@
 //! What a client sees over HTTP.
 //!
+//! - [`ingest`] takes events: `POST /events` and the paths of http sources.
+//! - The API below `/api/v1` shows and steers: one file for each noun. What it answers with is in [`views`],
+//!   what it reads in [`requests`] and [`query`]; the command line uses the same types.
+//! - [`health`] answers monitors.
+//!
 //! Errors are `application/problem+json` ([`problem`]) with a stable code out of one list ([`codes`]).
+//!
+//! One door ([`front_door`]) stands before all of it: it sends what belongs to an http source there, and lets
+//! nobody else in without the token, so that no call can forget to ask. A place is left in it for the check of
+//! `Host` and `Origin` that pages in browsers will need.
+
+mod dead_letters;
+mod deliveries;
+mod events;
+mod explain;
+mod health;
+mod ingest;
+mod project;
 
 pub mod codes;
 pub mod problem;
 pub mod query;
+pub mod requests;
+pub mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::server::ServerSettings;
+use crate::server::access::Token;
+use crate::server::body::BodyReader;
+use problem::Problem;
+
+/// The first segments of the paths that are the broker's own; no source can be mounted below them.
+pub const RESERVED: &[&str] = &["", "ui", "api", "events", "healthz", "readyz", "metrics", "2015-03-31"];
+
+/// What every call can reach.
+#[derive(Clone)]
+struct Api {
+    broker: Arc<Broker>,
+    bodies: BodyReader,
+    token: Option<Token>,
+    /// Cancelled when the server is told to stop: calls that wait for something end early.
+    stop: CancellationToken,
+}
+
+/// Whether a path is the broker's own.
+#[must_use]
+pub fn is_reserved(path: &str) -> bool {
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+    RESERVED.contains(&first)
+}
+
+/// All that is served.
+pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> Router {
+    let bodies = BodyReader::new(settings.limits);
+    let api = Api { broker, bodies, token: settings.token.clone(), stop };
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/events", post(ingest::post_events))
+        .nest("/api/v1", calls())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), front_door))
+        .with_state(api)
+}
+
+fn calls() -> Router<Api> {
+    Router::new()
+        .route("/status", get(health::status))
+        .route("/events", get(events::list))
+        .route("/events/{event}", get(events::show))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}", get(deliveries::show))
+        .route("/dead-letters", delete(dead_letters::purge).get(dead_letters::list))
+        .route("/dead-letters/replay", post(dead_letters::replay))
+        .route("/dead-letters/{id}", get(dead_letters::show))
+        .route("/rules", get(project::rules))
+        .route("/rules/{name}", get(project::rule))
+        .route("/targets", get(project::targets))
+        .route("/sources", get(project::sources))
+        .route("/sources/{name}", get(project::source))
+        .route("/sources/{name}/fire", post(project::fire))
+        .route("/channels", get(project::channels))
+        .route("/channels/{name}", get(project::channel))
+        .route("/channels/{name}/test", post(project::test_channel))
+        .route("/explain", post(explain::explain))
+        .route("/reload", post(project::reload))
+}
+
+/// Calls that the API will have; they say so instead of looking like a mistake of the client's.
+const LATER: &[(&str, &str)] = &[
+    ("GET", "/api/v1/live"),
+    ("GET", "/api/v1/openapi.json"),
+    ("POST", "/api/v1/sources/*/pause"),
+    ("POST", "/api/v1/sources/*/resume"),
+    ("POST", "/api/v1/targets/*/*/pause"),
+    ("POST", "/api/v1/targets/*/*/resume"),
+    ("POST", "/api/v1/deliveries/*/retry"),
+    ("POST", "/api/v1/deliveries/*/cancel"),
+];
+
+/// Who comes in: everybody to the health checks and the http sources (which verify for themselves), and
+/// whoever brings the token to the rest. What does not exist is hidden behind the token too.
+async fn front_door(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if !is_reserved(path)
+        && let Some(answer) = ingest::http_source(&api, path)
+    {
+        return answer.take(&api, request).await.into_response();
+    }
+    let open = matches!(path, "/healthz" | "/readyz");
+    match &api.token {
+        Some(token) if !open && !token.opens(request.headers()) => Problem::unauthorized().into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    let path = request.uri().path();
+    let later = LATER.iter().any(|(method, pattern)| request.method() == *method && fits(pattern, path));
+    let first = path.split('/').nth(1).unwrap_or_default();
+    if later || matches!(first, "" | "ui" | "2015-03-31") {
+        return Problem::not_in_this_version(path);
+    }
+    let fix = if is_reserved(path) {
+        "the documentation's page on the HTTP API lists every call"
+    } else {
+        "events go to /events, or to the path of an http source: `eventyard sources list` shows those"
+    };
+    Problem::new(&codes::NOT_FOUND, "nothing is served at this path").at(path).fix(fix)
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == "*" || wanted == found => {}
+            _ => return false,
+        }
+    }
+}
+
+/// axum has found a path and not the method; it adds the `Allow` header itself.
+async fn method_not_allowed(method: Method, request: Request) -> Problem {
+    let path = request.uri().path().to_owned();
+    Problem::new(&codes::METHOD_NOT_ALLOWED, format!("this path does not take {method}")).at(path)
+}
+
+/// One segment of a call's path, percent-decoded.
+struct Segment(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Segment(text)),
+            Err(error) => Err(Problem::new(&codes::BAD_PARAMETER, error.to_string()).at(parts.uri.path())),
+        }
+    }
+}
+
+impl Segment {
+    /// What it says, as an id or a name.
+    fn parse<T: std::str::FromStr>(&self, what: &str) -> Result<T, Problem>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.0.parse().map_err(|error| query::bad(what, &self.0, &error))
+    }
+}
+
+/// JSON, and the header that keeps anybody between from remembering it.
+fn json<T: serde::Serialize>(value: &T) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_paths_are_those_of_the_contract_and_what_lies_below() {
+        for path in ["/", "/ui", "/ui/x", "/api/v1/rules", "/events", "/events/", "/2015-03-31/functions", "//x"] {
+            assert!(is_reserved(path), "{path}");
+        }
+        for path in ["/hooks/github", "/event", "/apis", "/uix"] {
+            assert!(!is_reserved(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn later_calls_are_known_by_their_shape() {
+        assert!(fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly/pause"));
+        assert!(!fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly"));
+        assert!(!fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly/pause/x"));
+    }
+}

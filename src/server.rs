@@ -16,9 +16,14 @@ pub mod body;
 mod connection;
 pub mod tls;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::{api, config};
 
 pub use accept::serve_router;
 
@@ -127,6 +132,13 @@ impl std::fmt::Debug for ServerSettings {
             .field("limits", &self.limits)
             .finish()
     }
+}
+
+/// Serves a broker until `stop` is cancelled and the requests in flight are answered or cut off; see
+/// [`serve_router`].
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>, settings: ServerSettings, stop: CancellationToken) {
+    let router = api::router(broker, &settings, stop.clone());
+    serve_router(listener, router, settings, stop).await;
 }
 
 #[cfg(test)]

@@ -4,6 +4,12 @@
 mod architecture;
 mod cli_project;
 mod cli_usage;
+mod http_access;
+mod http_api;
+mod http_broker;
+mod http_events;
 mod http_server;
+mod http_sources;
+mod scripted_store;
 mod support;
 mod wire;

@@ -19,6 +19,7 @@ use eventyard_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::codes::{self, Code};
+use crate::intake::IntakeError;
 use crate::server::body::BodyError;
 
 /// How soon a client should try again when nothing better is known.
@@ -211,6 +212,24 @@ impl From<Refusal> for Problem {
         let problem = Problem::foreign(status, refusal.code, refusal.message, refusal.fix);
         match refusal.header {
             Some((name, value)) => problem.header(HeaderName::from_static(name), &value),
+            None => problem,
+        }
+    }
+}
+
+impl From<IntakeError> for Problem {
+    fn from(error: IntakeError) -> Problem {
+        let code = match &error {
+            IntakeError::BacklogFull(_) => &codes::BACKLOG_FULL,
+            IntakeError::NoSpace => &codes::NO_SPACE,
+            IntakeError::Poisoned => &codes::STORE_POISONED,
+            IntakeError::Stopping => &codes::STOPPING,
+            IntakeError::Busy => &codes::BUSY,
+            IntakeError::TooLarge { .. } => &codes::BATCH_TOO_LARGE,
+        };
+        let problem = Problem::new(code, error.to_string());
+        match error.retry_after() {
+            Some(wait) => problem.retry_after(wait),
             None => problem,
         }
     }

@@ -1,0 +1,92 @@
+//! What came in: lists, and the whole story of one event.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use eventyard_event::EventId;
+use eventyard_store::EventFilter;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::problem::Problem;
+use super::query::Query;
+use super::views::{EventItem, List};
+use super::{Api, Segment, json};
+use crate::fate::Fate;
+
+/// The longest that `wait` waits; a client asks again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often an event is looked at while nothing is told of it: fates are news and may be missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// `GET /api/v1/events`.
+pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    let known = ["since", "until", "source", "type", "id", "rule", "state", "unmatched", "limit", "cursor"];
+    let query = Query::read(&uri, &known)?;
+    let filter = EventFilter {
+        since: query.time("since")?,
+        until: query.time("until")?,
+        source_name: query.name("source")?,
+        ty: query.text("type").map(str::to_owned),
+        cloudevent_id: query.text("id").map(str::to_owned),
+        rule: query.name("rule")?,
+        state: query.word("state")?,
+        unmatched: query.flag("unmatched")?,
+    };
+    let page = api.broker.store().events(filter, query.page()?).await?;
+    Ok(json(&List { items: page.items.into_iter().map(EventItem::brief).collect(), next: page.next }))
+}
+
+/// `GET /api/v1/events/{event}`; with `wait=30s` not before nothing more happens to it, or the time is over.
+pub(super) async fn show(State(api): State<Api>, id: Segment, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::read(&uri, &["wait"])?;
+    let wait = query.duration("wait")?.unwrap_or_default().min(WAIT_MAX);
+    let id: EventId = id.parse("event")?;
+    Ok(json(&event_once(&api, id, wait, |item| item.settled).await?))
+}
+
+/// An event as soon as it is `far_enough`, or `wait` is over, or the server stops.
+pub(super) async fn event_once(
+    api: &Api,
+    id: EventId,
+    wait: Duration,
+    far_enough: impl Fn(&EventItem) -> bool,
+) -> Result<EventItem, Problem> {
+    // Listening begins before looking, so that nothing falls in between.
+    let mut fates = api.broker.fates();
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let view = api.broker.store().event(id).await?;
+        let view = view.ok_or_else(|| Problem::nothing_named("event", &id.to_string(), "eventyard events list"))?;
+        let item = EventItem::from(view);
+        if far_enough(&item) || api.stop.is_cancelled() || tokio::time::Instant::now() >= deadline {
+            return Ok(item);
+        }
+        let news = async {
+            loop {
+                match fates.recv().await {
+                    Ok(fate) if concerns(&fate, id) => return,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = api.stop.cancelled() => {}
+            () = news => {}
+            () = tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + LOOK_EVERY)) => {}
+        }
+    }
+}
+
+fn concerns(fate: &Fate, event: EventId) -> bool {
+    match fate {
+        Fate::Delivered { delivery, .. } | Fate::Dead { delivery, .. } | Fate::Retry { delivery, .. } => {
+            delivery.event == event
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,154 @@
+//! Events come in: `POST /events`, and the paths of http sources.
+//!
+//! A 202 is given only after the event and its deliveries are on disk; anything else means that nothing of the
+//! request was taken, and that it may be sent again with the same ids.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use eventyard_connectors::http::RequestHead;
+use eventyard_connectors::source::Incoming;
+use eventyard_event::http::{Form, form, read_request};
+use eventyard_event::{Limits, Name};
+
+use super::problem::Problem;
+use super::views::Accepted;
+use super::{Api, json};
+use crate::in_force::{HttpMount, InForce};
+use crate::intake::Origin;
+use crate::server::body::ReadBody;
+use crate::telemetry::metrics::CodeLabel;
+
+/// How long a repeated `(source, id)` is recognised on `POST /events`.
+const EVENTS_DEDUPE: Duration = Duration::from_hours(24);
+
+/// The name of `POST /events` as a source.
+const EVENTS: &str = "events";
+
+/// `POST /events`: CloudEvents, binary, structured or batched.
+pub(super) async fn post_events(State(api): State<Api>, request: Request) -> Response {
+    answer(&api, take_events(&api, request).await)
+}
+
+async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
+    let in_force = api.broker.in_force();
+    let limits = event_limits(&in_force);
+    let (head, body) = request.into_parts();
+    // What has no form is refused before its body is read.
+    form(&head.headers).map_err(Refused::at_the_door)?;
+    let body = read_body(api, &head.headers, body, &limits).await?;
+    let events = read_request(&head.headers, body.bytes.clone(), &limits).map_err(Refused::at_the_door)?;
+    let incoming = events.into_iter().map(|(event, shape)| Incoming {
+        event,
+        keys_unique: shape.keys_unique,
+        dedupe: Some(EVENTS_DEDUPE),
+    });
+    let accepted = api.broker.admit(&events_origin(), incoming.collect()).await.map_err(Refused::by_intake)?;
+    Ok(Accepted { accepted })
+}
+
+/// What is too much of an event.
+pub(super) fn event_limits(in_force: &InForce) -> Limits {
+    let project = in_force.project.limits;
+    Limits { event_bytes_max: project.event_bytes_max, batch_events_max: project.batch_events_max, ..Limits::default() }
+}
+
+/// Whom events come from that are sent to `POST /events`.
+pub(super) fn events_origin() -> Origin {
+    let source_name = Name::new(EVENTS).unwrap_or_else(|_| Name::default_namespace());
+    Origin { namespace: Name::default_namespace(), source_name, tags: Vec::new() }
+}
+
+/// The http sources whose path this is.
+pub(super) struct Mounted {
+    in_force: Arc<InForce>,
+    /// Places in `in_force.http_sources`; never empty.
+    places: Vec<usize>,
+}
+
+/// The http sources at a path, if there are any. Several may share one, each with methods of its own.
+pub(super) fn http_source(api: &Api, path: &str) -> Option<Mounted> {
+    let in_force = api.broker.in_force();
+    let at_path = |mount: &HttpMount| mount.source.path().parameters(path).is_some();
+    let places: Vec<usize> =
+        in_force.http_sources.iter().enumerate().filter(|(_, mount)| at_path(mount)).map(|(place, _)| place).collect();
+    (!places.is_empty()).then_some(Mounted { in_force, places })
+}
+
+impl Mounted {
+    /// Takes the request as the event that it is.
+    pub(super) async fn take(self, api: &Api, request: Request) -> Response {
+        answer(api, self.try_take(api, request).await)
+    }
+
+    async fn try_take(self, api: &Api, request: Request) -> Result<Accepted, Refused> {
+        let (head, body) = request.into_parts();
+        let mounts = || self.places.iter().filter_map(|&place| self.in_force.http_sources.get(place));
+        let Some(mount) = mounts().find(|mount| mount.source.methods().contains(&head.method)) else {
+            let mut allow: Vec<&str> =
+                mounts().flat_map(|mount| mount.source.methods()).map(axum::http::Method::as_str).collect();
+            allow.sort_unstable();
+            let problem = Problem::method_not_allowed(&head.method, head.uri.path(), &allow.join(", "));
+            return Err(Refused::at_the_door(problem));
+        };
+        let limits = event_limits(&self.in_force);
+        let body = read_body(api, &head.headers, body, &limits).await?;
+        let request = RequestHead {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+        };
+        let now = api.broker.clocks().now();
+        let incoming = mount.source.accept(request, body.bytes.clone(), now, &limits).map_err(Refused::at_the_door)?;
+        let accepted = api.broker.admit(&mount.origin, incoming).await.map_err(Refused::by_intake)?;
+        Ok(Accepted { accepted })
+    }
+}
+
+/// The body, by the limit of what the headers say it is: one event, or a batch of them.
+async fn read_body(
+    api: &Api,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    limits: &Limits,
+) -> Result<ReadBody, Refused> {
+    let (limit, max) = match form(headers) {
+        Ok(Form::Batch) => ("batch_bytes_max", api.bodies.limits().batch_bytes_max.max(limits.event_bytes_max)),
+        _ => ("event", limits.event_bytes_max),
+    };
+    api.bodies.read(headers, body, limit, max).await.map_err(Refused::at_the_door)
+}
+
+/// A request that was not taken, and whether that is counted already.
+struct Refused {
+    problem: Problem,
+    counted: bool,
+}
+
+impl Refused {
+    fn at_the_door(error: impl Into<Problem>) -> Refused {
+        Refused { problem: error.into(), counted: false }
+    }
+
+    /// Intake counts what it refuses itself, for it is not asked by us alone.
+    fn by_intake(error: crate::intake::IntakeError) -> Refused {
+        Refused { problem: error.into(), counted: true }
+    }
+}
+
+fn answer(api: &Api, result: Result<Accepted, Refused>) -> Response {
+    match result {
+        Ok(accepted) => (StatusCode::ACCEPTED, json(&accepted)).into_response(),
+        Err(Refused { problem, counted }) => {
+            if !counted {
+                let label = CodeLabel { code: problem.body().code.clone() };
+                api.broker.metrics().events_refused.get_or_create(&label).inc();
+            }
+            problem.into_response()
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What is loaded: rules, their targets, sources, channels; and reading it all again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::Uri;
+use axum::response::Response;
+use eventyard_connectors::supervise::SourceState;
+use eventyard_event::Name;
+use eventyard_rules::{Rule, Target, TargetTo};
+use eventyard_store::{DeliveryFilter, PageRequest, QueueKey};
+
+use super::events::event_once;
+use super::problem::Problem;
+use super::query::Query;
+use super::requests::{self, Nothing};
+use super::views::{
+    ChannelItem, ChannelTested, DeliveryItem, EventItem, List, NoteItem, ReloadView, RuleItem, RuleTarget, SourceItem,
+    TargetItem,
+};
+use super::{Api, Segment, codes, json};
+use crate::alert::ChannelTestError;
+use crate::reload::ReloadRefused;
+use crate::sources::FireError;
+
+/// How long a channel's test is followed: as long as its first attempt may take, and a little.
+const TEST_WAIT: Duration = Duration::from_secs(35);
+
+/// How many deliveries are looked at for the last error of a target.
+const LAST_ERROR_LOOK: usize = 1;
+
+/// `GET /api/v1/rules`.
+pub(super) async fn rules(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    Ok(json(&List::whole(api.broker.in_force().project.rules.iter().map(rule_item).collect())))
+}
+
+/// `GET /api/v1/rules/{name}`.
+pub(super) async fn rule(State(api): State<Api>, name: Segment, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let name: Name = name.parse("rule")?;
+    let in_force = api.broker.in_force();
+    let rule = in_force.project.rules.iter().find(|rule| rule.name == name);
+    let rule = rule.ok_or_else(|| Problem::nothing_named("rule", name.as_str(), "eventyard rules list"))?;
+    Ok(json(&rule_item(rule)))
+}
+
+fn rule_item(rule: &Rule) -> RuleItem {
+    RuleItem {
+        name: rule.name.clone(),
+        namespace: rule.namespace.clone(),
+        description: rule.description.clone(),
+        state: active(rule.enabled),
+        file: rule.place.file.to_string(),
+        from: rule.from.clone(),
+        tags: rule.tags.clone(),
+        not_tags: rule.not_tags.clone(),
+        pattern: rule
+            .pattern
+            .as_ref()
+            .and_then(|pattern| serde_json::value::RawValue::from_string(pattern.to_json()).ok()),
+        order_by: rule.order_by.as_ref().map(ToString::to_string),
+        targets: rule.targets.iter().map(rule_target).collect(),
+    }
+}
+
+fn rule_target(target: &Target) -> RuleTarget {
+    RuleTarget { name: target.name.clone(), kind: target.to.kind().to_owned(), to: calls(&target.to) }
+}
+
+/// Whom a target calls, without secrets.
+fn calls(to: &TargetTo) -> String {
+    match to {
+        TargetTo::Function { name, qualifier: None } => name.to_string(),
+        TargetTo::Function { name, qualifier: Some(qualifier) } => format!("{name}:{qualifier}"),
+        TargetTo::Sink(name) | TargetTo::Channel(name) => name.to_string(),
+        TargetTo::Http(settings) => {
+            let url = settings.shown().get("url").and_then(serde_json::Value::as_str).unwrap_or_default();
+            // Queries carry keys more often than one would like.
+            url.split(['?', '#']).next().unwrap_or_default().to_owned()
+        }
+        TargetTo::Event(event) => event.ty.clone(),
+    }
+}
+
+fn active(enabled: bool) -> String {
+    if enabled { "active".to_owned() } else { "disabled".to_owned() }
+}
+
+/// `GET /api/v1/targets`: those of all rules, and those that are gone while deliveries still wait for them.
+pub(super) async fn targets(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let in_force = api.broker.in_force();
+    let mut pending: HashMap<QueueKey, u64> = api.broker.store().backlog().into_iter().collect();
+    let mut items = Vec::new();
+    for rule in &in_force.project.rules {
+        for target in &rule.targets {
+            let queue = QueueKey {
+                namespace: rule.namespace.clone(),
+                rule: Some(rule.name.clone()),
+                target: target.name.clone(),
+            };
+            items.push(TargetItem {
+                rule: queue.rule.clone(),
+                target: queue.target.clone(),
+                namespace: queue.namespace.clone(),
+                kind: target.to.kind().to_owned(),
+                to: calls(&target.to),
+                state: active(rule.enabled),
+                pending: pending.remove(&queue).unwrap_or(0),
+                last_error: None,
+            });
+        }
+    }
+    pending.retain(|queue, count| *count > 0 && queue.rule.is_some());
+    items.extend(pending.into_iter().map(|(queue, pending)| TargetItem {
+        rule: queue.rule,
+        target: queue.target,
+        namespace: queue.namespace,
+        kind: "gone".to_owned(),
+        to: String::new(),
+        state: "gone".to_owned(),
+        pending,
+        last_error: None,
+    }));
+    for item in items.iter_mut().filter(|item| item.pending > 0) {
+        item.last_error = last_error(&api, item).await?;
+    }
+    Ok(json(&List::whole(items)))
+}
+
+/// What the newest delivery that waits for a target was last told by it.
+async fn last_error(api: &Api, item: &TargetItem) -> Result<Option<String>, Problem> {
+    let filter = DeliveryFilter {
+        state: Some(eventyard_store::DeliveryState::Waiting),
+        rule: item.rule.clone(),
+        target: Some(item.target.clone()),
+        event: None,
+    };
+    let page = PageRequest { limit: LAST_ERROR_LOOK, cursor: None };
+    let found = api.broker.store().deliveries(filter, page).await?;
+    Ok(found.items.into_iter().next().and_then(|view| DeliveryItem::from(view).last_error()))
+}
+
+/// `GET /api/v1/sources`.
+pub(super) async fn sources(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    Ok(json(&List::whole(source_items(&api))))
+}
+
+/// `GET /api/v1/sources/{name}`.
+pub(super) async fn source(State(api): State<Api>, name: Segment, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let name: Name = name.parse("source")?;
+    let source = source_items(&api).into_iter().find(|source| source.name == name);
+    Ok(json(&source.ok_or_else(|| no_source(&name))?))
+}
+
+fn no_source(name: &Name) -> Problem {
+    Problem::nothing_named("source", name.as_str(), "eventyard sources list")
+}
+
+fn source_items(api: &Api) -> Vec<SourceItem> {
+    let in_force = api.broker.in_force();
+    let running: HashMap<Name, _> =
+        api.broker.source_views().into_iter().map(|view| (view.name, view.status)).collect();
+    let item = |source: &crate::config::SourceDef| {
+        let path = in_force
+            .http_sources
+            .iter()
+            .find(|mount| mount.origin.source_name == source.name)
+            .map(|mount| mount.source.path().as_str().to_owned());
+        let status = running.get(&source.name);
+        let state = match (source.enabled, status, &path) {
+            (false, _, _) => "disabled",
+            (true, Some(status), _) => state_word(status.state),
+            (true, None, Some(_)) => "listening",
+            // Declared and not yet, or no longer, kept going.
+            (true, None, None) => "stopped",
+        };
+        SourceItem {
+            name: source.name.clone(),
+            namespace: source.namespace.clone(),
+            kind: source.kind.clone(),
+            description: source.description.clone(),
+            state: state.to_owned(),
+            lag: status.and_then(|status| status.lag),
+            last_error: status
+                .and_then(|status| status.last_error.as_ref())
+                .map(|error| format!("{}: {}", error.code, error.message)),
+            last_event_at: status.and_then(|status| status.last_event_at),
+            path,
+        }
+    };
+    in_force.project.sources.iter().map(item).collect()
+}
+
+fn state_word(state: SourceState) -> &'static str {
+    match state {
+        SourceState::Starting => "starting",
+        SourceState::Running => "running",
+        SourceState::Paused => "paused",
+        SourceState::BackingOff => "backing_off",
+        SourceState::Finished => "finished",
+        SourceState::Stopped => "stopped",
+    }
+}
+
+/// `POST /api/v1/sources/{name}/fire`: the receipt of the event that was made.
+pub(super) async fn fire(State(api): State<Api>, name: Segment, request: Request) -> Result<Response, Problem> {
+    nothing(&api, request).await?;
+    let name: Name = name.parse("source")?;
+    let known = api.broker.in_force().project.sources.iter().any(|source| source.name == name);
+    match api.broker.fire(&name).await {
+        Ok(receipt) => Ok(json(&receipt)),
+        Err(FireError::Intake(error)) => Err(error.into()),
+        Err(FireError::Unknown(_)) if !known => Err(no_source(&name)),
+        Err(error) => Err(Problem::new(&codes::CANNOT_FIRE, error.to_string()).at(name.as_str())),
+    }
+}
+
+/// `GET /api/v1/channels`.
+pub(super) async fn channels(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    Ok(json(&List::whole(channel_items(&api))))
+}
+
+/// `GET /api/v1/channels/{name}`.
+pub(super) async fn channel(State(api): State<Api>, name: Segment, uri: Uri) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let name: Name = name.parse("channel")?;
+    let channel = channel_items(&api).into_iter().find(|channel| channel.name == name);
+    Ok(json(&channel.ok_or_else(|| no_channel(&name))?))
+}
+
+fn no_channel(name: &Name) -> Problem {
+    Problem::nothing_named("channel", name.as_str(), "eventyard channels list")
+}
+
+fn channel_items(api: &Api) -> Vec<ChannelItem> {
+    let pending: HashMap<QueueKey, u64> = api.broker.store().backlog().into_iter().collect();
+    let item = |channel: &crate::config::ChannelDef| {
+        let queue = QueueKey { namespace: channel.namespace.clone(), rule: None, target: channel.name.clone() };
+        ChannelItem {
+            name: channel.name.clone(),
+            namespace: channel.namespace.clone(),
+            kind: channel.kind.clone(),
+            description: channel.description.clone(),
+            alerts: channel.alerts.iter().map(|alert| alert.word().to_owned()).collect(),
+            state: active(channel.enabled),
+            pending: pending.get(&queue).copied().unwrap_or(0),
+        }
+    };
+    api.broker.in_force().project.channels.iter().map(item).collect()
+}
+
+/// `POST /api/v1/channels/{name}/test`: sends a trial message and waits for how that went.
+pub(super) async fn test_channel(State(api): State<Api>, name: Segment, request: Request) -> Result<Response, Problem> {
+    nothing(&api, request).await?;
+    let name: Name = name.parse("channel")?;
+    let event = api.broker.test_channel(&name).await.map_err(|error| match error {
+        ChannelTestError::Unknown(_) => no_channel(&name),
+        ChannelTestError::Store(error) => error.into(),
+    })?;
+    // The first attempt says enough; what it says is in the history, whatever becomes of the delivery.
+    let tried = |item: &EventItem| item.deliveries.iter().all(|delivery| !delivery.history.is_empty());
+    let item = event_once(&api, event, TEST_WAIT, tried).await?;
+    if item.deliveries.iter().any(|delivery| delivery.state == eventyard_store::DeliveryState::Delivered) {
+        return Ok(json(&ChannelTested { channel: name, event, delivered: true }));
+    }
+    let said = item.deliveries.iter().find_map(DeliveryItem::last_error);
+    let detail = match said {
+        Some(said) => format!("the channel `{name}` did not take the trial message: {said}"),
+        None => format!("the channel `{name}` has not answered within {} s", TEST_WAIT.as_secs()),
+    };
+    Err(Problem::new(&codes::CHANNEL_FAILED, detail).at(name.as_str()))
+}
+
+/// `POST /api/v1/reload`: all or nothing.
+pub(super) async fn reload(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    nothing(&api, request).await?;
+    // Carried to its end even where the client goes away.
+    let broker = std::sync::Arc::clone(&api.broker);
+    let reloaded = tokio::spawn(async move { broker.reload().await }).await.map_err(|error| {
+        tracing::error!(%error, "a reload broke off; this is a fault of eventyard");
+        Problem::internal()
+    })?;
+    match reloaded {
+        Ok(report) => {
+            let note = |warning: &eventyard_rules::Diagnostic| NoteItem {
+                code: warning.code.to_owned(),
+                message: format!("{}: {}", warning.file, warning.message),
+            };
+            Ok(json(&ReloadView {
+                changed: report.changed,
+                hash: report.hash,
+                restart_needed: report.restart_needed,
+                warnings: report.warnings.diagnostics().iter().map(note).collect(),
+            }))
+        }
+        Err(error) => {
+            let problem = Problem::new(&codes::RULES_REFUSED, error.to_string());
+            Err(match error {
+                ReloadRefused::Mistakes(report) => problem.diagnostics(report.render(false)),
+                _ => problem,
+            })
+        }
+    }
+}
+
+/// A call that says nothing but its path.
+async fn nothing(api: &Api, request: Request) -> Result<(), Problem> {
+    let (head, body) = request.into_parts();
+    Query::read(&head.uri, &[])?;
+    requests::read::<Nothing>(&api.bodies, &head.headers, body).await.map(|Nothing {}| ())
+}

@@ -1,0 +1,460 @@
+//! The JSON that the API answers with, and that its clients read: one struct for each shape, used by both sides.
+//!
+//! Fields are only ever added. A client ignores fields that it does not know, so these structs do too; what a
+//! client *sends* is in [`super::requests`] and refuses unknown fields. No secret stands in any of them: what
+//! a project calls a secret shows as `(hidden)` where it shows at all.
+
+use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
+use eventyard_store::{
+    AttemptOutcome, AttemptRecord, DeadLetter, DeliveryState, DeliveryView, EventView, Reason, Stats,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::intake::Receipt;
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct List<T> {
+    /// What is on this page.
+    pub items: Vec<T>,
+    /// The `cursor` of the next page; `null` on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that has one page only.
+    #[must_use]
+    pub fn whole(items: Vec<T>) -> List<T> {
+        List { items, next: None }
+    }
+}
+
+/// The answer to events that were taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Accepted {
+    /// One for each event, in order.
+    pub accepted: Vec<Receipt>,
+}
+
+/// An event in a list, or with its whole story.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventItem {
+    /// Our id.
+    pub event: EventId,
+    /// Its namespace.
+    pub namespace: Name,
+    /// `[source.NAME]`, or `events`, or `eventyard`.
+    pub source_name: Name,
+    /// The source's tags.
+    pub tags: Vec<String>,
+    /// When it was taken.
+    pub received_at: Timestamp,
+    /// How many `event` targets it has passed through.
+    pub hop_count: u8,
+    /// The rules that made deliveries of it.
+    pub rules: Vec<Name>,
+    /// Whether nothing more will happen to it by itself: each delivery is delivered, dead or cancelled.
+    pub settled: bool,
+    /// One for each target of each of these rules, and one for each alert.
+    pub deliveries: Vec<DeliveryItem>,
+    /// The event as CloudEvents JSON. Numbers and keys of its data stand as they were sent.
+    pub cloudevent: Box<RawValue>,
+}
+
+/// One event on its way to one target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryItem {
+    /// Which one.
+    pub id: DeliveryId,
+    /// Our id of its event.
+    pub event: EventId,
+    /// The sender's id of its event.
+    pub cloudevent_id: String,
+    /// The source its event came by.
+    pub source: Name,
+    /// The rule; `null` for an alert.
+    pub rule: Option<Name>,
+    /// The rule's target, or the alert's channel.
+    pub target: Name,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts that count towards its limit.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When its event was taken.
+    pub created_at: Timestamp,
+    /// Each attempt, the oldest first. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<AttemptRecord>,
+}
+
+/// A delivery that was given up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetterItem {
+    /// The delivery's id, and the dead letter's.
+    pub id: DeliveryId,
+    /// `delivery`.
+    pub kind: String,
+    /// Our id of the event.
+    pub event: EventId,
+    /// The source it came by.
+    pub source: Name,
+    /// The rule; `null` for an alert.
+    pub rule: Option<Name>,
+    /// The rule's target, or the alert's channel.
+    pub target: Name,
+    /// Why it was given up.
+    pub reason: Reason,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// When it was given up.
+    pub dead_at: Timestamp,
+    /// The command that tries it again.
+    pub replay: String,
+    /// Each attempt, the oldest first. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<AttemptRecord>,
+    /// The event, whole, as CloudEvents JSON.
+    pub cloudevent: Box<RawValue>,
+}
+
+/// A rule that is loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleItem {
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: Name,
+    /// What its author says of it.
+    pub description: String,
+    /// `active`, or `disabled` by `enabled = false`.
+    pub state: String,
+    /// The file it stands in, relative to the project's folder.
+    pub file: String,
+    /// Only events of these sources; empty for all.
+    pub from: Vec<Name>,
+    /// Only events with all of these tags.
+    pub tags: Vec<String>,
+    /// Only events with none of these tags.
+    pub not_tags: Vec<String>,
+    /// What the event must look like, as EventBridge's JSON; `null` where the rule asks for its sources alone.
+    pub pattern: Option<Box<RawValue>>,
+    /// The path whose value keeps events in order.
+    pub order_by: Option<String>,
+    /// Its targets.
+    pub targets: Vec<RuleTarget>,
+}
+
+/// A target as its rule has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleTarget {
+    /// Its name within the rule.
+    pub name: Name,
+    /// `function`, `sink`, `channel`, `http` or `event`.
+    pub kind: String,
+    /// The function, sink or channel; the address; the new event's type. Without secrets.
+    pub to: String,
+}
+
+/// A target that is loaded, and what waits for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetItem {
+    /// The rule; `null` for the alerts of a channel.
+    pub rule: Option<Name>,
+    /// Its name within the rule, or the channel's.
+    pub target: Name,
+    /// The namespace of both.
+    pub namespace: Name,
+    /// `function`, `sink`, `channel`, `http` or `event`; `gone` where deliveries wait for a target that the
+    /// project no longer has.
+    pub kind: String,
+    /// Whom it calls. Without secrets.
+    pub to: String,
+    /// `active`, `disabled` with its rule, or `gone`.
+    pub state: String,
+    /// Deliveries that have not ended.
+    pub pending: u64,
+    /// What the newest failed attempt of a delivery that has not ended said.
+    pub last_error: Option<String>,
+}
+
+/// A source that is loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceItem {
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its connector.
+    pub kind: String,
+    /// What its author says of it.
+    pub description: String,
+    /// What it is doing: `starting`, `running`, `backing_off`, `paused`, `finished`, `stopped`, `disabled`;
+    /// `listening` for an http source.
+    pub state: String,
+    /// Events that wait on the other side, where the source can tell.
+    pub lag: Option<u64>,
+    /// The newest failure, kept after it is over.
+    pub last_error: Option<String>,
+    /// When the broker last took something from it since it started.
+    pub last_event_at: Option<Timestamp>,
+    /// The path it listens on, for an http source.
+    pub path: Option<String>,
+}
+
+/// A way to tell people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelItem {
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its connector.
+    pub kind: String,
+    /// What its author says of it.
+    pub description: String,
+    /// The alerts it listens to.
+    pub alerts: Vec<String>,
+    /// `active` or `disabled`.
+    pub state: String,
+    /// Alerts that have not ended.
+    pub pending: u64,
+}
+
+/// The answer of a channel's test.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelTested {
+    /// The channel.
+    pub channel: Name,
+    /// Our id of the event that carried the test.
+    pub event: EventId,
+    /// Always true: a failure is a problem.
+    pub delivered: bool,
+}
+
+/// How many dead letters are pending again, or would be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Replayed {
+    /// How many.
+    pub replayed: u64,
+    /// Nothing was done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// How many dead letters were given up for good, or would be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Purged {
+    /// How many.
+    pub purged: u64,
+    /// Nothing was done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Why rules match an event or do not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// One for each rule that was asked about.
+    pub rules: Vec<RuleExplained>,
+    /// The rule that came closest, where none matched.
+    pub nearest: Option<Name>,
+}
+
+/// Why one rule matches or does not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleExplained {
+    /// Which rule.
+    pub rule: Name,
+    /// Whether it matches.
+    pub matched: bool,
+    /// Each thing that it asks for.
+    pub fields: Vec<FieldExplained>,
+}
+
+/// One thing that a rule asks for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FieldExplained {
+    /// Where it looks.
+    pub path: String,
+    /// What it wants there.
+    pub wanted: String,
+    /// What it found; `null` where nothing stands.
+    pub found: Option<String>,
+    /// Whether that will do.
+    pub ok: bool,
+    /// A likely reason, in words, where it will not.
+    pub note: Option<String>,
+}
+
+/// One thing that the broker says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteItem {
+    /// A stable word.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Whether events are taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReadinessView {
+    /// Whether they are.
+    pub ready: bool,
+    /// Why not.
+    pub reasons: Vec<NoteItem>,
+    /// What is wrong although they are.
+    pub warnings: Vec<NoteItem>,
+}
+
+/// How the broker is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// eventyard's version.
+    pub version: String,
+    /// Whether events are taken, and what a person should know.
+    pub readiness: ReadinessView,
+    /// The hash of the rules in force.
+    pub hash: String,
+    /// How many rules there are.
+    pub rules: usize,
+    /// What the store counts.
+    pub stats: Stats,
+    /// Deliveries that have not ended, for each target that has some.
+    pub backlog: Vec<Backlog>,
+}
+
+/// What waits for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Its namespace.
+    pub namespace: Name,
+    /// The rule; `null` for alerts.
+    pub rule: Option<Name>,
+    /// The rule's target, or the channel.
+    pub target: Name,
+    /// How many.
+    pub pending: u64,
+}
+
+/// A project that was read again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// Whether anything has changed.
+    pub changed: bool,
+    /// The hash of the rules that are in force now.
+    pub hash: String,
+    /// Blocks whose change takes effect at the next start.
+    pub restart_needed: Vec<String>,
+    /// What somebody should look at.
+    pub warnings: Vec<NoteItem>,
+}
+
+/// Whether nothing more happens to a delivery by itself.
+#[must_use]
+pub fn has_ended(state: DeliveryState) -> bool {
+    match state {
+        DeliveryState::Delivered | DeliveryState::Dead | DeliveryState::Cancelled => true,
+        DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting => false,
+    }
+}
+
+impl From<EventView> for EventItem {
+    /// With the attempts of each delivery; see [`EventItem::brief`].
+    fn from(view: EventView) -> EventItem {
+        let EventView { envelope, deliveries } = view;
+        let mut rules: Vec<Name> = Vec::new();
+        for rule in deliveries.iter().filter_map(|delivery| delivery.queue.rule.as_ref()) {
+            if !rules.contains(rule) {
+                rules.push(rule.clone());
+            }
+        }
+        EventItem {
+            event: envelope.id,
+            namespace: envelope.namespace.clone(),
+            source_name: envelope.source_name.clone(),
+            tags: envelope.tags.clone(),
+            received_at: envelope.received_at,
+            hop_count: envelope.hop_count,
+            rules,
+            settled: deliveries.iter().all(|delivery| has_ended(delivery.state)),
+            deliveries: deliveries.into_iter().map(DeliveryItem::from).collect(),
+            cloudevent: raw(envelope.structured_json()),
+        }
+    }
+}
+
+impl EventItem {
+    /// The same for a list: without attempts.
+    #[must_use]
+    pub fn brief(view: EventView) -> EventItem {
+        let mut item = EventItem::from(view);
+        item.deliveries.iter_mut().for_each(|delivery| delivery.history.clear());
+        item
+    }
+}
+
+impl From<DeliveryView> for DeliveryItem {
+    fn from(view: DeliveryView) -> DeliveryItem {
+        DeliveryItem {
+            id: view.id,
+            event: view.id.event,
+            cloudevent_id: view.cloudevent_id,
+            source: view.source_name,
+            rule: view.queue.rule,
+            target: view.queue.target,
+            state: view.state,
+            attempts: view.attempts,
+            next_attempt_at: view.next_attempt_at.filter(|_| !has_ended(view.state)),
+            created_at: view.created_at,
+            history: view.history,
+        }
+    }
+}
+
+impl DeliveryItem {
+    /// What the newest attempt said, where it failed.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        let newest = self.history.last().filter(|attempt| attempt.outcome != AttemptOutcome::Succeeded)?;
+        Some(format!("{}: {}", newest.code, newest.message))
+    }
+}
+
+impl From<DeadLetter> for DeadLetterItem {
+    fn from(letter: DeadLetter) -> DeadLetterItem {
+        let DeadLetter { delivery, envelope, reason, dead_at } = letter;
+        DeadLetterItem {
+            id: delivery.id,
+            kind: "delivery".to_owned(),
+            event: envelope.id,
+            source: envelope.source_name.clone(),
+            replay: format!("eventyard dead-letters replay {}", delivery.id),
+            rule: delivery.queue.rule,
+            target: delivery.queue.target,
+            reason,
+            attempts: delivery.attempts,
+            dead_at,
+            history: delivery.history,
+            cloudevent: raw(envelope.structured_json()),
+        }
+    }
+}
+
+impl DeadLetterItem {
+    /// The same for a list: without attempts.
+    #[must_use]
+    pub fn brief(letter: DeadLetter) -> DeadLetterItem {
+        DeadLetterItem { history: Vec::new(), ..DeadLetterItem::from(letter) }
+    }
+}
+
+/// JSON text that is written by us and therefore JSON; should it not be, the reader sees `null`.
+fn raw(json: Vec<u8>) -> Box<RawValue> {
+    String::from_utf8(json).ok().and_then(|text| RawValue::from_string(text).ok()).unwrap_or_else(|| {
+        tracing::error!("an event could not be written as JSON; this is a fault of eventyard");
+        RawValue::NULL.to_owned()
+    })
+}
