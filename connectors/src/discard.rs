@@ -12,6 +12,7 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
     summary: "Succeeds at once and forgets, for trials and measurements.",
     fields: &[],
     example: "[sink.nowhere]\nkind = \"discard\"\n",
+    guide: "",
 };
 
 /// Succeeds and forgets.

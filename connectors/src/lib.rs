@@ -14,13 +14,15 @@
 
 pub mod discard;
 pub mod http;
+pub mod reference;
 pub mod registry;
 pub mod source;
 pub mod spec;
 pub mod supervise;
 pub mod timer;
 
-mod secret;
 pub mod sink;
+
+mod secret;
 
 pub use secret::{Secret, Secrets};

@@ -43,6 +43,8 @@ pub struct ConnectorSpec {
     pub fields: &'static [Field],
     /// A block of TOML that loads as it is.
     pub example: &'static str,
+    /// What a table of keys cannot say: Markdown, for the reference page.
+    pub guide: &'static str,
 }
 
 /// One key.

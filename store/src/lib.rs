@@ -13,16 +13,29 @@
 //! The store knows no rules and no network, reads no clock of its own (a [`Clock`](eventyard_event::Clock) is
 //! a parameter) and decides nothing: whether an outcome means a retry or a dead letter is the caller's word.
 
+mod catalog;
+mod codec;
+mod dedupe;
 mod delivery;
 mod error;
+mod journal;
+mod local;
+mod options;
+mod owner;
 mod query;
+mod shared;
+mod state;
 mod store;
+
+pub mod disk;
 
 pub use delivery::{
     Admission, Admitted, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, DeliveryState, Lane,
     NewDelivery, NewPosition, QueueKey, Reason, SavedPosition, Settlement, SnapshotHash, Taken, Verdict,
 };
 pub use error::{SettleError, StoreError};
+pub use local::LocalStore;
+pub use options::{Damage, OpenError, OpenReport, Options, PlantedFaults};
 pub use query::{
     DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryView, EventFilter, EventView, Health, Page, PageRequest,
     ReadyQueue, Stats,

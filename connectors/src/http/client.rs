@@ -117,3 +117,21 @@ impl Resolve for CheckedResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_checked() {
+        let resolve = |name: &str, allow: Vec<IpNet>| {
+            let resolver = CheckedResolver { allow: allow.into() };
+            // An address is a name that resolves to itself.
+            resolver.resolve(name.parse().unwrap())
+        };
+        assert!(resolve("127.0.0.1", Vec::new()).await.is_ok());
+        let blocked = resolve("169.254.169.254", Vec::new()).await.err().unwrap();
+        assert!(blocked.is::<egress::EgressBlocked>());
+        assert!(resolve("169.254.169.254", vec!["169.254.169.254/32".parse().unwrap()]).await.is_ok());
+    }
+}

@@ -65,6 +65,7 @@ secret = { env = "GITHUB_SECRET", default = "change-me" }
 tags = ["ci"]
 dedupe = "24h"
 "#,
+    guide: include_str!("source.md"),
 };
 
 /// `verify = { kind = … }`.
@@ -185,6 +186,7 @@ kind = "http"
 url = "http://127.0.0.1:9000/orders"
 auth = { kind = "bearer", token = { env = "ORDERS_TOKEN", default = "change-me" } }
 "#,
+    guide: include_str!("sink.md"),
 };
 
 /// `[channel.NAME] kind = "webhook"`.
@@ -198,6 +200,7 @@ kind = "webhook"
 url = "http://127.0.0.1:9000/alerts"
 alerts = ["dead_letter", "source_down", "rules_refused"]
 "#,
+    guide: include_str!("channel.md"),
 };
 /// An http source's own keys, after their shape was checked.
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! Senders that are known: how each signs, names its events and numbers its deliveries. One table, so that
 //! another sender is another entry.
 
-use super::verify::{Encoding, Hash, HmacVerifier, Part, Verifier};
+use super::verify::{Encoding, Hash, HmacVerifier, Key, Part, Verifier};
 use http::HeaderName;
 
 /// A known sender.
@@ -42,7 +42,7 @@ impl Preset {
     }
 
     /// How its requests prove where they come from.
-    pub(super) fn verifier(&self, keys: Vec<Vec<u8>>) -> Verifier {
+    pub(super) fn verifier(&self, keys: Vec<Key>) -> Verifier {
         Verifier::Hmac(HmacVerifier {
             keys,
             header: HeaderName::from_static(self.signature_header),

@@ -337,3 +337,31 @@ fn auth_header(auth: &AuthConfig) -> Result<(HeaderName, HeaderValue), Vec<Confi
     value.set_sensitive(true);
     Ok((name, value))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reqwest::dns::{Name, Resolve, Resolving};
+
+    use super::*;
+    use crate::http::install_crypto;
+
+    /// Resolves every name to an address that may not be called.
+    struct Blocked;
+
+    impl Resolve for Blocked {
+        fn resolve(&self, _name: Name) -> Resolving {
+            Box::pin(async { Err(EgressBlocked([169, 254, 169, 254].into()).into()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_forbidden_address_fails_for_good() {
+        install_crypto();
+        let client = reqwest::Client::builder().dns_resolver(Arc::new(Blocked)).tls_certs_only([]).build().unwrap();
+        let error = client.get("http://metadata.test/").send().await.unwrap_err();
+        let error = not_answered(&error);
+        assert_eq!((error.code.as_str(), error.retryable), ("egress_blocked", false));
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::config::SourceConfig;
 use super::path::{PATH_BYTES_MAX, PathTemplate};
 use super::preset::Preset;
-use super::verify::{Disbelief, Verifier, checked, header_name};
+use super::verify::{Disbelief, Key, Verifier, checked, header_name};
 use crate::source::Incoming;
 use crate::spec::{ConfigError, parse_duration, read_checked};
 
@@ -405,7 +405,7 @@ fn proof(config: SourceConfig) -> Result<(Option<&'static Preset>, Verifier), Ve
                     help: Some(format!("write secret = {{ env = \"{}_SECRET\" }}", name.to_uppercase())),
                 }]);
             };
-            let keys = checked(&secret, "secret")?.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+            let keys = checked(&secret, "secret")?.into_iter().map(Key::new).collect();
             Ok((Some(preset), preset.verifier(keys)))
         }
         (None, Some(_), _) => Err(vec![

@@ -30,13 +30,38 @@ pub(super) enum Verifier {
     /// A MAC of the body, or of a text around it.
     Hmac(HmacVerifier),
     /// standardwebhooks.com
-    StandardWebhooks { keys: Vec<Vec<u8>>, tolerance: Duration },
+    StandardWebhooks { keys: Vec<Key>, tolerance: Duration },
     /// HTTP Basic authentication.
-    Basic { username: [u8; 32], passwords: Vec<[u8; 32]> },
+    Basic { username: Digested, passwords: Vec<Digested> },
     /// A key in a header.
-    ApiKey { header: HeaderName, keys: Vec<[u8; 32]> },
+    ApiKey { header: HeaderName, keys: Vec<Digested> },
     /// Nothing is asked.
     None,
+}
+
+/// The key of a MAC. Never shown.
+pub(super) struct Key(Vec<u8>);
+
+/// The digest of a secret that is compared. Never shown: a short secret could be guessed from it.
+pub(super) struct Digested([u8; 32]);
+
+impl Key {
+    /// Keeps the bytes of a key.
+    pub(super) fn new(bytes: impl Into<Vec<u8>>) -> Key {
+        Key(bytes.into())
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl std::fmt::Debug for Digested {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Digested(…)")
+    }
 }
 
 /// Why a request is not believed.
@@ -51,7 +76,7 @@ pub(super) enum Disbelief {
 /// A MAC in a header.
 #[derive(Debug)]
 pub(super) struct HmacVerifier {
-    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) keys: Vec<Key>,
     pub(super) header: HeaderName,
     pub(super) hash: Hash,
     pub(super) encoding: Encoding,
@@ -93,7 +118,7 @@ impl Verifier {
                 for text in checked(&secret, "secret")? {
                     let encoded = text.strip_prefix("whsec_").unwrap_or(text);
                     match STANDARD.decode(encoded) {
-                        Ok(key) if !key.is_empty() => keys.push(key),
+                        Ok(key) if !key.is_empty() => keys.push(Key(key)),
                         _ => {
                             return Err(vec![
                                 ConfigError::at("secret", "bad_value", "the secret is not in base64")
@@ -129,7 +154,7 @@ impl Verifier {
             Verifier::Basic { username, passwords } => {
                 let given = basic_credentials(headers);
                 let (user, password) = given.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
-                let right = digest(user).ct_eq(username) & among(&digest(password), passwords);
+                let right = digest(user).0.ct_eq(&username.0) & among(&digest(password), passwords);
                 proved(right, given.is_some())
             }
             Verifier::ApiKey { header, keys } => {
@@ -170,7 +195,7 @@ impl HmacVerifier {
             None => None,
         };
         Ok(HmacVerifier {
-            keys: checked(&secret, "secret")?.into_iter().map(|text| text.as_bytes().to_vec()).collect(),
+            keys: checked(&secret, "secret")?.into_iter().map(Key::new).collect(),
             header: header_name(&header, "header")?,
             hash: if algorithm == "sha512" { Hash::Sha512 } else { Hash::Sha256 },
             encoding: if encoding == "base64" { Encoding::Base64 } else { Encoding::Hex },
@@ -207,7 +232,7 @@ impl HmacVerifier {
 }
 
 impl Hash {
-    fn mac(self, key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
+    fn mac(self, Key(key): &Key, pieces: &[&[u8]]) -> Vec<u8> {
         match self {
             Hash::Sha256 => mac::<Hmac<Sha256>>(key, pieces),
             Hash::Sha512 => mac::<Hmac<Sha512>>(key, pieces),
@@ -225,7 +250,7 @@ impl Encoding {
 }
 
 fn verify_standard_webhooks(
-    keys: &[Vec<u8>],
+    keys: &[Key],
     tolerance: Duration,
     headers: &HeaderMap,
     body: &[u8],
@@ -291,12 +316,12 @@ fn basic_credentials(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Secrets are compared by their digests, so that not even their lengths show in the time.
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+fn digest(text: &str) -> Digested {
+    Digested(Sha256::digest(text.as_bytes()).into())
 }
 
-fn among(given: &[u8; 32], good: &[[u8; 32]]) -> Choice {
-    good.iter().fold(Choice::from(0), |right, one| right | one.ct_eq(given))
+fn among(given: &Digested, good: &[Digested]) -> Choice {
+    good.iter().fold(Choice::from(0), |right, one| right | one.0.ct_eq(&given.0))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -51,6 +51,7 @@ timezone = "Europe/Berlin"
 catch_up = "latest"
 payload = { report = "sales" }
 "#,
+    guide: include_str!("source.md"),
 };
 
 /// A timer's own keys, after their shape was checked.

@@ -14,6 +14,11 @@ mod due;
 mod schedule;
 mod source;
 
+#[cfg(test)]
+mod due_tests;
+#[cfg(test)]
+mod schedule_tests;
+
 pub use config::SPEC;
 pub use due::{CATCH_UP_MAX, CatchUp, LATE_MAX, Step, TimerState};
 pub use schedule::Schedule;

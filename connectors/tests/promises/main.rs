@@ -1,0 +1,10 @@
+//! What the connectors promise, one file for each part.
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod http_sink;
+mod http_source;
+mod reference;
+mod registry;
+mod scripted;
+mod supervisor;
+mod timer;

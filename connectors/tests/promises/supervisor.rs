@@ -1,0 +1,255 @@
+//! A supervised source: what is read is offered until it is taken, acknowledged only then, and never lost.
+
+use std::time::Duration;
+
+use eventyard_connectors::source::IntakeError;
+use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, supervise};
+use proptest::prelude::*;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::scripted::{Line, Log, ScriptedIntake, ScriptedSource, TestClock, supervision};
+
+const NOW: Duration = Duration::ZERO;
+
+struct Bench {
+    log: Log,
+    intake: std::sync::Arc<ScriptedIntake>,
+    clock: TestClock,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let log = Log::default();
+        Bench {
+            intake: ScriptedIntake::new(&log),
+            log,
+            clock: TestClock::at("2026-11-21T12:00:00Z"),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn start(&self, lines: impl IntoIterator<Item = Line>) -> (SourceControl, JoinHandle<()>) {
+        let source = ScriptedSource::new(&self.log, lines);
+        let (control, run) = supervise(source, supervision(&self.intake, &self.clock, &self.stop));
+        (control, tokio::spawn(run))
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.log.words()
+    }
+}
+
+/// Waits, in paused time, until the source is in a state; fails after an hour of it.
+async fn until(control: &SourceControl, state: SourceState) {
+    let mut watch = control.watch();
+    let reached = tokio::time::timeout(Duration::from_secs(3600), watch.wait_for(|status| status.state == state)).await;
+    reached.unwrap_or_else(|_| panic!("never {state:?}: {:?}", control.status())).unwrap();
+}
+
+fn unavailable(retry_after: Option<Duration>) -> IntakeError {
+    IntakeError::Unavailable { message: "told to refuse".to_owned(), retry_after }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_batch_is_acknowledged_after_it_was_taken() {
+    let bench = Bench::new();
+    let (control, run) = bench.start([Line::Event(NOW, "a"), Line::Event(Duration::from_secs(5), "b"), Line::Ends]);
+    run.await.unwrap();
+    assert_eq!(bench.words(), ["connect ", "took a", "ack", "took b", "ack", "close"]);
+    let status = control.status();
+    assert_eq!((status.state, status.event_count, status.lag), (SourceState::Finished, 2, Some(1)));
+    assert_eq!(status.last_event_at.unwrap().to_string(), "2026-11-21T12:00:05.000Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_batch_is_offered_again_and_never_acknowledged_before() {
+    let bench = Bench::new();
+    bench.intake.refuse(unavailable(None));
+    bench.intake.refuse(IntakeError::BacklogFull { retry_after: Some(Duration::from_secs(30)) });
+    bench.intake.refuse(IntakeError::Refused { code: "body_too_large".into(), message: "too large".into() });
+    let (control, run) = bench.start([Line::Event(NOW, "a"), Line::Ends]);
+    let began = tokio::time::Instant::now();
+    run.await.unwrap();
+    let expected =
+        ["connect ", "refused unavailable", "refused backlog_full", "refused body_too_large", "took a", "ack", "close"];
+    assert_eq!(bench.words(), expected);
+    // A second, then what the broker asked for, then four seconds of doubling.
+    assert_eq!(began.elapsed().as_secs(), 1 + 30 + 4);
+    assert_eq!(control.status().failure_count, 0);
+    assert_eq!(control.status().last_error.unwrap().code, "body_too_large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_it_closes_waits_and_connects_from_the_saved_position() {
+    let bench = Bench::new();
+    let lines = [
+        Line::ConnectFails,
+        Line::ConnectFails,
+        Line::Event(NOW, "a"),
+        Line::ReadFails,
+        Line::Event(NOW, "b"),
+        Line::AckFails,
+        Line::Ends,
+    ];
+    let (_, run) = bench.start(lines);
+    run.await.unwrap();
+    let expected = [
+        "connect ",
+        "close",
+        "connect ",
+        "close",
+        "connect ",
+        "took a",
+        "ack",
+        "close",
+        "connect a",
+        "took b",
+        "ack fails",
+        "close",
+        "connect b",
+        "close",
+    ];
+    assert_eq!(bench.words(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_is_doing_can_be_seen() {
+    let bench = Bench::new();
+    let (control, run) = bench.start([Line::ConnectFails]);
+    until(&control, SourceState::BackingOff).await;
+    let status = control.status();
+    assert_eq!((status.failure_count, status.retry_at.unwrap()), (1, bench.clock.now().plus(Duration::from_secs(1))));
+    let error = status.last_error.unwrap();
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("connect", "connect was told to fail"));
+    until(&control, SourceState::Running).await;
+    assert_eq!((control.status().failure_count, control.status().retry_at), (0, None));
+    bench.stop.cancel();
+    run.await.unwrap();
+    assert_eq!(control.status().state, SourceState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_source_reads_nothing_and_loses_nothing() {
+    let bench = Bench::new();
+    let (control, run) = bench.start([Line::Event(Duration::from_secs(10), "a"), Line::Ends]);
+    until(&control, SourceState::Running).await;
+    control.pause();
+    until(&control, SourceState::Paused).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(bench.words(), ["connect "]);
+    control.resume();
+    run.await.unwrap();
+    assert_eq!(bench.words(), ["connect ", "took a", "ack", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_begins_paused_connects_when_it_is_resumed() {
+    let bench = Bench::new();
+    let source = ScriptedSource::new(&bench.log, [Line::Ends]);
+    let mut given = supervision(&bench.intake, &bench.clock, &bench.stop);
+    given.paused = true;
+    let (control, run) = supervise(source, given);
+    let run = tokio::spawn(run);
+    until(&control, SourceState::Paused).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(bench.words().is_empty());
+    control.resume();
+    run.await.unwrap();
+    assert_eq!(bench.words(), ["connect ", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_acknowledges_nothing_that_was_not_taken() {
+    let bench = Bench::new();
+    for _ in 0..100 {
+        bench.intake.refuse(unavailable(None));
+    }
+    let (control, run) = bench.start([Line::Event(NOW, "a")]);
+    until(&control, SourceState::BackingOff).await;
+    bench.stop.cancel();
+    run.await.unwrap();
+    assert_eq!(bench.words(), ["connect ", "refused unavailable", "close"]);
+    assert_eq!(bench.intake.ids(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_stopping_ends_the_source() {
+    let bench = Bench::new();
+    bench.intake.refuse(IntakeError::Closed);
+    let (control, run) = bench.start([Line::Event(NOW, "a")]);
+    run.await.unwrap();
+    assert_eq!(bench.words(), ["connect ", "refused stopping", "close"]);
+    assert_eq!(control.status().state, SourceState::Stopped);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever fails, everything that was read is taken, in order, each acknowledged after it; and a wait never
+    /// leaves its bounds.
+    #[test]
+    fn nothing_is_lost_whatever_fails(script in prop::collection::vec(0_u8..8, 0..40), refusals in prop::collection::vec(0_u8..3, 0..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new();
+            for refusal in &refusals {
+                bench.intake.refuse(match refusal {
+                    0 => unavailable(None),
+                    1 => IntakeError::Full { retry_after: Some(Duration::from_secs(5)) },
+                    _ => IntakeError::Refused { code: "x".into(), message: "x".into() },
+                });
+            }
+            const IDS: [&str; 4] = ["a", "b", "c", "d"];
+            let lines = script.iter().map(|line| match line {
+                0 => Line::ConnectFails,
+                1 => Line::ReadFails,
+                2 => Line::AckFails,
+                n => Line::Event(Duration::from_secs(u64::from(*n)), IDS[usize::from(*n) % 4]),
+            });
+            // A line that its call never meets (an ack line at a read) would end the script there.
+            let wanted: Vec<String> = reachable(&script).iter().map(|n| IDS[usize::from(*n) % 4].to_owned()).collect();
+            let (_, run) = bench.start(lines);
+            tokio::time::sleep(Duration::from_secs(100_000)).await;
+            bench.stop.cancel();
+            run.await.unwrap();
+            assert_eq!(bench.intake.ids(), wanted);
+            let words = bench.words();
+            for pair in words.windows(2) {
+                assert_eq!(pair[1].starts_with("ack"), pair[0].starts_with("took"), "{words:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_wait_stays_within_its_bounds(failures in 0_u32.., random in -1.0_f64..2.0, jitter in -1.0_f64..2.0) {
+        let backoff = Backoff { jitter, ..Backoff::default() };
+        let wait = backoff.wait(failures, random);
+        prop_assert!(wait <= backoff.max);
+        let steady = Backoff { jitter: 0.2, ..Backoff::default() }.wait(failures, random);
+        prop_assert!(steady >= Duration::from_millis(800));
+    }
+}
+
+/// The events of a script that are read before it comes to a line that the call of the moment does not understand
+/// (the scripted source is silent from there on).
+fn reachable(script: &[u8]) -> Vec<u8> {
+    let mut lines = script.iter().copied().peekable();
+    let mut events = Vec::new();
+    loop {
+        while lines.next_if_eq(&0).is_some() {} // connects that fail, then one that does not
+        loop {
+            match lines.next() {
+                Some(1) => break,
+                Some(event) if event > 2 => {
+                    events.push(event);
+                    if lines.next_if_eq(&2).is_some() {
+                        break;
+                    }
+                }
+                _ => return events,
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The journal: the truth of what was committed.
+//!
+//! Frames are appended to a segment, many at a time: gathered in one buffer, written with one call, made durable
+//! with one sync. A batch never spans segments, so when a frame does not fit any more, what was gathered is
+//! synced first and the next segment begins with the next batch. [`Journal`] is a state machine over a disk: it
+//! decides nothing about when to write, and waits for nothing; its owner calls it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{AnyDisk, AnyFile, Disk};
+
+mod frame;
+mod prepared;
+mod read;
+mod record;
+mod recover;
+mod segment;
+
+pub(crate) use frame::{FRAME_HEADER_BYTES, body_checksum, frame_bytes};
+pub(crate) use prepared::{Ahead, NoSegment, Prepared};
+pub(crate) use read::{ReadError, SegmentFiles};
+pub(crate) use record::{
+    Counts, DedupeMark, EventHead, ITEM_HEADER_BYTES, Item, ItemError, ItemKind, Place, SettlementRecord, put_begins,
+    put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
+    read_envelope, read_item, read_place, read_queue, split_item,
+};
+pub(crate) use recover::{FrameRead, Mend, RecoverError, Recovered, recover, survey};
+pub(crate) use segment::{FoundSegment, JOURNAL_VERSION, SEGMENT_HEADER_BYTES, make_segment, segment_name};
+
+/// Where the journal ends: the last frame's sequence, and the place behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) sequence: u64,
+    pub(crate) place: Place,
+}
+
+/// The journal's writing side. One owner has it.
+pub(crate) struct Journal {
+    disk: AnyDisk,
+    journal: [u8; 16],
+    live: Prepared,
+    salt: u32,
+    /// Where the next byte goes in the live segment, what is gathered not counted.
+    at: usize,
+    next_sequence: u64,
+    /// The first frame of the batch that is gathered.
+    batch: u64,
+    buffer: Vec<u8>,
+    pub(crate) ahead: Arc<Ahead>,
+    files: Arc<SegmentFiles>,
+}
+
+/// What the journal is opened with.
+pub(crate) struct Opened {
+    pub(crate) disk: AnyDisk,
+    pub(crate) journal: [u8; 16],
+    pub(crate) live: Prepared,
+    pub(crate) at: usize,
+    pub(crate) next_sequence: u64,
+}
+
+impl Journal {
+    pub(crate) fn new(opened: Opened, ahead: Arc<Ahead>, files: Arc<SegmentFiles>) -> Journal {
+        let Opened { disk, journal, live, at, next_sequence } = opened;
+        let salt = frame::salt(journal, live.number);
+        files.put(live.number, live.file.clone());
+        Journal { disk, journal, live, salt, at, next_sequence, batch: next_sequence, buffer: Vec::new(), ahead, files }
+    }
+
+    /// Bytes that are gathered and not written yet.
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether a frame with such a body still fits into the live segment.
+    pub(crate) fn fits(&self, body_bytes: usize) -> bool {
+        self.at + self.buffer.len() + frame_bytes(body_bytes) <= self.live.bytes
+    }
+
+    /// Whether nothing was ever written to the live segment.
+    pub(crate) fn live_is_empty(&self) -> bool {
+        self.at == SEGMENT_HEADER_BYTES && self.buffer.is_empty()
+    }
+
+    /// Gathers a frame that fits. Returns its sequence and the place of its body.
+    pub(crate) fn gather(&mut self, body: &[u8], body_checksum: u32) -> (u64, Place) {
+        debug_assert!(self.fits(body.len()), "the caller has asked whether it fits");
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let offset = self.at + self.buffer.len() + FRAME_HEADER_BYTES;
+        let header = frame::FrameHeader { body_bytes: body.len(), sequence, batch: self.batch, body_checksum };
+        frame::put_frame(&mut self.buffer, self.salt, header, body);
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        (sequence, Place { segment: self.live.number, offset })
+    }
+
+    /// Writes what is gathered with one call.
+    pub(crate) fn write(&mut self) -> std::io::Result<()> {
+        self.disk.write(&self.live.file, self.at as u64, &self.buffer)?;
+        self.at += self.buffer.len();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes durable what is written, and begins the next batch.
+    pub(crate) fn sync(&mut self) -> std::io::Result<()> {
+        self.disk.sync(&self.live.file)?;
+        self.end_batch();
+        Ok(())
+    }
+
+    /// Begins the next batch; what follows a sync, and what a planted fault does without one.
+    pub(crate) fn end_batch(&mut self) {
+        self.batch = self.next_sequence;
+    }
+
+    /// Goes on in the next segment. Everything gathered has been synced before.
+    pub(crate) fn roll(&mut self, outcomes: bool) -> Result<(), NoSegment> {
+        debug_assert!(self.buffer.is_empty(), "what was gathered is synced first");
+        self.live = self.ahead.take(outcomes)?;
+        self.salt = frame::salt(self.journal, self.live.number);
+        self.at = SEGMENT_HEADER_BYTES;
+        self.files.put(self.live.number, self.live.file.clone());
+        Ok(())
+    }
+
+    /// Where the journal ends, what is only gathered not counted.
+    pub(crate) fn end(&self) -> End {
+        let offset = u32::try_from(self.at).unwrap_or(u32::MAX);
+        End { sequence: self.next_sequence - 1, place: Place { segment: self.live.number, offset } }
+    }
+
+    /// The live segment's file.
+    pub(crate) fn live_file(&self) -> &AnyFile {
+        &self.live.file
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live.bytes as u64
+    }
+
+    pub(crate) fn live_number(&self) -> u32 {
+        self.live.number
+    }
+}
+
+/// The folder of the segments within the data folder.
+pub(crate) fn journal_folder(dir: &std::path::Path) -> PathBuf {
+    dir.join("journal")
+}

@@ -1,0 +1,186 @@
+//! Segments that are made ahead, so that nobody waits for zeros.
+//!
+//! Two are kept: the next one, and behind it a reserve that only outcomes may use when the disk is full, so
+//! that what is in flight can still be written down. On a real disk a thread of its own makes them; on the
+//! simulated one they are made when they are asked for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::segment::make_segment;
+use crate::disk::{AnyDisk, AnyFile};
+
+/// The next segment and the reserve.
+const AHEAD: usize = 2;
+
+/// How long after a refusal for want of space it is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why there is no segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoSegment {
+    /// No space; it may come.
+    Full,
+    /// The disk failed.
+    Failed(String),
+    /// The store is being closed.
+    Closed,
+}
+
+/// A segment that is ready to be written.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    pub(crate) number: u32,
+    pub(crate) file: AnyFile,
+    pub(crate) bytes: usize,
+}
+
+struct Inner {
+    ready: VecDeque<Prepared>,
+    next_number: u32,
+    /// Why the last one could not be made.
+    trouble: Option<NoSegment>,
+    closed: bool,
+}
+
+/// The segments that are ready. Shared by the owner, who takes, and the thread, which makes.
+pub(crate) struct Ahead {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    disk: AnyDisk,
+    folder: PathBuf,
+    journal: [u8; 16],
+    segment_bytes: usize,
+    wanted: usize,
+    /// Whether a thread makes them.
+    threaded: bool,
+}
+
+impl Ahead {
+    pub(crate) fn new(
+        disk: AnyDisk,
+        folder: PathBuf,
+        journal: [u8; 16],
+        segment_bytes: usize,
+        extra: usize,
+        (ready, next_number): (VecDeque<Prepared>, u32),
+    ) -> Arc<Ahead> {
+        let threaded = matches!(disk, AnyDisk::Real(_));
+        let inner = Inner { ready, next_number, trouble: None, closed: false };
+        let wanted = AHEAD + extra;
+        Arc::new(Ahead {
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+            disk,
+            folder,
+            journal,
+            segment_bytes,
+            wanted,
+            threaded,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics while it holds the lock; were it to, the numbers would still be right.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next segment. `outcomes` may have the reserve; intake must leave it. Waits while one is being
+    /// made.
+    pub(crate) fn take(&self, outcomes: bool) -> Result<Prepared, NoSegment> {
+        let needed = if outcomes { 1 } else { AHEAD };
+        let mut inner = self.lock();
+        loop {
+            if inner.ready.len() >= needed
+                && let Some(next) = inner.ready.pop_front()
+            {
+                self.changed.notify_all();
+                return Ok(next);
+            }
+            if let Some(trouble) = &inner.trouble {
+                return Err(trouble.clone());
+            }
+            if inner.closed {
+                return Err(NoSegment::Closed);
+            }
+            if self.threaded {
+                inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                drop(inner);
+                self.make_one();
+                inner = self.lock();
+            }
+        }
+    }
+
+    /// Makes one segment where one is wanted, and notes why where that fails. `false` where nothing is left to
+    /// be done for now.
+    pub(crate) fn make_one(&self) -> bool {
+        let number = {
+            let inner = self.lock();
+            if inner.closed || inner.ready.len() >= self.wanted {
+                return false;
+            }
+            inner.next_number
+        };
+        let made = make_segment(&self.disk, &self.folder, self.journal, number, self.segment_bytes);
+        let mut inner = self.lock();
+        let done = match made {
+            Ok(file) => {
+                inner.next_number = number.saturating_add(1);
+                inner.ready.push_back(Prepared { number, file, bytes: self.segment_bytes });
+                inner.trouble = None;
+                true
+            }
+            Err(error) => {
+                inner.trouble = Some(no_segment(&error));
+                false
+            }
+        };
+        self.changed.notify_all();
+        done
+    }
+
+    /// Whether the last attempt to make one failed for want of space.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().trouble == Some(NoSegment::Full)
+    }
+
+    /// The numbers and lengths of those that are ready.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().ready.iter().map(|segment| segment.bytes as u64).sum()
+    }
+
+    /// Makes segments until the store is closed; what the thread does.
+    pub(crate) fn run(&self) {
+        loop {
+            while self.make_one() {}
+            let inner = self.lock();
+            if inner.closed {
+                return;
+            }
+            if inner.trouble.is_some() {
+                // Space may come at any time, and nobody tells us.
+                drop(self.changed.wait_timeout(inner, TRY_AGAIN));
+            } else if inner.ready.len() >= self.wanted {
+                drop(self.changed.wait(inner));
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// What an error of the disk means for making a segment.
+fn no_segment(error: &io::Error) -> NoSegment {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => NoSegment::Full,
+        _ => NoSegment::Failed(error.to_string()),
+    }
+}

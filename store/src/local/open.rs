@@ -1,0 +1,304 @@
+//! Opening a store: lock, checkpoint, journal, and everything that was read made durable before it is served.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eventyard_event::Clock;
+
+use super::LocalStore;
+use super::run::Running;
+use super::views::items_of;
+use crate::catalog::{Catalog, Ended};
+use crate::dedupe::Dedupe;
+use crate::disk::{AnyDisk, Disk, OpenHow};
+use crate::journal::{
+    Ahead, End, FrameRead, Item, ItemError, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
+    SegmentFiles, journal_folder, recover, survey,
+};
+use crate::owner::{Outcome, Owner, apply_outcome, order_of, within};
+use crate::shared::{Parts, Shared};
+use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
+use crate::{Damage, OpenError, OpenReport, Options, SavedPosition, Verdict};
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => OpenError::Full { dir: path.clone() },
+        _ => OpenError::Io { path: path.clone(), error: error.to_string() },
+    }
+}
+
+fn recover_error(error: RecoverError) -> OpenError {
+    match error {
+        RecoverError::Io { path, error } => io(&path)(error),
+        RecoverError::Newer { file, found, known } => OpenError::Newer { file, found, known },
+    }
+}
+
+/// Takes the folder for this process.
+fn take_lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let fail = io(&path);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(&fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // The text is for people; where it cannot be read, the refusal stands all the same.
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::Locked { dir: dir.to_owned(), pid });
+        }
+        Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+    }
+    file.set_len(0).map_err(&fail)?;
+    file.rewind().map_err(&fail)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(&fail)?;
+    Ok(file)
+}
+
+/// An id for a new journal. Also the key of the dedupe hashes, so nobody outside may know it.
+fn new_journal_id(disk: &AnyDisk) -> [u8; 16] {
+    use std::hash::{BuildHasher, Hasher};
+    match disk {
+        AnyDisk::Simulated(disk) => disk.new_id(),
+        AnyDisk::Real(_) => {
+            // The standard library's hash maps are keyed with the system's randomness; this is its way out.
+            let random = || std::hash::RandomState::new().build_hasher().finish();
+            (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
+        }
+    }
+}
+
+/// What is built while the journal is read.
+#[derive(Default)]
+struct Rebuild {
+    names: Names,
+    state: State,
+    catalog: Catalog,
+    dedupe: Dedupe,
+    /// The last frame that the checkpoint holds.
+    held: u64,
+}
+
+impl Rebuild {
+    fn apply(&mut self, frame: &FrameRead<'_>) -> Result<(), ItemError> {
+        let mut index = 0;
+        let mut last_event = None;
+        for item in items_of(frame.body) {
+            let (at, bytes, item) = item?;
+            let place = within(frame.place, at);
+            match item {
+                Item::Event(head) => {
+                    let item = ItemPlace { place, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+                    self.catalog.add_event(head.id, item);
+                    last_event = Some(head.id);
+                    if let Some(mark) = head.dedupe {
+                        self.dedupe.add(mark, head.id);
+                    }
+                    let order = order_of(frame.sequence, index);
+                    index += 1;
+                    if frame.sequence > self.held {
+                        let names = &mut self.names;
+                        let deliveries = head.deliveries.into_iter().map(|delivery| AdmitDelivery {
+                            queue: names.queue_number(&delivery.queue),
+                            lane: delivery.lane,
+                            due_at: delivery.due_at,
+                            snapshot: names.snapshot_number(delivery.snapshot),
+                        });
+                        let admit =
+                            Admit { id: head.id, received_at: head.received_at, deliveries: deliveries.collect() };
+                        self.state.admit(order, item, admit, None);
+                    }
+                }
+                Item::Position(position) if frame.sequence > self.held => {
+                    let saved = SavedPosition { bytes: position.bytes, last_event };
+                    self.state.set_position(&position.namespace, &position.source, saved);
+                }
+                Item::Position(_) => {}
+                other => self.outcome(frame, at, other),
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: Item) {
+        let outcome = match item {
+            Item::Begin(begins) => Outcome::Begin(begins),
+            Item::Settlement(record) => {
+                let turn = match record.verdict {
+                    Verdict::Delivered => Turn::Delivered,
+                    Verdict::Retry { at, .. } => Turn::Retry { at },
+                    Verdict::Dead { .. } => Turn::Dead { at: record.at },
+                };
+                let (delivery, counts) = (record.delivery, record.counts);
+                Outcome::Settle { delivery, at_in_body, counts, turn, emits: Vec::new() }
+            }
+            Item::Replay { at, letters } => Outcome::Replay { at, letters },
+            Item::Purge { letters, .. } => Outcome::Purge { letters },
+            Item::Event(_) | Item::Position(_) => return,
+        };
+        if frame.sequence > self.held {
+            apply_outcome(&mut self.state, &mut self.catalog, frame.sequence, frame.place, outcome);
+            return;
+        }
+        // The checkpoint holds its effect; the catalogue does not.
+        match outcome {
+            Outcome::Settle { delivery, turn: Turn::Delivered, .. } => {
+                let last = within(frame.place, at_in_body);
+                self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: false, last });
+            }
+            Outcome::Purge { letters } => {
+                for (delivery, last) in letters {
+                    self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: true, last });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Opens, recovers, and starts the owner.
+pub(super) fn open(
+    disk: &AnyDisk,
+    dir: &Path,
+    options: Options,
+    clock: Clock,
+) -> Result<(LocalStore, OpenReport), OpenError> {
+    let options = options.clamped();
+    let folder = journal_folder(dir);
+    let names = disk.open(&folder, OpenHow::Folder).map_err(io(&folder))?;
+    let lock = match disk {
+        AnyDisk::Real(_) => Some(take_lock(dir)?),
+        AnyDisk::Simulated(_) => None,
+    };
+    let survey = survey(disk, &folder).map_err(recover_error)?;
+    for path in &survey.unfinished {
+        disk.remove(path).map_err(io(path))?;
+    }
+    let mut report = OpenReport { damages: survey.damages, ..OpenReport::default() };
+    report.new = survey.segments.is_empty();
+    let journal = match survey.journal {
+        Some(journal) => journal,
+        None if report.new => new_journal_id(disk),
+        None => return Err(OpenError::Unreadable { dir: folder, count: survey.segments.len() }),
+    };
+
+    let mut rebuild = Rebuild::default();
+    let from = survey.segments.first().map_or(1, |first| first.number);
+    let recovered =
+        recover(disk, (&survey.segments, journal, crate::journal::Mend::Cut), from, &mut |frame| rebuild.apply(&frame))
+            .map_err(recover_error)?;
+    // The page cache is no proof: what was read may never have been synced, and may be answered for next.
+    for file in &recovered.read {
+        disk.sync(file).map_err(io(&folder))?;
+    }
+    disk.sync(&names).map_err(io(&folder))?;
+    let Recovered { end, damages, torn, frames, .. } = recovered;
+    report.damages.extend(damages);
+    report.torn = torn;
+    report.frames_read = frames;
+    for damage in &report.damages {
+        tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
+        quarantine(disk, dir, &folder, damage);
+    }
+
+    let (live, at, ready, next_number) = arrange(disk, &folder, journal, &survey.segments, end, &options)?;
+    let used_bytes =
+        survey.segments.iter().filter(|each| each.number < live.number).map(|each| each.bytes as u64).sum::<u64>()
+            + live.bytes as u64;
+    let sequence = end.map_or(0, |end| end.sequence);
+    let ahead = Ahead::new(
+        disk.clone(),
+        folder.clone(),
+        journal,
+        options.segment_bytes,
+        options.segments_ahead,
+        (ready, next_number),
+    );
+    let files = Arc::new(SegmentFiles::new(disk.clone(), folder.clone()));
+    let opened = Opened { disk: disk.clone(), journal, live, at, next_sequence: sequence + 1 };
+    let writer = Journal::new(opened, Arc::clone(&ahead), Arc::clone(&files));
+
+    let now = clock();
+    let Rebuild { names, mut state, catalog, dedupe, .. } = rebuild;
+    state.clamp_due(now.plus(options.backoff_max));
+    report.open_events = state.open_count();
+    let faults = options.faults;
+    let end = writer.end();
+    let parts = Parts { names, state, catalog, dedupe, files, ahead, journal, options, clock, end, used_bytes };
+    let shared = Arc::new(Shared::new(parts));
+    let mut owner = Owner::new(writer, Arc::clone(&shared), faults);
+    report.interrupted = owner.interrupt(now).map_err(|error| OpenError::Io { path: folder.clone(), error })?;
+
+    let running = match disk {
+        AnyDisk::Real(_) => Running::thread(owner, lock).map_err(io(dir))?,
+        AnyDisk::Simulated(disk) => Running::task(owner, disk.clone()),
+    };
+    // What is eligible now was eligible before anybody could wait for a change.
+    shared.changed.notify_one();
+    Ok((LocalStore { shared, running: Arc::new(running) }, report))
+}
+
+type Arranged = (Prepared, usize, VecDeque<Prepared>, u32);
+
+/// Which segment is written next, where, and which are ready behind it.
+fn arrange(
+    disk: &AnyDisk,
+    folder: &Path,
+    journal: [u8; 16],
+    segments: &[crate::journal::FoundSegment],
+    end: Option<End>,
+    options: &Options,
+) -> Result<Arranged, OpenError> {
+    let open = |segment: &crate::journal::FoundSegment| {
+        let file = disk.open(&segment.path, OpenHow::Write).map_err(io(&segment.path))?;
+        Ok(Prepared { number: segment.number, file, bytes: segment.bytes })
+    };
+    let live_number = end.map(|end| end.place.segment).or(segments.first().map(|first| first.number));
+    let live = match segments.iter().find(|segment| Some(segment.number) == live_number) {
+        Some(segment) => open(segment)?,
+        None => {
+            let bytes = options.first_segment_bytes;
+            let file = crate::journal::make_segment(disk, folder, journal, 1, bytes).map_err(io(folder))?;
+            Prepared { number: 1, file, bytes }
+        }
+    };
+    let mut ready = VecDeque::new();
+    for segment in segments.iter().filter(|segment| segment.number > live.number) {
+        ready.push_back(open(segment)?);
+    }
+    let at = end.map_or(SEGMENT_HEADER_BYTES, |end| end.place.offset as usize);
+    let last = segments.last().map_or(live.number, |last| last.number).max(live.number);
+    Ok((live, at, ready, last.saturating_add(1)))
+}
+
+/// Copies what is damaged to a file of its own, for whoever wants to look at it. Best effort: the journal
+/// itself is left as it is.
+fn quarantine(disk: &AnyDisk, dir: &Path, folder: &Path, damage: &Damage) {
+    if damage.bytes == 0 {
+        return;
+    }
+    let copy = || -> std::io::Result<PathBuf> {
+        let to = dir.join("quarantine");
+        let names = disk.open(&to, OpenHow::Folder)?;
+        let path = to.join(format!("{}-{}", damage.file, damage.offset));
+        let from = disk.open(&folder.join(&damage.file), OpenHow::Read)?;
+        let mut bytes = vec![0; usize::try_from(damage.bytes).unwrap_or(usize::MAX)];
+        let count = disk.read(&from, damage.offset, &mut bytes)?;
+        bytes.truncate(count);
+        let file = disk.open(&path, OpenHow::Create)?;
+        disk.write(&file, 0, &bytes)?;
+        disk.sync(&file)?;
+        disk.sync(&names)?;
+        Ok(path)
+    };
+    match copy() {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            tracing::warn!(%damage, %error, "the damaged bytes could not be copied aside");
+        }
+        _ => {}
+    }
+}

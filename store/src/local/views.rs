@@ -1,0 +1,232 @@
+//! Single events and deliveries as they stand: from memory while something of the event is open, from the
+//! catalogue and the journal afterwards.
+
+use std::sync::Arc;
+
+use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
+
+use super::LocalStore;
+use crate::catalog::Ended;
+use crate::journal::{EventHead, Item, ItemKind, Place, SettlementRecord, read_envelope, read_item, split_item};
+use crate::state::{ItemPlace, Standing, State};
+use crate::{
+    AttemptRecord, DeadLetter, DeliveryState, DeliveryView, EventView, QueueKey, Reason, SnapshotHash, StoreError,
+    Verdict,
+};
+
+/// Attempts of a delivery that a view shows: the first, and the newest of the rest.
+const HISTORY_MAX: usize = 256;
+
+/// What memory knows of a delivery, taken out of the lock.
+pub(super) struct Live {
+    pub(super) queue: u32,
+    pub(super) snapshot: u32,
+    pub(super) state: DeliveryState,
+    pub(super) standing: Standing,
+    pub(super) attempts: u32,
+    pub(super) due: i64,
+    pub(super) last: Place,
+}
+
+/// What memory knows of an event.
+pub(super) struct LiveEvent {
+    pub(super) item: ItemPlace,
+    pub(super) envelope: Option<Arc<Envelope>>,
+    pub(super) deliveries: Vec<Live>,
+}
+
+impl LocalStore {
+    /// An event in memory.
+    pub(super) fn live(&self, state: &State, id: EventId, now: Timestamp) -> Option<LiveEvent> {
+        let (number, event) = state.find(id)?;
+        let deliveries = event
+            .deliveries
+            .iter()
+            .filter_map(|slot| {
+                let delivery = state.deliveries.get(*slot)?;
+                Some(Live {
+                    queue: delivery.queue,
+                    snapshot: delivery.snapshot,
+                    state: State::state_of(delivery, now),
+                    standing: delivery.standing,
+                    attempts: delivery.counts.attempts,
+                    due: delivery.due,
+                    last: delivery.last,
+                })
+            })
+            .collect();
+        let envelope = state.recent(number).filter(|envelope| envelope.id == id).cloned();
+        Some(LiveEvent { item: event.item, envelope, deliveries })
+    }
+
+    pub(super) fn read_envelope(&self, item: ItemPlace) -> Result<Arc<Envelope>, StoreError> {
+        let (kind, payload) = self.shared.files.read(item.place, item.bytes)?;
+        if kind != ItemKind::Event {
+            return Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place)));
+        }
+        read_envelope(&payload)
+            .map(Arc::new)
+            .map_err(|error| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place)))
+    }
+
+    fn read_head(&self, item: ItemPlace) -> Result<EventHead, StoreError> {
+        match self.shared.files.read_item(item.place)? {
+            Item::Event(head) => Ok(head),
+            _ => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
+        }
+    }
+
+    fn read_settlement(&self, place: Place) -> Result<SettlementRecord, StoreError> {
+        match self.shared.files.read_item(place)? {
+            Item::Settlement(record) => Ok(record),
+            _ => Err(StoreError::Corrupt(format!("no settlement stands at {place:?}"))),
+        }
+    }
+
+    /// The attempts of a delivery, oldest first, and its newest settlement.
+    fn history(&self, last: Place) -> Result<(Vec<AttemptRecord>, Option<SettlementRecord>), StoreError> {
+        let mut attempts = Vec::new();
+        let mut newest = None;
+        let mut at = last;
+        while !at.is_none() {
+            let record = self.read_settlement(at)?;
+            // Settlements point backwards; a chain that does not would never end.
+            if !record.previous.is_none() && record.previous >= at {
+                return Err(StoreError::Corrupt(format!("the history at {at:?} points forward")));
+            }
+            let (previous, first) = (record.previous, record.first);
+            attempts.extend(record.attempt.clone());
+            newest.get_or_insert(record);
+            if attempts.len() + 1 >= HISTORY_MAX && !previous.is_none() {
+                attempts.extend(self.read_settlement(first)?.attempt);
+                break;
+            }
+            at = previous;
+        }
+        attempts.reverse();
+        Ok((attempts, newest))
+    }
+
+    /// A delivery whose event is in memory.
+    fn view_live(&self, id: DeliveryId, envelope: &Envelope, live: &Live) -> Result<DeliveryView, StoreError> {
+        let (queue, snapshot) = {
+            let names = self.shared.names();
+            (names.queue(live.queue).map(|queue| QueueKey::clone(queue)), names.snapshot(live.snapshot))
+        };
+        let unnamed = || StoreError::Corrupt(format!("the delivery {id} is in a queue without a name"));
+        let (history, _) = self.history(live.last)?;
+        let waits = matches!(live.state, DeliveryState::Pending | DeliveryState::Waiting);
+        Ok(DeliveryView {
+            id,
+            queue: queue.ok_or_else(unnamed)?,
+            cloudevent_id: envelope.event.id.clone(),
+            source_name: envelope.source_name.clone(),
+            state: live.state,
+            attempts: live.attempts,
+            next_attempt_at: waits.then_some(Timestamp::from_millis(live.due)),
+            created_at: envelope.received_at,
+            snapshot: snapshot.ok_or_else(unnamed)?,
+            history,
+        })
+    }
+
+    /// A delivery that has ended and is in memory no more.
+    fn view_ended(
+        &self,
+        id: DeliveryId,
+        envelope: &Envelope,
+        (queue, snapshot): (QueueKey, SnapshotHash),
+        ended: Option<Ended>,
+    ) -> Result<DeliveryView, StoreError> {
+        let ended =
+            ended.ok_or_else(|| StoreError::Corrupt(format!("the end of the delivery {id} cannot be found")))?;
+        let (history, newest) = self.history(ended.last)?;
+        Ok(DeliveryView {
+            id,
+            queue,
+            cloudevent_id: envelope.event.id.clone(),
+            source_name: envelope.source_name.clone(),
+            state: if ended.cancelled { DeliveryState::Cancelled } else { DeliveryState::Delivered },
+            attempts: newest.map_or(0, |newest| newest.counts.attempts),
+            next_attempt_at: None,
+            created_at: envelope.received_at,
+            snapshot,
+            history,
+        })
+    }
+
+    pub(super) fn view_event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {
+        let now = (self.shared.clock)();
+        let live = self.live(&self.shared.state(), id, now);
+        if let Some(live) = live {
+            return self.view_live_event(id, &live).map(Some);
+        }
+        let item = self.shared.catalog().find_event(id);
+        // Between the two looks the event may have come, or ended.
+        match item {
+            Some(item) => self.view_at(id, item).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn view_live_event(&self, id: EventId, live: &LiveEvent) -> Result<EventView, StoreError> {
+        let envelope = match &live.envelope {
+            Some(envelope) => Arc::clone(envelope),
+            None => self.read_envelope(live.item)?,
+        };
+        let mut deliveries = Vec::with_capacity(live.deliveries.len());
+        for (place, live) in (0u32..).zip(&live.deliveries) {
+            deliveries.push(self.view_live(id.delivery(place), &envelope, live)?);
+        }
+        Ok(EventView { envelope, deliveries })
+    }
+
+    /// An event of which the catalogue knows where it stands: from memory where it is there.
+    pub(super) fn view_at(&self, id: EventId, item: ItemPlace) -> Result<EventView, StoreError> {
+        let now = (self.shared.clock)();
+        let live = self.live(&self.shared.state(), id, now);
+        if let Some(live) = live {
+            return self.view_live_event(id, &live);
+        }
+        let envelope = self.read_envelope(item)?;
+        let head = self.read_head(item)?;
+        let mut deliveries = Vec::with_capacity(head.deliveries.len());
+        for (place, delivery) in (0u32..).zip(head.deliveries) {
+            let id = id.delivery(place);
+            let ended = self.shared.catalog().find_end(id);
+            deliveries.push(self.view_ended(id, &envelope, (delivery.queue, delivery.snapshot), ended)?);
+        }
+        Ok(EventView { envelope, deliveries })
+    }
+
+    pub(super) fn view_dead_letter(&self, id: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
+        let now = (self.shared.clock)();
+        let Some(event) = self.live(&self.shared.state(), id.event, now) else { return Ok(None) };
+        let Some(live) = event.deliveries.get(id.place as usize) else { return Ok(None) };
+        if live.standing != Standing::Dead {
+            return Ok(None);
+        }
+        let envelope = match event.envelope {
+            Some(envelope) => envelope,
+            None => self.read_envelope(event.item)?,
+        };
+        let delivery = self.view_live(id, &envelope, live)?;
+        let reason = match self.read_settlement(live.last)?.verdict {
+            Verdict::Dead { reason } => reason,
+            _ => Reason { code: "unknown".to_owned(), message: "the reason was lost".to_owned() },
+        };
+        Ok(Some(DeadLetter { delivery, envelope, reason, dead_at: Timestamp::from_millis(live.due) }))
+    }
+}
+
+/// Checks and reads an item's payload; for whoever walks a body.
+pub(crate) fn items_of(body: &[u8]) -> impl Iterator<Item = Result<(usize, usize, Item), crate::journal::ItemError>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = body.get(at..).filter(|rest| !rest.is_empty())?;
+        let found = split_item(rest).and_then(|raw| Ok((at, raw.bytes(), read_item(raw)?)));
+        // Behind an item that cannot be read nothing can be found.
+        at = found.as_ref().map_or(body.len(), |(start, bytes, _)| start + bytes);
+        Some(found)
+    })
+}

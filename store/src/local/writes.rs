@@ -1,0 +1,331 @@
+//! The calls that write: records are encoded and summed up here, by the caller, and handed to the owner.
+
+use std::sync::Arc;
+
+use eventyard_event::{DeliveryId, Timestamp};
+use tokio::sync::oneshot;
+
+use super::LocalStore;
+use crate::journal::{
+    Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
+    put_event, put_position, put_purge, put_replay, put_settlement,
+};
+use crate::owner::{CommitWork, Outcome, OutcomeWork, Part};
+use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, Turn};
+use crate::{
+    Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
+    dedupe,
+};
+
+/// A source's position, at most.
+const POSITION_BYTES_MAX: usize = 64 * 1024;
+/// A lane's key, at most; longer ones are hashed by the caller.
+const LANE_KEY_BYTES_MAX: usize = 1024;
+/// Deliveries of one event; far more than the rules of a project.
+const DELIVERIES_MAX: usize = 65_536;
+/// Dead letters that one frame replays or purges; a call with more makes several frames.
+const LETTERS_MAX: usize = 1000;
+
+/// Bytes that an admission takes beside its data, roughly: enough that most buffers are allocated once.
+const ADMISSION_BYTES: usize = 512;
+
+type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+impl LocalStore {
+    /// The longest body that a segment can hold.
+    fn body_bytes_max(&self) -> usize {
+        self.shared.options.segment_bytes - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES
+    }
+
+    /// Encodes admissions one after another into `body`.
+    fn encode(&self, admissions: Vec<Admission>, body: &mut Vec<u8>, marks: bool) -> Result<Vec<Part>, StoreError> {
+        if admissions.len() > FRAME_EVENTS_MAX {
+            return Err(StoreError::TooLarge { what: "the number of events in a commit", max: FRAME_EVENTS_MAX });
+        }
+        let mut parts = Vec::with_capacity(admissions.len());
+        for admission in admissions {
+            check(&admission)?;
+            let mark = admission.dedupe.filter(|_| marks).map(|dedupe| DedupeMark {
+                hash: dedupe::hash(&self.shared.journal, &admission.envelope),
+                expires_at: admission.envelope.received_at.plus(dedupe.window),
+            });
+            let start = body.len();
+            if !put_event(body, &admission, mark) {
+                return Err(StoreError::TooLarge { what: "an event", max: u32::MAX as usize });
+            }
+            let admit = Admit {
+                id: admission.envelope.id,
+                received_at: admission.envelope.received_at,
+                deliveries: self.number(admission.deliveries),
+            };
+            parts.push(Part { item: start..body.len(), admit, mark, envelope: Arc::new(admission.envelope) });
+        }
+        Ok(parts)
+    }
+
+    /// Looks up the numbers of queues and snapshots.
+    fn number(&self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
+        let mut numbered = Vec::with_capacity(deliveries.len());
+        let mut names = self.shared.names();
+        for delivery in deliveries {
+            let found = names.find_queue(&delivery.queue).zip(names.find_snapshot(&delivery.snapshot));
+            let (queue, snapshot) = match found {
+                Some(found) => found,
+                None => {
+                    drop(names);
+                    let mut making = self.shared.names_mut();
+                    let made = (making.queue_number(&delivery.queue), making.snapshot_number(delivery.snapshot));
+                    drop(making);
+                    names = self.shared.names();
+                    made
+                }
+            };
+            numbered.push(AdmitDelivery { queue, lane: delivery.lane, due_at: delivery.due_at, snapshot });
+        }
+        numbered
+    }
+
+    pub(super) async fn write_commit(&self, commit: Commit) -> Result<Vec<Admitted>, StoreError> {
+        if commit.admissions.is_empty() && commit.position.is_none() {
+            return Ok(Vec::new());
+        }
+        let data: usize = commit.admissions.iter().map(|each| each.envelope.event.data.bytes().len()).sum();
+        let mut body = Vec::with_capacity(data + commit.admissions.len() * ADMISSION_BYTES);
+        let parts = self.encode(commit.admissions, &mut body, true)?;
+        let position = match commit.position {
+            None => None,
+            Some(position) => {
+                if position.bytes.len() > POSITION_BYTES_MAX {
+                    return Err(StoreError::TooLarge { what: "a source's position", max: POSITION_BYTES_MAX });
+                }
+                let start = body.len();
+                put_position(&mut body, &position);
+                Some((start..body.len(), position))
+            }
+        };
+        if body.len() > self.body_bytes_max() {
+            return Err(StoreError::TooLarge { what: "a commit", max: self.body_bytes_max() });
+        }
+        let checksum = body_checksum(&body);
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.push_commit(CommitWork { body, checksum, parts, position, reply })?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn push(&self, body: Vec<u8>, outcome: Outcome) -> Result<Answer, StoreError> {
+        if body.len() > self.body_bytes_max() {
+            return Err(StoreError::TooLarge { what: "an outcome", max: self.body_bytes_max() });
+        }
+        let checksum = body_checksum(&body);
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.push_outcome(OutcomeWork { body, checksum, outcome, reply })?;
+        Ok(answer)
+    }
+
+    /// Leases deliveries and finds their envelopes. What cannot be read stays leased and is named in the log:
+    /// it cannot be attempted, and must not keep those behind it from being.
+    pub(super) fn lease(&self, queue: &QueueKey, count: usize, now: Timestamp) -> Result<Vec<Taken>, StoreError> {
+        if let crate::Health::Poisoned(error) = self.shared.health() {
+            return Err(StoreError::Poisoned(error));
+        }
+        let Some(number) = self.shared.names().find_queue(queue) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        {
+            let mut state = self.shared.state();
+            for slot in state.take(number, count, now) {
+                let Some(delivery) = state.deliveries.get(slot) else { continue };
+                let Some(event) = state.events.get(delivery.event) else { continue };
+                let envelope = state.recent(delivery.event).filter(|envelope| envelope.id == event.id).cloned();
+                let budget_began_at = Timestamp::from_millis(delivery.budget_began);
+                found.push((event.id.delivery(delivery.place), delivery.counts, budget_began_at, event.item, envelope));
+            }
+        }
+        let mut taken = Vec::with_capacity(found.len());
+        for (delivery, counts, budget_began_at, item, envelope) in found {
+            let envelope = match envelope {
+                Some(envelope) => envelope,
+                None => match self.read_envelope(item) {
+                    Ok(envelope) => envelope,
+                    Err(error) => {
+                        tracing::error!(%delivery, %error, "an event cannot be read; its delivery is set aside until a restart");
+                        continue;
+                    }
+                },
+            };
+            let Counts { attempts, tries, deaths } = counts;
+            taken.push(Taken { delivery, queue: queue.clone(), attempts, tries, deaths, budget_began_at, envelope });
+        }
+        Ok(taken)
+    }
+
+    pub(super) async fn write_begins(&self, begins: Vec<Begin>) -> Vec<Result<(), SettleError>> {
+        let mut results = Vec::with_capacity(begins.len());
+        let mut allowed = Vec::with_capacity(begins.len());
+        {
+            let mut state = self.shared.state();
+            for begin in begins {
+                let may = state.may_begin(begin.delivery);
+                if may.is_ok() {
+                    allowed.push(begin);
+                }
+                results.push(may);
+            }
+        }
+        if allowed.is_empty() {
+            return results;
+        }
+        let mut body = Vec::new();
+        put_begins(&mut body, &allowed);
+        let deliveries: Vec<DeliveryId> = allowed.iter().map(|begin| begin.delivery).collect();
+        let written = match self.push(body, Outcome::Begin(allowed)) {
+            Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            let mut state = self.shared.state();
+            deliveries.into_iter().for_each(|delivery| state.may_not(delivery));
+            for result in results.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(SettleError::Store(error.clone()));
+            }
+        }
+        results
+    }
+
+    pub(super) async fn write_settlements(&self, settlements: Vec<Settlement>) -> Vec<Result<(), SettleError>> {
+        let mut pending = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let delivery = settlement.delivery;
+            pending.push((delivery, self.settle_one(settlement)));
+        }
+        let mut results = Vec::with_capacity(pending.len());
+        for (delivery, pushed) in pending {
+            let result = match pushed {
+                Err(error) => Err(error),
+                Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)).map_err(|error| {
+                    self.shared.state().may_not(delivery);
+                    SettleError::Store(error)
+                }),
+            };
+            results.push(result);
+        }
+        results
+    }
+
+    fn settle_one(&self, settlement: Settlement) -> Result<Answer, SettleError> {
+        let delivery = settlement.delivery;
+        let (counts, previous, first) = {
+            let mut state = self.shared.state();
+            let slot = state.may_settle(delivery)?;
+            let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
+            (entry.counts, entry.last, entry.first)
+        };
+        let pushed = self.push_settlement(settlement, counts, previous, first);
+        pushed.map_err(|error| {
+            self.shared.state().may_not(delivery);
+            SettleError::Store(error)
+        })
+    }
+
+    fn push_settlement(
+        &self,
+        settlement: Settlement,
+        before: Counts,
+        previous: Place,
+        first: Place,
+    ) -> Result<Answer, StoreError> {
+        let Settlement { delivery, attempt, verdict, at, emits } = settlement;
+        let mut counts = before;
+        counts.tries = counts.tries.saturating_add(u32::from(attempt.is_some()));
+        let (counted, turn) = match &verdict {
+            Verdict::Delivered => (attempt.is_some(), Turn::Delivered),
+            Verdict::Retry { at, counted } => (*counted, Turn::Retry { at: *at }),
+            Verdict::Dead { .. } => (attempt.is_some(), Turn::Dead { at }),
+        };
+        counts.attempts = counts.attempts.saturating_add(u32::from(counted));
+        counts.deaths = counts.deaths.saturating_add(u32::from(matches!(turn, Turn::Dead { .. })));
+        let mut body = Vec::new();
+        let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
+        let at_in_body = body.len();
+        put_settlement(&mut body, &record);
+        let emits = self.encode(emits, &mut body, false)?;
+        self.push(body, Outcome::Settle { delivery, at_in_body, counts, turn, emits })
+    }
+
+    pub(super) async fn write_replay(
+        &self,
+        letters: Vec<(DeliveryId, Timestamp)>,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut done = Vec::new();
+        for some in letters.chunks(LETTERS_MAX) {
+            let letters: Vec<(DeliveryId, Timestamp)> = {
+                let mut state = self.shared.state();
+                some.iter().copied().filter(|(delivery, _)| state.may_raise(*delivery)).collect()
+            };
+            let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
+            let mut body = Vec::new();
+            put_replay(&mut body, &letters, at);
+            self.raise(deliveries, body, Outcome::Replay { at, letters }, &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    pub(super) async fn write_purge(
+        &self,
+        letters: Vec<DeliveryId>,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut done = Vec::new();
+        for some in letters.chunks(LETTERS_MAX) {
+            let letters: Vec<(DeliveryId, Place)> = {
+                let mut state = self.shared.state();
+                some.iter()
+                    .filter(|delivery| state.may_raise(**delivery))
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .filter_map(|delivery| Some((delivery, state.find_delivery(delivery)?.1.last)))
+                    .collect()
+            };
+            let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
+            let mut body = Vec::new();
+            put_purge(&mut body, &letters, at);
+            self.raise(deliveries, body, Outcome::Purge { letters }, &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    async fn raise(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        body: Vec<u8>,
+        outcome: Outcome,
+        done: &mut Vec<DeliveryId>,
+    ) -> Result<(), StoreError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let written = match self.push(body, outcome) {
+            Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            let mut state = self.shared.state();
+            deliveries.into_iter().for_each(|delivery| state.may_not(delivery));
+            return Err(error);
+        }
+        done.extend(deliveries);
+        Ok(())
+    }
+}
+
+fn check(admission: &Admission) -> Result<(), StoreError> {
+    if admission.deliveries.len() > DELIVERIES_MAX {
+        return Err(StoreError::TooLarge { what: "the number of deliveries of an event", max: DELIVERIES_MAX });
+    }
+    let long = |delivery: &NewDelivery| delivery.lane.as_ref().is_some_and(|lane| lane.key.len() > LANE_KEY_BYTES_MAX);
+    if admission.deliveries.iter().any(long) {
+        return Err(StoreError::TooLarge { what: "the key of a lane", max: LANE_KEY_BYTES_MAX });
+    }
+    Ok(())
+}

@@ -1,0 +1,442 @@
+//! The journal's one owner: group commit.
+//!
+//! Callers encode their records and sum them up before they come here, many at a time; the owner gathers what
+//! waits into one buffer, decides which events are repeats (in commit order, so here and nowhere else), writes
+//! once, answers the begins, syncs once, applies all of it to the state, and answers the rest. [`Owner`] only has
+//! the steps; a thread takes them on a real disk, a task on the simulated one, which waits in between.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::catalog::Ended;
+use crate::journal::{Counts, DedupeMark, End, Journal, NoSegment, Place, body_checksum};
+use crate::shared::Shared;
+use crate::state::{Admit, Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
+use crate::{Admitted, Begin, NewPosition, PlantedFaults, SavedPosition, StoreError};
+
+mod inbox;
+mod interrupt;
+
+pub(crate) use inbox::Inbox;
+
+/// Works in one batch; a bound on how long the first of them waits for its answer.
+const BATCH_WORKS_MAX: usize = 4096;
+/// Bytes in one batch, for the same reason; or one frame, however large.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// An event within a body.
+pub(crate) struct Part {
+    /// Where its item stands in the body.
+    pub(crate) item: Range<usize>,
+    pub(crate) admit: Admit,
+    pub(crate) mark: Option<DedupeMark>,
+    pub(crate) envelope: Arc<Envelope>,
+}
+
+/// A commit, ready to be written.
+pub(crate) struct CommitWork {
+    pub(crate) body: Vec<u8>,
+    pub(crate) checksum: u32,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) position: Option<(Range<usize>, NewPosition)>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Admitted>, StoreError>>,
+}
+
+/// What happens to deliveries.
+pub(crate) enum Outcome {
+    Begin(Vec<Begin>),
+    Settle { delivery: DeliveryId, at_in_body: usize, counts: Counts, turn: Turn, emits: Vec<Part> },
+    Replay { at: Timestamp, letters: Vec<(DeliveryId, Timestamp)> },
+    Purge { letters: Vec<(DeliveryId, Place)> },
+}
+
+/// An outcome, ready to be written.
+pub(crate) struct OutcomeWork {
+    pub(crate) body: Vec<u8>,
+    pub(crate) checksum: u32,
+    pub(crate) outcome: Outcome,
+    pub(crate) reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+pub(crate) enum Work {
+    Commit(CommitWork),
+    Outcome(OutcomeWork),
+}
+
+impl Work {
+    fn body_bytes(&self) -> usize {
+        match self {
+            Work::Commit(work) => work.body.len(),
+            Work::Outcome(work) => work.body.len(),
+        }
+    }
+
+    fn refuse(self, error: StoreError) {
+        // A caller that went away needs no answer.
+        match self {
+            Work::Commit(work) => drop(work.reply.send(Err(error))),
+            Work::Outcome(work) => drop(work.reply.send(Err(error))),
+        }
+    }
+}
+
+/// A frame that is gathered, and what follows from it when it is durable.
+struct Written {
+    sequence: u64,
+    /// Where its body stands.
+    place: Place,
+    effect: Effect,
+}
+
+enum Effect {
+    Commit { parts: Vec<Part>, position: Option<NewPosition> },
+    Outcome(Outcome),
+}
+
+/// Who waits for the batch.
+enum Waiting {
+    Commit(oneshot::Sender<Result<Vec<Admitted>, StoreError>>, Vec<Admitted>),
+    Outcome(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The owner. Its steps, in order, for each batch: `gather`, `write`, `written`, `sync`, `finish`.
+pub(crate) struct Owner {
+    pub(crate) journal: Journal,
+    pub(crate) shared: Arc<Shared>,
+    faults: PlantedFaults,
+    todo: VecDeque<Work>,
+    written: Vec<Written>,
+    waiting: Vec<Waiting>,
+    /// Begins; they are answered after the write.
+    begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    /// Ids that are first seen in this batch.
+    seen: HashMap<[u8; 16], (EventId, Timestamp)>,
+    /// Bytes written since the last checkpoint.
+    pub(crate) unsaved_bytes: u64,
+}
+
+impl Owner {
+    pub(crate) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Owner {
+        Owner {
+            journal,
+            shared,
+            faults,
+            todo: VecDeque::new(),
+            written: Vec::new(),
+            waiting: Vec::new(),
+            begun: Vec::new(),
+            seen: HashMap::new(),
+            unsaved_bytes: 0,
+        }
+    }
+
+    /// Whether something was left over when the segment was full.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.todo.is_empty()
+    }
+
+    /// Gathers a batch from what waits. `false` where there is nothing to write or to answer.
+    ///
+    /// # Errors
+    /// A text where the disk failed while a segment was to be had; the journal is then poisoned.
+    pub(crate) fn gather(&mut self) -> Result<bool, String> {
+        if self.todo.is_empty() {
+            self.shared.inbox.drain(&mut self.todo, BATCH_WORKS_MAX, BATCH_BYTES_MAX);
+        }
+        while let Some(work) = self.todo.pop_front() {
+            if !self.journal.fits(work.body_bytes()) {
+                if self.journal.gathered_bytes() > 0 {
+                    self.todo.push_front(work);
+                    break;
+                }
+                match self.roll(work.body_bytes(), matches!(work, Work::Outcome(_))) {
+                    Ok(()) => {}
+                    Err(NoSegment::Full) => {
+                        self.shared.set_full(true);
+                        work.refuse(StoreError::Full);
+                        continue;
+                    }
+                    Err(NoSegment::Closed) => {
+                        work.refuse(StoreError::Closed);
+                        continue;
+                    }
+                    Err(NoSegment::Failed(error)) => {
+                        self.todo.push_front(work);
+                        return Err(error);
+                    }
+                }
+            }
+            match work {
+                Work::Commit(work) => self.gather_commit(work),
+                Work::Outcome(work) => self.gather_outcome(work),
+            }
+        }
+        Ok(!self.waiting.is_empty() || !self.begun.is_empty())
+    }
+
+    fn roll(&mut self, body_bytes: usize, outcomes: bool) -> Result<(), NoSegment> {
+        while !self.journal.fits(body_bytes) {
+            self.journal.roll(outcomes)?;
+            self.shared.add_used_bytes(self.journal.live_bytes());
+            if !outcomes {
+                self.shared.set_full(false);
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_commit(&mut self, work: CommitWork) {
+        let CommitWork { body, checksum, parts, position, reply } = work;
+        let mut admitted = Vec::with_capacity(parts.len());
+        let count = parts.len();
+        let parts = self.first_ones(parts, &mut admitted);
+        if parts.len() == count {
+            self.gather_frame(
+                &body,
+                checksum,
+                Effect::Commit { parts, position: position.map(|(_, position)| position) },
+            );
+        } else if !parts.is_empty() || position.is_some() {
+            // Some of it is here already: the frame holds the rest.
+            let mut rest = Vec::with_capacity(body.len());
+            let mut kept = Vec::with_capacity(parts.len());
+            for mut part in parts {
+                let start = rest.len();
+                rest.extend_from_slice(body.get(part.item).unwrap_or_default());
+                part.item = start..rest.len();
+                kept.push(part);
+            }
+            let position = position.map(|(item, position)| {
+                rest.extend_from_slice(body.get(item).unwrap_or_default());
+                position
+            });
+            let sum = body_checksum(&rest);
+            self.gather_frame(&rest, sum, Effect::Commit { parts: kept, position });
+        }
+        self.waiting.push(Waiting::Commit(reply, admitted));
+    }
+
+    /// Leaves out the events that repeat one that came before, here or in an earlier batch.
+    fn first_ones(&mut self, parts: Vec<Part>, admitted: &mut Vec<Admitted>) -> Vec<Part> {
+        let marked = parts.iter().any(|part| part.mark.is_some());
+        if !marked {
+            admitted.extend(parts.iter().map(|part| Admitted { event: part.admit.id, duplicate: false }));
+            return parts;
+        }
+        let dedupe = self.shared.dedupe();
+        parts
+            .into_iter()
+            .filter(|part| {
+                let received_at = part.admit.received_at;
+                let first = part.mark.and_then(|mark| {
+                    let here = self.seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
+                    here.map(|(event, _)| *event).or_else(|| dedupe.find(&mark.hash, received_at))
+                });
+                if let (None, Some(mark)) = (first, part.mark) {
+                    self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
+                }
+                admitted.push(Admitted { event: first.unwrap_or(part.admit.id), duplicate: first.is_some() });
+                first.is_none()
+            })
+            .collect()
+    }
+
+    fn gather_outcome(&mut self, work: OutcomeWork) {
+        let OutcomeWork { body, checksum, outcome, reply } = work;
+        let begins = matches!(outcome, Outcome::Begin(_));
+        if begins && self.faults.settle_without_begin {
+            self.begun.push(reply);
+            return;
+        }
+        self.gather_frame(&body, checksum, Effect::Outcome(outcome));
+        if begins {
+            self.begun.push(reply);
+        } else {
+            self.waiting.push(Waiting::Outcome(reply));
+        }
+    }
+
+    fn gather_frame(&mut self, body: &[u8], checksum: u32, effect: Effect) {
+        let (sequence, place) = self.journal.gather(body, checksum);
+        self.written.push(Written { sequence, place, effect });
+    }
+
+    /// Writes the batch. `false` where it has no frame: then there is nothing to sync either.
+    pub(crate) fn write(&mut self) -> Result<bool, String> {
+        if self.written.is_empty() {
+            return Ok(false);
+        }
+        self.unsaved_bytes += self.journal.gathered_bytes() as u64;
+        self.journal.write().map_err(|error| format!("writing {}: {error}", self.live_name()))?;
+        Ok(true)
+    }
+
+    /// Answers what needs no sync: the death of this process can no longer hide that an attempt began.
+    pub(crate) fn after_write(&mut self) {
+        for reply in self.begun.drain(..) {
+            drop(reply.send(Ok(())));
+        }
+        if self.faults.answer_before_sync {
+            for waiting in self.waiting.drain(..) {
+                waiting.answer();
+            }
+        }
+    }
+
+    /// Makes the batch durable.
+    pub(crate) fn sync(&mut self) -> Result<(), String> {
+        self.journal.sync().map_err(|error| format!("syncing {}: {error}", self.live_name()))?;
+        self.shared.count_sync();
+        Ok(())
+    }
+
+    fn live_name(&self) -> String {
+        crate::journal::segment_name(self.journal.live_number())
+    }
+
+    /// Applies what is durable, and answers.
+    pub(crate) fn finish(&mut self) {
+        let end = self.journal.end();
+        if !self.written.is_empty() {
+            self.apply(end);
+        }
+        for waiting in self.waiting.drain(..) {
+            waiting.answer();
+        }
+    }
+
+    fn apply(&mut self, end: End) {
+        if !self.seen.is_empty() {
+            let mut dedupe = self.shared.dedupe();
+            for (hash, (event, expires_at)) in self.seen.drain() {
+                dedupe.add(DedupeMark { hash, expires_at }, event);
+            }
+        }
+        let mut state = self.shared.state();
+        let mut catalog = self.shared.catalog();
+        for written in self.written.drain(..) {
+            let Written { sequence, place, effect } = written;
+            match effect {
+                Effect::Commit { parts, position } => {
+                    let last_event = parts.last().map(|part| part.admit.id);
+                    apply_parts(&mut state, &mut catalog, sequence, place, parts);
+                    if let Some(position) = position {
+                        let saved = SavedPosition { bytes: position.bytes, last_event };
+                        state.set_position(&position.namespace, &position.source, saved);
+                    }
+                }
+                Effect::Outcome(outcome) => apply_outcome(&mut state, &mut catalog, sequence, place, outcome),
+            }
+        }
+        drop(catalog);
+        drop(state);
+        self.shared.set_end(end);
+        self.shared.changed.notify_one();
+    }
+
+    /// The journal can no longer be trusted: everybody who waits is told, and all who come.
+    pub(crate) fn poison(&mut self, error: String) {
+        tracing::error!(%error, "the journal cannot be written any more; nothing is accepted until a restart");
+        let poisoned = StoreError::Poisoned(error.clone());
+        self.shared.poison(error);
+        self.shared.inbox.close(poisoned.clone());
+        self.written.clear();
+        for waiting in self.waiting.drain(..) {
+            waiting.refuse(&poisoned);
+        }
+        for reply in self.begun.drain(..) {
+            drop(reply.send(Err(poisoned.clone())));
+        }
+        loop {
+            for work in self.todo.drain(..) {
+                work.refuse(poisoned.clone());
+            }
+            self.shared.inbox.drain(&mut self.todo, BATCH_WORKS_MAX, usize::MAX);
+            if self.todo.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(self) {
+        match self {
+            Waiting::Commit(reply, admitted) => drop(reply.send(Ok(admitted))),
+            Waiting::Outcome(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+
+    fn refuse(self, error: &StoreError) {
+        match self {
+            Waiting::Commit(reply, _) => drop(reply.send(Err(error.clone()))),
+            Waiting::Outcome(reply) => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}
+
+/// Where something within a frame's body stands in the segment.
+pub(crate) fn within(body: Place, offset: usize) -> Place {
+    Place { segment: body.segment, offset: body.offset.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)) }
+}
+
+/// The commit order of the events of a frame.
+pub(crate) fn order_of(sequence: u64, index: usize) -> u64 {
+    debug_assert!(index < FRAME_EVENTS_MAX, "the limit is checked before a frame is made");
+    sequence << 16 | index as u64
+}
+
+fn apply_parts(state: &mut State, catalog: &mut crate::catalog::Catalog, sequence: u64, body: Place, parts: Vec<Part>) {
+    for (index, part) in parts.into_iter().enumerate() {
+        let bytes = u32::try_from(part.item.len()).unwrap_or(u32::MAX);
+        let item = ItemPlace { place: within(body, part.item.start), bytes };
+        catalog.add_event(part.admit.id, item);
+        state.admit(order_of(sequence, index), item, part.admit, Some(&part.envelope));
+    }
+}
+
+/// Applies an outcome. The same call while running and at recovery.
+pub(crate) fn apply_outcome(
+    state: &mut State,
+    catalog: &mut crate::catalog::Catalog,
+    sequence: u64,
+    body: Place,
+    outcome: Outcome,
+) {
+    let unknown = |applied: Applied, delivery: DeliveryId| {
+        if applied == Applied::Unknown {
+            tracing::debug!(%delivery, sequence, "a record is of a delivery that has ended, or whose event is damaged");
+        }
+    };
+    match outcome {
+        Outcome::Begin(begins) => {
+            for begin in begins {
+                let backoff = u64::try_from(begin.backoff_if_interrupted.as_millis()).unwrap_or(u64::MAX);
+                unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
+            }
+        }
+        Outcome::Settle { delivery, at_in_body, counts, turn, emits } => {
+            let at = within(body, at_in_body);
+            unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
+            if matches!(turn, Turn::Delivered) {
+                catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
+            }
+            apply_parts(state, catalog, sequence, body, emits);
+        }
+        Outcome::Replay { at, letters } => {
+            for (delivery, due_at) in letters {
+                unknown(state.replay(sequence, delivery, due_at, at), delivery);
+            }
+        }
+        Outcome::Purge { letters } => {
+            for (delivery, last) in letters {
+                unknown(state.purge(sequence, delivery), delivery);
+                catalog.add_end(body.segment, delivery, Ended { cancelled: true, last });
+            }
+        }
+    }
+}

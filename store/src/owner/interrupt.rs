@@ -1,0 +1,82 @@
+//! Attempts that our own death cut off: each becomes an entry of its delivery's history and waits, written
+//! before anything is served.
+
+use eventyard_event::Timestamp;
+use tokio::sync::oneshot;
+
+use super::{Outcome, OutcomeWork, Owner, Work};
+use crate::journal::{SettlementRecord, body_checksum, put_settlement};
+use crate::state::Turn;
+use crate::{AttemptOutcome, AttemptRecord, StoreError, Verdict};
+
+impl Owner {
+    /// Ends all that begun before this process did. Returns how many there were.
+    ///
+    /// # Errors
+    /// A text where the journal cannot be written. That there is no space is no error: then they wait all the
+    /// same, and are written down when they are found at the next start.
+    pub(crate) fn interrupt(&mut self, now: Timestamp) -> Result<u64, String> {
+        let mut answers = Vec::new();
+        {
+            let state = self.shared.state();
+            for (slot, lease) in &state.leases {
+                let Some(delivery) = state.deliveries.get(*slot) else { continue };
+                let Some(id) = state.delivery_id(delivery) else { continue };
+                let Some((began_at, backoff_ms)) = lease.begun else { continue };
+                let retry_at =
+                    now.plus(std::time::Duration::from_millis(backoff_ms).min(self.shared.options.backoff_max));
+                let mut counts = delivery.counts;
+                counts.tries = counts.tries.saturating_add(1);
+                let attempt = AttemptRecord {
+                    number: counts.tries,
+                    began_at,
+                    ended_at: now,
+                    outcome: AttemptOutcome::Interrupted,
+                    code: "interrupted".to_owned(),
+                    message: "the broker stopped during the attempt".to_owned(),
+                    response: String::new(),
+                };
+                let record = SettlementRecord {
+                    delivery: id,
+                    at: now,
+                    counts,
+                    previous: delivery.last,
+                    first: delivery.first,
+                    verdict: Verdict::Retry { at: retry_at, counted: false },
+                    attempt: Some(attempt),
+                };
+                let mut body = Vec::new();
+                put_settlement(&mut body, &record);
+                let checksum = body_checksum(&body);
+                let turn = Turn::Retry { at: retry_at };
+                let outcome = Outcome::Settle { delivery: id, at_in_body: 0, counts, turn, emits: Vec::new() };
+                let (reply, answer) = oneshot::channel();
+                self.todo.push_back(Work::Outcome(OutcomeWork { body, checksum, outcome, reply }));
+                answers.push((id, retry_at, answer));
+            }
+        }
+        while self.has_more() {
+            self.batch()?;
+        }
+        let count = answers.len() as u64;
+        for (id, retry_at, mut answer) in answers {
+            if let Ok(Err(StoreError::Full)) = answer.try_recv() {
+                self.shared.state().set_aside(id, retry_at);
+            }
+        }
+        Ok(count)
+    }
+
+    /// One batch without a pause.
+    pub(crate) fn batch(&mut self) -> Result<(), String> {
+        if self.gather()? {
+            if self.write()? {
+                self.after_write();
+                self.sync()?;
+            }
+            self.after_write();
+            self.finish();
+        }
+        Ok(())
+    }
+}

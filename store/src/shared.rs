@@ -1,0 +1,144 @@
+//! What the owner and the callers share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use eventyard_event::Clock;
+
+use crate::catalog::Catalog;
+use crate::dedupe::Dedupe;
+use crate::journal::{Ahead, End, SegmentFiles};
+use crate::owner::Inbox;
+use crate::state::{Names, State};
+use crate::{Health, Options};
+
+/// All that a [`LocalStore`](crate::LocalStore) and its owner hold together. Where two locks are needed, the
+/// state's is taken before the catalogue's, and never one while a disk is waited for.
+pub(crate) struct Shared {
+    pub(crate) inbox: Inbox,
+    /// Queue names and snapshots. Read by every commit, written when a new name turns up.
+    names: RwLock<Names>,
+    state: Mutex<State>,
+    catalog: Mutex<Catalog>,
+    dedupe: Mutex<Dedupe>,
+    pub(crate) files: Arc<SegmentFiles>,
+    pub(crate) ahead: Arc<Ahead>,
+    /// Wakes who waits for eligible deliveries.
+    pub(crate) changed: tokio::sync::Notify,
+    pub(crate) journal: [u8; 16],
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    /// The end of what is synced and applied.
+    end: Mutex<End>,
+    syncs: AtomicU64,
+    /// Intake was refused for want of space.
+    full: AtomicBool,
+    poisoned: Mutex<Option<String>>,
+    /// Bytes of the segments that are in use.
+    used_bytes: AtomicU64,
+}
+
+pub(crate) struct Parts {
+    pub(crate) names: Names,
+    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
+    pub(crate) dedupe: Dedupe,
+    pub(crate) files: Arc<SegmentFiles>,
+    pub(crate) ahead: Arc<Ahead>,
+    pub(crate) journal: [u8; 16],
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) end: End,
+    pub(crate) used_bytes: u64,
+}
+
+/// A lock whose holder panicked is used all the same: the journal is the truth, and what memory holds is
+/// checked against nothing by refusing to look at it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Shared {
+        Shared {
+            inbox: Inbox::default(),
+            names: RwLock::new(parts.names),
+            state: Mutex::new(parts.state),
+            catalog: Mutex::new(parts.catalog),
+            dedupe: Mutex::new(parts.dedupe),
+            files: parts.files,
+            ahead: parts.ahead,
+            changed: tokio::sync::Notify::new(),
+            journal: parts.journal,
+            options: parts.options,
+            clock: parts.clock,
+            end: Mutex::new(parts.end),
+            syncs: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            poisoned: Mutex::new(None),
+            used_bytes: AtomicU64::new(parts.used_bytes),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        lock(&self.catalog)
+    }
+
+    pub(crate) fn dedupe(&self) -> MutexGuard<'_, Dedupe> {
+        lock(&self.dedupe)
+    }
+
+    pub(crate) fn end(&self) -> End {
+        *lock(&self.end)
+    }
+
+    pub(crate) fn set_end(&self, end: End) {
+        *lock(&self.end) = end;
+    }
+
+    pub(crate) fn names(&self) -> std::sync::RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn names_mut(&self) -> std::sync::RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_used_bytes(&self, bytes: u64) {
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of all segments, those made ahead included.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed) + self.ahead.bytes()
+    }
+
+    pub(crate) fn count_sync(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poison(&self, error: String) {
+        lock(&self.poisoned).get_or_insert(error);
+        // Whoever waits for work is to find out.
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        if let Some(error) = lock(&self.poisoned).clone() {
+            return Health::Poisoned(error);
+        }
+        if self.full.load(Ordering::Relaxed) && self.ahead.is_full() { Health::Full } else { Health::Good }
+    }
+}

@@ -1,0 +1,731 @@
+//! What the store knows, in memory: every event that has a delivery which has not ended, and where its bytes
+//! stand in the journal. Bodies stay on disk.
+//!
+//! The state is only ever changed by records that are synced, in the journal's order, by the same calls while
+//! running and at recovery. The exceptions are leases, which belong to this process and are never written.
+//! Applying a record a second time changes nothing, which is what lets a checkpoint be taken while the state
+//! moves on: each delivery keeps the sequence of the last frame that it was changed by.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
+
+use crate::journal::{Counts, Place};
+use crate::{AfterDead, DeliveryState, Lane, SavedPosition};
+
+mod lane;
+mod lease;
+mod names;
+mod queue;
+mod slab;
+
+pub(crate) use lease::Lease;
+pub(crate) use names::Names;
+pub(crate) use queue::Queue;
+pub(crate) use slab::{NONE, Slab};
+
+/// Events of one frame; an event's order within the journal is its frame's sequence and its place in there.
+pub(crate) const FRAME_EVENTS_MAX: usize = 1 << 16;
+
+/// Bytes of envelopes that are kept in memory because they will be taken soon. Beyond it the oldest are
+/// forgotten and read from the journal when they are taken.
+const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where an event's item stands in the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemPlace {
+    pub(crate) place: Place,
+    /// Its header included.
+    pub(crate) bytes: u32,
+}
+
+/// An event in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSlot {
+    pub(crate) id: EventId,
+    pub(crate) item: ItemPlace,
+    /// Its deliveries, by place.
+    pub(crate) deliveries: Vec<u32>,
+    /// How many of them have not ended; dead ones have not, because they may be replayed.
+    live: u32,
+    /// It has changed since the last checkpoint.
+    dirty: bool,
+    /// A checkpoint holds it.
+    saved: bool,
+}
+
+/// In which part of its queue a delivery stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Queued {
+    #[default]
+    No,
+    Fresh,
+    Returned,
+    Later,
+}
+
+/// Where a delivery stands. Whether it is due is the queue's matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Pending,
+    Waiting,
+    Leased,
+    Dead,
+    Delivered,
+    Cancelled,
+}
+
+impl Standing {
+    fn ended(self) -> bool {
+        matches!(self, Standing::Delivered | Standing::Cancelled)
+    }
+
+    fn unsettled(self) -> bool {
+        matches!(self, Standing::Pending | Standing::Waiting | Standing::Leased)
+    }
+}
+
+/// A delivery in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct DeliverySlot {
+    pub(crate) event: u32,
+    pub(crate) place: u32,
+    pub(crate) queue: u32,
+    pub(crate) lane: u32,
+    pub(crate) snapshot: u32,
+    pub(crate) counts: Counts,
+    /// The frame's sequence and the event's place within it: commit order.
+    pub(crate) order: u64,
+    /// Not attempted before; of a dead one, when it died.
+    pub(crate) due: i64,
+    pub(crate) budget_began: i64,
+    /// The newest settlement of its history, and the first.
+    pub(crate) last: Place,
+    pub(crate) first: Place,
+    /// The last frame that changed it.
+    applied: u64,
+    pub(crate) standing: Standing,
+    pub(crate) after_dead: AfterDead,
+    pub(crate) queued: Queued,
+    /// It has never stood in a queue.
+    pub(crate) new: bool,
+    /// A settlement, a replay or a purge of it is on its way to the journal.
+    pub(crate) moving: bool,
+}
+
+/// A delivery that comes into being.
+#[derive(Clone, Debug)]
+pub(crate) struct AdmitDelivery {
+    pub(crate) queue: u32,
+    pub(crate) lane: Option<Lane>,
+    pub(crate) due_at: Timestamp,
+    pub(crate) snapshot: u32,
+}
+
+/// An event that comes into being.
+#[derive(Clone, Debug)]
+pub(crate) struct Admit {
+    pub(crate) id: EventId,
+    pub(crate) received_at: Timestamp,
+    pub(crate) deliveries: Vec<AdmitDelivery>,
+}
+
+/// What a settlement does to a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    Delivered,
+    Retry { at: Timestamp },
+    Dead { at: Timestamp },
+}
+
+/// Deliveries by where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) unsettled: u64,
+    pub(crate) leased: u64,
+    pub(crate) dead: u64,
+}
+
+/// Ids are random in their low half already.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}
+
+pub(crate) type IdMap<V> = HashMap<u128, V, BuildHasherDefault<IdHasher>>;
+
+pub(crate) fn id_key(id: EventId) -> u128 {
+    u128::from_be_bytes(id.to_bytes())
+}
+
+/// Everything in memory. Guarded by one lock that is held for short, bounded steps and never over a disk call.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) events: Slab<EventSlot>,
+    pub(crate) deliveries: Slab<DeliverySlot>,
+    by_id: IdMap<u32>,
+    pub(crate) queues: Vec<Queue>,
+    /// Queues by when something of them can be taken.
+    times: BTreeSet<(i64, u32)>,
+    lanes: Slab<lane::LaneSlot>,
+    lane_numbers: HashMap<(u32, Box<[u8]>), u32>,
+    pub(crate) leases: BTreeMap<u32, Lease>,
+    /// Dead letters by when they died, for the newest come first.
+    pub(crate) dead: BTreeSet<(i64, u64, u32, u32)>,
+    pub(crate) positions: BTreeMap<(Name, Name), SavedPosition>,
+    pub(crate) tally: Tally,
+    /// The latest time that a caller has shown.
+    pub(crate) now: i64,
+    recent: Recent,
+    /// Events that changed since the last checkpoint, and those that it holds and that are gone.
+    changed: Vec<EventId>,
+    gone: Vec<EventId>,
+    positions_changed: BTreeSet<(Name, Name)>,
+}
+
+/// What has changed since the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) changed: Vec<EventId>,
+    pub(crate) gone: Vec<EventId>,
+    pub(crate) positions: BTreeSet<(Name, Name)>,
+}
+
+/// What ended for good, for the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It changed the delivery.
+    Yes,
+    /// The delivery holds this frame's effect, or a later one's, already.
+    Already,
+    /// There is no such delivery in memory: it has ended, or its event was lost to damage.
+    Unknown,
+}
+
+impl State {
+    pub(crate) fn find(&self, id: EventId) -> Option<(u32, &EventSlot)> {
+        let number = *self.by_id.get(&id_key(id))?;
+        Some((number, self.events.get(number)?))
+    }
+
+    pub(crate) fn find_delivery(&self, id: DeliveryId) -> Option<(u32, &DeliverySlot)> {
+        let (_, event) = self.find(id.event)?;
+        let slot = *event.deliveries.get(id.place as usize)?;
+        Some((slot, self.deliveries.get(slot)?))
+    }
+
+    /// How many events are in memory.
+    pub(crate) fn open_count(&self) -> u64 {
+        self.by_id.len() as u64
+    }
+
+    pub(crate) fn delivery_id(&self, delivery: &DeliverySlot) -> Option<DeliveryId> {
+        Some(self.events.get(delivery.event)?.id.delivery(delivery.place))
+    }
+
+    /// An event with its deliveries, all pending. `order` is its place in commit order. An event without
+    /// deliveries is not kept in memory: nothing can happen to it any more.
+    pub(crate) fn admit(&mut self, order: u64, item: ItemPlace, admit: Admit, envelope: Option<&Arc<Envelope>>) {
+        if admit.deliveries.is_empty() || self.by_id.contains_key(&id_key(admit.id)) {
+            return;
+        }
+        let live = u32::try_from(admit.deliveries.len()).unwrap_or(u32::MAX);
+        let event = EventSlot {
+            id: admit.id,
+            item,
+            deliveries: Vec::with_capacity(admit.deliveries.len()),
+            live,
+            dirty: false,
+            saved: false,
+        };
+        let Some(number) = self.events.insert(event) else { return };
+        self.by_id.insert(id_key(admit.id), number);
+        for (place, delivery) in (0u32..).zip(admit.deliveries) {
+            let (lane, after_dead) = match delivery.lane {
+                None => (NONE, AfterDead::Continue),
+                Some(lane) => (self.lane_of(delivery.queue, lane.key), lane.after_dead),
+            };
+            let slot = DeliverySlot {
+                event: number,
+                place,
+                queue: delivery.queue,
+                lane,
+                snapshot: delivery.snapshot,
+                counts: Counts::default(),
+                order,
+                due: delivery.due_at.as_millis(),
+                budget_began: admit.received_at.as_millis(),
+                last: Place::NONE,
+                first: Place::NONE,
+                applied: order >> 16,
+                standing: Standing::Pending,
+                after_dead,
+                queued: Queued::No,
+                new: true,
+                moving: false,
+            };
+            self.insert_delivery(number, slot);
+        }
+        if let Some(envelope) = envelope {
+            self.recent.keep(number, envelope);
+        }
+        self.mark(number);
+    }
+
+    /// Puts a delivery where its standing says. Also what a checkpoint is read back with.
+    fn insert_delivery(&mut self, event: u32, delivery: DeliverySlot) {
+        let (queue, lane, standing) = (delivery.queue, delivery.lane, delivery.standing);
+        let (due, order, place) = (delivery.due, delivery.order, delivery.place);
+        let in_lane = lane != NONE
+            && !standing.ended()
+            && !(standing == Standing::Dead && delivery.after_dead == AfterDead::Continue);
+        let Some(slot) = self.deliveries.insert(delivery) else { return };
+        if let Some(event) = self.events.get_mut(event) {
+            event.deliveries.push(slot);
+        }
+        self.tally_in(queue, standing);
+        if standing == Standing::Dead {
+            self.dead.insert((due, order, place, slot));
+        }
+        if lane != NONE {
+            self.lane_hold(lane);
+        }
+        if in_lane {
+            self.lane_insert(lane, slot);
+        } else {
+            self.offer(slot);
+        }
+    }
+
+    /// Reads an event back as a checkpoint holds it. The deliveries' `event` and `lane` are filled in here.
+    pub(crate) fn restore(
+        &mut self,
+        id: EventId,
+        item: ItemPlace,
+        deliveries: Vec<(DeliverySlot, Option<Vec<u8>>, Option<Lease>)>,
+    ) {
+        let live = deliveries.iter().filter(|(delivery, ..)| !delivery.standing.ended()).count();
+        if live == 0 || self.by_id.contains_key(&id_key(id)) {
+            return;
+        }
+        let event = EventSlot {
+            id,
+            item,
+            deliveries: Vec::with_capacity(deliveries.len()),
+            live: u32::try_from(live).unwrap_or(u32::MAX),
+            dirty: false,
+            saved: true,
+        };
+        let Some(number) = self.events.insert(event) else { return };
+        self.by_id.insert(id_key(id), number);
+        for (mut delivery, key, lease) in deliveries {
+            delivery.event = number;
+            delivery.lane = key.map_or(NONE, |key| self.lane_of(delivery.queue, key));
+            let lane = delivery.lane;
+            self.insert_delivery(number, delivery);
+            let slot = self.events.get(number).and_then(|event| event.deliveries.last().copied());
+            if let (Some(lease), Some(slot)) = (lease, slot) {
+                self.leases.insert(slot, lease);
+                self.lane_busy(lane, slot);
+            }
+        }
+    }
+
+    /// Attempts begin. Only at recovery can the delivery be without a lease: the lease died with its process,
+    /// and what is made here is ended as interrupted when all is read.
+    pub(crate) fn begin(&mut self, sequence: u64, delivery: DeliveryId, at: Timestamp, backoff_ms: u64) -> Applied {
+        let slot = match self.touch(sequence, delivery) {
+            Ok(slot) => slot,
+            Err(why) => return why,
+        };
+        if !self.leases.contains_key(&slot) {
+            self.lease(slot);
+        }
+        if let Some(lease) = self.leases.get_mut(&slot) {
+            lease.begun = Some((at, backoff_ms));
+        }
+        Applied::Yes
+    }
+
+    /// A lease ends.
+    pub(crate) fn settle(
+        &mut self,
+        sequence: u64,
+        delivery: DeliveryId,
+        at: Place,
+        counts: Counts,
+        turn: Turn,
+    ) -> Applied {
+        let slot = match self.touch(sequence, delivery) {
+            Ok(slot) => slot,
+            Err(why) => return why,
+        };
+        self.unlease(slot);
+        let Some(entry) = self.deliveries.get_mut(slot) else { return Applied::Unknown };
+        entry.moving = false;
+        entry.counts = counts;
+        entry.last = at;
+        if entry.first.is_none() {
+            entry.first = at;
+        }
+        let (lane, after_dead) = (entry.lane, entry.after_dead);
+        match turn {
+            Turn::Delivered => self.end(slot, Standing::Delivered),
+            Turn::Retry { at } => {
+                entry.due = at.as_millis();
+                self.stand(slot, Standing::Waiting);
+                self.offer_in_lane(slot);
+            }
+            Turn::Dead { at } => {
+                entry.due = at.as_millis();
+                let key = (entry.due, entry.order, entry.place, slot);
+                self.stand(slot, Standing::Dead);
+                self.dead.insert(key);
+                if after_dead == AfterDead::Continue {
+                    self.lane_remove(lane, slot);
+                }
+            }
+        }
+        Applied::Yes
+    }
+
+    /// A dead letter is pending again.
+    pub(crate) fn replay(&mut self, sequence: u64, delivery: DeliveryId, due_at: Timestamp, at: Timestamp) -> Applied {
+        let slot = match self.touch(sequence, delivery) {
+            Ok(slot) => slot,
+            Err(why) => return why,
+        };
+        self.undead(slot);
+        let Some(entry) = self.deliveries.get_mut(slot) else { return Applied::Unknown };
+        entry.moving = false;
+        entry.counts.attempts = 0;
+        entry.due = due_at.as_millis();
+        entry.budget_began = at.as_millis();
+        let (lane, after_dead) = (entry.lane, entry.after_dead);
+        self.stand(slot, Standing::Pending);
+        if lane != NONE && after_dead == AfterDead::Continue {
+            self.lane_insert(lane, slot);
+        } else {
+            self.offer_in_lane(slot);
+        }
+        Applied::Yes
+    }
+
+    /// A dead letter is given up for good.
+    pub(crate) fn purge(&mut self, sequence: u64, delivery: DeliveryId) -> Applied {
+        let slot = match self.touch(sequence, delivery) {
+            Ok(slot) => slot,
+            Err(why) => return why,
+        };
+        self.undead(slot);
+        if let Some(entry) = self.deliveries.get_mut(slot) {
+            entry.moving = false;
+        }
+        self.end(slot, Standing::Cancelled);
+        Applied::Yes
+    }
+
+    /// How far a source has come.
+    pub(crate) fn set_position(&mut self, namespace: &Name, source: &Name, position: SavedPosition) {
+        let key = (namespace.clone(), source.clone());
+        self.positions_changed.insert(key.clone());
+        self.positions.insert(key, position);
+    }
+
+    /// Finds a delivery that a frame is about to change, and notes that it does.
+    fn touch(&mut self, sequence: u64, delivery: DeliveryId) -> Result<u32, Applied> {
+        let (slot, found) = self.find_delivery(delivery).ok_or(Applied::Unknown)?;
+        if found.applied >= sequence || found.standing.ended() {
+            return Err(Applied::Already);
+        }
+        let event = found.event;
+        if let Some(found) = self.deliveries.get_mut(slot) {
+            found.applied = sequence;
+        }
+        self.mark(event);
+        Ok(slot)
+    }
+
+    fn undead(&mut self, slot: u32) {
+        if let Some(entry) = self.deliveries.get(slot).filter(|entry| entry.standing == Standing::Dead) {
+            self.dead.remove(&(entry.due, entry.order, entry.place, slot));
+        }
+    }
+
+    /// Ends a delivery for good, and forgets its event when it was the last.
+    fn end(&mut self, slot: u32, standing: Standing) {
+        self.stand(slot, standing);
+        let Some((lane, event)) = self.deliveries.get(slot).map(|entry| (entry.lane, entry.event)) else { return };
+        self.lane_remove(lane, slot);
+        let Some(entry) = self.events.get_mut(event) else { return };
+        entry.live = entry.live.saturating_sub(1);
+        if entry.live == 0 {
+            self.forget(event);
+        }
+    }
+
+    fn forget(&mut self, event: u32) {
+        let Some(entry) = self.events.remove(event) else { return };
+        self.by_id.remove(&id_key(entry.id));
+        self.recent.forget(event);
+        if entry.saved {
+            self.gone.push(entry.id);
+        }
+        for slot in entry.deliveries {
+            if let Some(delivery) = self.deliveries.remove(slot) {
+                self.lane_release(delivery.lane);
+            }
+        }
+    }
+
+    /// Notes that an event has changed since the last checkpoint.
+    fn mark(&mut self, event: u32) {
+        if let Some(entry) = self.events.get_mut(event)
+            && !entry.dirty
+        {
+            entry.dirty = true;
+            self.changed.push(entry.id);
+        }
+    }
+
+    fn tally_in(&mut self, queue: u32, standing: Standing) {
+        self.tally.unsettled += u64::from(standing.unsettled());
+        self.tally.leased += u64::from(standing == Standing::Leased);
+        self.tally.dead += u64::from(standing == Standing::Dead);
+        if standing.unsettled() {
+            self.queue_mut(queue).unsettled += 1;
+        }
+    }
+
+    /// Moves a delivery to another standing, and the counts with it.
+    fn stand(&mut self, slot: u32, standing: Standing) {
+        let Some(entry) = self.deliveries.get_mut(slot) else { return };
+        let (before, queue) = (entry.standing, entry.queue);
+        entry.standing = standing;
+        self.tally.unsettled -= u64::from(before.unsettled());
+        self.tally.leased -= u64::from(before == Standing::Leased);
+        self.tally.dead -= u64::from(before == Standing::Dead);
+        if before.unsettled() {
+            self.queue_mut(queue).unsettled -= 1;
+        }
+        self.tally_in(queue, standing);
+    }
+
+    /// The queue of a number, made where it is new.
+    fn queue_mut(&mut self, queue: u32) -> &mut Queue {
+        let at = queue as usize;
+        if self.queues.len() <= at {
+            self.queues.resize_with(at + 1, Queue::default);
+        }
+        // The line above has made it.
+        #[expect(clippy::indexing_slicing, reason = "the vector has just been made long enough")]
+        &mut self.queues[at]
+    }
+
+    /// Makes a delivery that is first in its lane, or in none, stand in its queue.
+    fn offer(&mut self, slot: u32) {
+        let Some(entry) = self.deliveries.get(slot) else { return };
+        let ready = matches!(entry.standing, Standing::Pending | Standing::Waiting) && entry.queued == Queued::No;
+        if !ready {
+            return;
+        }
+        let number = entry.queue;
+        let now = self.now;
+        self.queue_mut(number);
+        if let Some(queue) = self.queues.get_mut(number as usize) {
+            queue.push(&mut self.deliveries, slot, now);
+        }
+        self.relist(number);
+    }
+
+    fn offer_in_lane(&mut self, slot: u32) {
+        match self.deliveries.get(slot).map(|entry| entry.lane) {
+            Some(NONE) => self.offer(slot),
+            Some(lane) => self.lane_moved(lane),
+            None => {}
+        }
+    }
+
+    fn withdraw(&mut self, slot: u32) {
+        let Some(number) = self.deliveries.get(slot).map(|entry| entry.queue) else { return };
+        if let Some(queue) = self.queues.get_mut(number as usize) {
+            queue.remove(&mut self.deliveries, slot);
+        }
+        self.relist(number);
+    }
+
+    /// Puts a queue under the right time in the table of queues.
+    fn relist(&mut self, number: u32) {
+        let Some(queue) = self.queues.get_mut(number as usize) else { return };
+        let next = queue.next_time(&self.deliveries);
+        if queue.listed == next {
+            return;
+        }
+        if let Some(before) = queue.listed {
+            self.times.remove(&(before, number));
+        }
+        if let Some(next) = next {
+            self.times.insert((next, number));
+        }
+        queue.listed = next;
+    }
+
+    /// The queues that have eligible deliveries, with how many.
+    pub(crate) fn ready(&mut self, now: Timestamp) -> Vec<(u32, usize)> {
+        self.now = self.now.max(now.as_millis());
+        let due: Vec<u32> = self.times.range(..=(now.as_millis(), u32::MAX)).map(|(_, queue)| *queue).collect();
+        let mut found = Vec::with_capacity(due.len());
+        for number in due {
+            if let Some(queue) = self.queues.get_mut(number as usize) {
+                queue.promote(&mut self.deliveries, now.as_millis());
+                let count = queue.eligible_count(&self.deliveries, now.as_millis());
+                if count > 0 {
+                    found.push((number, count));
+                }
+            }
+            self.relist(number);
+        }
+        found
+    }
+
+    /// When the next one becomes due that was not at the last call of [`State::ready`].
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let listed = self.times.range((self.now, u32::MAX)..).next().map(|(due, _)| *due);
+        let behind = self
+            .times
+            .range(..=(self.now, u32::MAX))
+            .filter_map(|(_, queue)| self.queues.get(*queue as usize)?.next_due_after(&self.deliveries, self.now))
+            .min();
+        match (listed, behind) {
+            (Some(a), Some(b)) => Some(Timestamp::from_millis(a.min(b))),
+            (a, b) => a.or(b).map(Timestamp::from_millis),
+        }
+    }
+
+    /// How many deliveries wait for their time.
+    pub(crate) fn waiting_count(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.later_count() as u64).sum()
+    }
+
+    /// The envelope of an event, where it is still in memory.
+    pub(crate) fn recent(&self, event: u32) -> Option<&Arc<Envelope>> {
+        self.recent.envelopes.get(&event)
+    }
+
+    /// A delivery's standing in the words of the contract.
+    pub(crate) fn state_of(delivery: &DeliverySlot, now: Timestamp) -> DeliveryState {
+        match delivery.standing {
+            Standing::Pending if delivery.queued == Queued::Later && delivery.due > now.as_millis() => {
+                DeliveryState::Waiting
+            }
+            Standing::Waiting if delivery.due > now.as_millis() => DeliveryState::Waiting,
+            Standing::Pending | Standing::Waiting => DeliveryState::Pending,
+            Standing::Leased => DeliveryState::InFlight,
+            Standing::Dead => DeliveryState::Dead,
+            Standing::Delivered => DeliveryState::Delivered,
+            Standing::Cancelled => DeliveryState::Cancelled,
+        }
+    }
+
+    /// Takes what has changed since the last checkpoint.
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        Changes {
+            changed: std::mem::take(&mut self.changed),
+            gone: std::mem::take(&mut self.gone),
+            positions: std::mem::take(&mut self.positions_changed),
+        }
+    }
+
+    /// An event that a checkpoint is about to write: from now on it counts as unchanged and as held.
+    pub(crate) fn save(&mut self, id: EventId) -> Option<(u32, EventSlot)> {
+        let number = *self.by_id.get(&id_key(id))?;
+        let event = self.events.get_mut(number)?;
+        event.dirty = false;
+        event.saved = true;
+        Some((number, event.clone()))
+    }
+
+    /// Forgets what checkpoints hold: the next one writes everything.
+    pub(crate) fn unsave_all(&mut self) {
+        let ids: Vec<EventId> = self.events.iter().map(|(_, event)| event.id).collect();
+        for id in ids {
+            if let Some(event) = self.by_id.get(&id_key(id)).and_then(|number| self.events.get_mut(*number)) {
+                event.saved = false;
+                if !event.dirty {
+                    event.dirty = true;
+                    self.changed.push(id);
+                }
+            }
+        }
+        self.gone.clear();
+        self.positions_changed = self.positions.keys().cloned().collect();
+    }
+
+    /// Due times are the wall clock's; one that lies further ahead than the longest pause was written while the
+    /// clock was wrong.
+    pub(crate) fn clamp_due(&mut self, latest: Timestamp) {
+        let late: Vec<u32> = self
+            .deliveries
+            .iter()
+            .filter(|(_, entry)| entry.standing.unsettled() && entry.due > latest.as_millis())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in late {
+            let queued = self.deliveries.get(slot).is_some_and(|entry| entry.queued != Queued::No);
+            if queued {
+                self.withdraw(slot);
+            }
+            if let Some(entry) = self.deliveries.get_mut(slot) {
+                entry.due = latest.as_millis();
+            }
+            if queued {
+                self.offer(slot);
+            }
+        }
+    }
+}
+
+/// Envelopes of what was committed last.
+#[derive(Default)]
+struct Recent {
+    envelopes: HashMap<u32, Arc<Envelope>, BuildHasherDefault<IdHasher>>,
+    order: VecDeque<(u32, usize)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn keep(&mut self, event: u32, envelope: &Arc<Envelope>) {
+        // What an envelope takes beside its data: attributes and the allocations they stand in.
+        let bytes = envelope.event.data.bytes().len() + 512;
+        self.envelopes.insert(event, Arc::clone(envelope));
+        self.order.push_back((event, bytes));
+        self.bytes += bytes;
+        while self.bytes > RECENT_BYTES_MAX
+            && let Some((oldest, bytes)) = self.order.pop_front()
+        {
+            self.bytes -= bytes;
+            // The number may have been given to a younger event since; forgetting that one costs a read.
+            self.envelopes.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, event: u32) {
+        self.envelopes.remove(&event);
+    }
+}

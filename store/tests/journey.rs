@@ -1,0 +1,324 @@
+//! What the store promises to its callers, one call at a time, on a real folder.
+
+use eventyard_event::Timestamp;
+use eventyard_store::{
+    AfterDead, AttemptOutcome, Commit, DeadLetterFilter, DeliveryFilter, DeliveryState, EventFilter, LocalStore,
+    NewPosition, PageRequest, SettleError, Store, StoreError,
+};
+
+mod support;
+use support::*;
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, report) = open(dir.path());
+    assert!(report.new);
+    for number in 0..200 {
+        put(&store, number).await;
+    }
+    drop(store);
+    let (store, report) = open(dir.path());
+    assert!(!report.new && report.damages.is_empty() && report.torn.is_none(), "{report:?}");
+    assert_eq!(report.open_events, 200);
+    assert_eq!(store.stats().events, 200);
+    assert_eq!(store.stats().unsettled, 200);
+    let taken = take(&store, "a", 1000, at(0)).await;
+    let order: Vec<_> = taken.iter().map(|taken| taken.delivery.event).collect();
+    assert_eq!(order, (0..200).map(event_id).collect::<Vec<_>>(), "oldest first");
+    assert_eq!(*taken[17].envelope, envelope(17, at(0)));
+}
+
+#[tokio::test]
+async fn a_delivery_goes_from_commit_to_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    store.changed().await;
+    let ready = store.ready(at(0));
+    assert_eq!((ready.len(), ready[0].eligible_count), (1, 1));
+    assert_eq!(ready[0].queue, queue("a"));
+    let taken = take(&store, "a", 10, at(0)).await;
+    assert_eq!((taken.len(), taken[0].attempts, taken[0].tries), (1, 0, 0));
+    assert_eq!(store.delivery(id).await.unwrap().unwrap().state, DeliveryState::InFlight);
+    assert!(store.ready(at(0)).is_empty(), "a leased delivery is not offered");
+    store.begin(vec![begin(id, at(1))]).await[0].as_ref().unwrap();
+    settle(&store, delivered(id, 1)).await;
+    let view = store.delivery(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempts), (DeliveryState::Delivered, 1));
+    assert_eq!(view.history, [attempt(1, AttemptOutcome::Succeeded)]);
+    drop(store);
+    let (store, _) = open(dir.path());
+    assert_eq!(store.stats().unsettled, 0);
+    assert_eq!(store.delivery(id).await.unwrap().unwrap().history.len(), 1);
+    assert!(store.ready(at(1_000_000)).is_empty(), "nothing settled comes back");
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    take(&store, "a", 1, at(0)).await;
+    settle(&store, retried(id, 1, at(500))).await;
+    for round in 0..2 {
+        let store = if round == 0 { store.clone() } else { open_again(&dir, store.clone()).await };
+        if round == 1 {
+            assert!(store.ready(at(499)).is_empty());
+            assert_eq!(store.next_due(), Some(at(500)));
+            assert_eq!(store.stats().waiting, 1);
+            assert_eq!(store.ready(at(500)).len(), 1);
+            let taken = take(&store, "a", 1, at(500)).await;
+            assert_eq!((taken[0].attempts, taken[0].tries), (1, 1));
+            return;
+        }
+        assert!(store.ready(at(499)).is_empty());
+        assert_eq!(store.delivery(id).await.unwrap().unwrap().next_attempt_at, Some(at(500)));
+    }
+}
+
+/// Closes a store and opens it again. The caller's own clone still exists, which a closed store allows.
+async fn open_again(dir: &tempfile::TempDir, store: LocalStore) -> LocalStore {
+    store.close().await.unwrap();
+    open(dir.path()).0
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_once_with_a_fresh_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    take(&store, "a", 1, at(0)).await;
+    settle(&store, died(id, 1, at(9))).await;
+    let letter = store.dead_letter(id).await.unwrap().unwrap();
+    assert_eq!((letter.reason.code.as_str(), letter.dead_at), ("attempts_exhausted", at(9)));
+    let page = store.dead_letters(DeadLetterFilter::default(), PageRequest::default()).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    drop(store);
+    let (store, _) = open(dir.path());
+    assert_eq!(store.stats().dead, 1);
+    assert_eq!(store.replay(vec![(id, at(10))], at(10)).await.unwrap(), [id]);
+    assert!(store.replay(vec![(id, at(10))], at(10)).await.unwrap().is_empty(), "a second call finds nothing");
+    let taken = take(&store, "a", 1, at(10)).await;
+    assert_eq!((taken[0].attempts, taken[0].tries, taken[0].deaths), (0, 1, 1));
+    assert_eq!(taken[0].budget_began_at, at(10));
+    settle(&store, delivered(id, 2)).await;
+    let numbers: Vec<u32> = store.delivery(id).await.unwrap().unwrap().history.iter().map(|each| each.number).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_purged_dead_letter_is_gone_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    take(&store, "a", 1, at(0)).await;
+    settle(&store, died(id, 1, at(9))).await;
+    assert_eq!(store.purge(vec![id], at(11)).await.unwrap(), [id]);
+    assert!(store.purge(vec![id], at(11)).await.unwrap().is_empty());
+    drop(store);
+    let (store, _) = open(dir.path());
+    assert_eq!((store.stats().dead, store.stats().unsettled), (0, 0));
+    let view = store.delivery(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.history.len()), (DeliveryState::Cancelled, 1));
+}
+
+#[tokio::test]
+async fn a_lane_goes_one_after_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..3 {
+        let deliveries = vec![in_lane("a", "k", AfterDead::Wait, at(0))];
+        store.commit(commit(vec![admission(number, deliveries)])).await.unwrap();
+    }
+    let taken = take(&store, "a", 10, at(0)).await;
+    assert_eq!(taken.len(), 1, "only the head is eligible");
+    let first = taken[0].delivery;
+    settle(&store, retried(first, 1, at(100))).await;
+    assert!(take(&store, "a", 10, at(50)).await.is_empty(), "those behind wait for the head's retry");
+    let taken = take(&store, "a", 10, at(100)).await;
+    assert_eq!(taken[0].delivery, first);
+    settle(&store, died(first, 2, at(101))).await;
+    assert!(take(&store, "a", 10, at(200)).await.is_empty(), "the lane waits for its dead letter");
+    store.replay(vec![(first, at(200))], at(200)).await.unwrap();
+    let taken = take(&store, "a", 10, at(200)).await;
+    assert_eq!(taken[0].delivery, first);
+    settle(&store, died(first, 3, at(201))).await;
+    store.purge(vec![first], at(202)).await.unwrap();
+    let taken = take(&store, "a", 10, at(203)).await;
+    assert_eq!(taken[0].delivery, event_id(1).delivery(0));
+    settle(&store, delivered(taken[0].delivery, 1)).await;
+    assert_eq!(take(&store, "a", 10, at(204)).await[0].delivery, event_id(2).delivery(0));
+}
+
+#[tokio::test]
+async fn a_lane_that_goes_on_lets_a_replayed_one_in_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..3 {
+        let deliveries = vec![in_lane("a", "k", AfterDead::Continue, at(0))];
+        store.commit(commit(vec![admission(number, deliveries)])).await.unwrap();
+    }
+    let first = take(&store, "a", 10, at(0)).await[0].delivery;
+    settle(&store, died(first, 1, at(1))).await;
+    let second = take(&store, "a", 10, at(1)).await[0].delivery;
+    assert_eq!(second, event_id(1).delivery(0));
+    store.replay(vec![(first, at(2))], at(2)).await.unwrap();
+    assert!(take(&store, "a", 10, at(3)).await.is_empty(), "one of the lane is in flight");
+    settle(&store, delivered(second, 1)).await;
+    assert_eq!(take(&store, "a", 10, at(4)).await[0].delivery, first, "the replayed one is the oldest");
+}
+
+#[tokio::test]
+async fn repeats_are_recognised_within_their_window_and_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let window = std::time::Duration::from_millis(100);
+    let first = store.commit(commit(vec![deduped(1, "x", at(0), window)])).await.unwrap();
+    assert!(!first[0].duplicate);
+    for reopened in [false, true] {
+        let store = if reopened { open_again(&dir, store.clone()).await } else { store.clone() };
+        let again = store.commit(commit(vec![deduped(2, "x", at(99), window)])).await.unwrap();
+        assert_eq!((again[0].event, again[0].duplicate), (event_id(1), true));
+        if reopened {
+            let both = store.commit(commit(vec![
+                deduped(3, "y", at(99), window),
+                deduped(4, "y", at(99), window),
+                deduped(5, "x", at(100), window),
+            ]));
+            let both = both.await.unwrap();
+            assert_eq!(both.iter().map(|each| each.duplicate).collect::<Vec<_>>(), [false, true, false]);
+            assert_eq!(both[1].event, event_id(3));
+            assert_eq!(store.stats().events, 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_position_stands_in_the_frame_of_its_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let position = NewPosition { namespace: name("default"), source: name("files"), bytes: b"42".to_vec() };
+    let with = Commit { admissions: vec![admission(1, vec![])], position: Some(position) };
+    store.commit(with).await.unwrap();
+    drop(store);
+    let (store, _) = open(dir.path());
+    let saved = store.position(&name("default"), &name("files")).await.unwrap().unwrap();
+    assert_eq!((saved.bytes, saved.last_event), (b"42".to_vec(), Some(event_id(1))));
+    assert_eq!(store.position(&name("default"), &name("others")).await.unwrap(), None);
+    let unmatched = EventFilter { unmatched: true, ..EventFilter::default() };
+    assert_eq!(store.events(unmatched, PageRequest::default()).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_our_death_cut_off_is_interrupted_and_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let (begun, leased) = (put(&store, 1).await, put(&store, 2).await);
+    assert_eq!(take(&store, "a", 2, at(0)).await.len(), 2);
+    store.begin(vec![begin(begun, at(1))]).await[0].as_ref().unwrap();
+    drop(store);
+    let (store, report) = LocalStore::open(dir.path(), small(), clock(1000)).unwrap();
+    assert_eq!(report.interrupted, 1);
+    let view = store.delivery(begun).await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempts), (DeliveryState::Waiting, 0));
+    assert_eq!(view.next_attempt_at, Some(at(6000)));
+    assert_eq!((view.history.len(), view.history[0].outcome), (1, AttemptOutcome::Interrupted));
+    assert_eq!((view.history[0].began_at, view.history[0].ended_at), (at(1), at(1000)));
+    let taken = take(&store, "a", 2, at(1000)).await;
+    assert_eq!(taken.iter().map(|taken| taken.delivery).collect::<Vec<_>>(), [leased], "a lease alone is no attempt");
+    drop(store);
+    let (store, report) = open(dir.path());
+    assert_eq!(report.interrupted, 0, "it was written down");
+    assert_eq!(store.delivery(begun).await.unwrap().unwrap().history.len(), 1);
+}
+
+#[tokio::test]
+async fn only_what_is_leased_can_be_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    let unknown = event_id(99).delivery(0);
+    assert!(matches!(store.begin(vec![begin(id, at(0))]).await[0], Err(SettleError::NotInFlight(_))));
+    assert!(matches!(store.settle(vec![delivered(id, 1)]).await[0], Err(SettleError::NotInFlight(_))));
+    assert!(matches!(store.settle(vec![delivered(unknown, 1)]).await[0], Err(SettleError::Unknown(_))));
+    take(&store, "a", 1, at(0)).await;
+    store.release(vec![id]).await;
+    assert!(matches!(store.settle(vec![delivered(id, 1)]).await[0], Err(SettleError::NotInFlight(_))));
+    take(&store, "a", 1, at(0)).await;
+    let results = store.settle(vec![delivered(id, 1), delivered(id, 1)]).await;
+    assert!(results[0].is_ok() && results[1].is_err(), "{results:?}");
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_newest_first_and_forged_cursors_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..25 {
+        let deliveries = vec![delivery("a", at(0)), delivery("b", at(0))];
+        store.commit(commit(vec![admission(number, deliveries)])).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = store.events(EventFilter::default(), PageRequest { limit: 10, cursor }).await.unwrap();
+        seen.extend(page.items.iter().map(|view| view.envelope.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..25).rev().map(event_id).collect::<Vec<_>>());
+
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    let filter = DeliveryFilter { state: Some(DeliveryState::Pending), ..DeliveryFilter::default() };
+    loop {
+        let page = store.deliveries(filter.clone(), PageRequest { limit: 7, cursor }).await.unwrap();
+        assert!(page.items.len() <= 7);
+        seen.extend(page.items.iter().map(|view| view.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let wanted: Vec<_> =
+        (0..25).rev().flat_map(|number| (0..2).map(move |place| event_id(number).delivery(place))).collect();
+    assert_eq!(seen, wanted);
+
+    let events = store.events(EventFilter::default(), PageRequest { limit: 1, cursor: None }).await.unwrap();
+    let good = events.next.unwrap();
+    let mut forged = good.clone();
+    forged.replace_range(0..1, if good.starts_with('0') { "1" } else { "0" });
+    for cursor in
+        [forged, String::new(), "zz".to_owned(), good[..good.len() - 2].to_owned(), format!("{good}00"), "é".repeat(9)]
+    {
+        let refused =
+            store.events(EventFilter::default(), PageRequest { limit: 1, cursor: Some(cursor.clone()) }).await;
+        assert!(matches!(refused, Err(StoreError::BadCursor)), "{cursor}");
+    }
+    let other_list =
+        store.dead_letters(DeadLetterFilter::default(), PageRequest { limit: 1, cursor: Some(good) }).await;
+    assert!(matches!(other_list, Err(StoreError::BadCursor)), "a cursor is of one list");
+}
+
+#[tokio::test]
+async fn a_clock_before_1970_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = std::sync::Arc::new(|| Timestamp::from_millis(-5_000));
+    let (store, _) = LocalStore::open(dir.path(), small(), clock).unwrap();
+    let mut early = admission(1, vec![delivery("a", Timestamp::from_millis(-4_000))]);
+    early.envelope.received_at = Timestamp::from_millis(-5_000);
+    store.commit(commit(vec![early])).await.unwrap();
+    assert!(store.ready(Timestamp::from_millis(-4_001)).is_empty());
+    assert_eq!(store.ready(Timestamp::from_millis(-4_000)).len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    put(&store, 1).await;
+    store.close().await.unwrap();
+    let refused = store.commit(commit(vec![admission(2, vec![])])).await;
+    assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+}

@@ -1,0 +1,155 @@
+//! What the store's tests share: short ways to write events, commits and settlements.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a module of tests, of which each test file uses a part"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventyard_event::{Clock, Data, DeliveryId, Envelope, Event, EventId, Name, Timestamp};
+use eventyard_store::{
+    Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, Lane, LocalStore, NewDelivery, Options,
+    QueueKey, Reason, Settlement, Store, Taken, Verdict,
+};
+
+/// Long enough for every test; the local store ignores it.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+pub fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + millis)
+}
+
+/// A clock that stands still.
+pub fn clock(millis: i64) -> Clock {
+    Arc::new(move || at(millis))
+}
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn queue(target: &str) -> QueueKey {
+    QueueKey { namespace: name("default"), rule: Some(name("rule")), target: name(target) }
+}
+
+pub fn event_id(number: u64) -> EventId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    EventId::new(at(0), random)
+}
+
+pub fn envelope(number: u64, received_at: Timestamp) -> Envelope {
+    Envelope {
+        id: event_id(number),
+        namespace: name("default"),
+        source_name: name("shop"),
+        tags: vec!["finance".to_owned()],
+        received_at,
+        hop_count: 0,
+        keys_unique: true,
+        event: Event {
+            id: format!("id-{number}"),
+            source: "/sources/shop".to_owned(),
+            ty: "order.created".to_owned(),
+            data: Data::Json(Bytes::from(format!("{{\"number\":{number}}}"))),
+            ..Event::default()
+        },
+    }
+}
+
+pub fn delivery(target: &str, due_at: Timestamp) -> NewDelivery {
+    NewDelivery { queue: queue(target), lane: None, due_at, snapshot: [7; 16] }
+}
+
+pub fn in_lane(target: &str, key: &str, after_dead: AfterDead, due_at: Timestamp) -> NewDelivery {
+    let lane = Lane { key: key.as_bytes().to_vec(), after_dead };
+    NewDelivery { lane: Some(lane), ..delivery(target, due_at) }
+}
+
+pub fn admission(number: u64, deliveries: Vec<NewDelivery>) -> Admission {
+    Admission { envelope: envelope(number, at(0)), deliveries, dedupe: None }
+}
+
+pub fn deduped(number: u64, id: &str, received_at: Timestamp, window: Duration) -> Admission {
+    let mut envelope = envelope(number, received_at);
+    envelope.event.id = id.to_owned();
+    Admission { envelope, deliveries: vec![delivery("a", received_at)], dedupe: Some(Dedupe { window }) }
+}
+
+pub fn commit(admissions: Vec<Admission>) -> Commit {
+    Commit { admissions, position: None }
+}
+
+/// Commits one event with one delivery to the target `a`.
+pub async fn put(store: &LocalStore, number: u64) -> DeliveryId {
+    store.commit(commit(vec![admission(number, vec![delivery("a", at(0))])])).await.unwrap();
+    event_id(number).delivery(0)
+}
+
+pub async fn take(store: &LocalStore, target: &str, count: usize, now: Timestamp) -> Vec<Taken> {
+    store.take(&queue(target), count, now, LEASE).await.unwrap()
+}
+
+pub fn begin(delivery: DeliveryId, at: Timestamp) -> Begin {
+    Begin { delivery, at, backoff_if_interrupted: Duration::from_secs(5) }
+}
+
+pub fn attempt(number: u32, outcome: AttemptOutcome) -> AttemptRecord {
+    AttemptRecord {
+        number,
+        began_at: at(1),
+        ended_at: at(2),
+        outcome,
+        code: if outcome == AttemptOutcome::Succeeded { String::new() } else { "http_503".to_owned() },
+        message: "what happened".to_owned(),
+        response: "the answer".to_owned(),
+    }
+}
+
+pub fn delivered(delivery: DeliveryId, number: u32) -> Settlement {
+    Settlement {
+        delivery,
+        attempt: Some(attempt(number, AttemptOutcome::Succeeded)),
+        verdict: Verdict::Delivered,
+        at: at(3),
+        emits: Vec::new(),
+    }
+}
+
+pub fn retried(delivery: DeliveryId, number: u32, retry_at: Timestamp) -> Settlement {
+    Settlement {
+        attempt: Some(attempt(number, AttemptOutcome::Retryable)),
+        verdict: Verdict::Retry { at: retry_at, counted: true },
+        ..delivered(delivery, number)
+    }
+}
+
+pub fn died(delivery: DeliveryId, number: u32, dead_at: Timestamp) -> Settlement {
+    let reason = Reason { code: "attempts_exhausted".to_owned(), message: "it failed too often".to_owned() };
+    Settlement {
+        attempt: Some(attempt(number, AttemptOutcome::Retryable)),
+        verdict: Verdict::Dead { reason },
+        at: dead_at,
+        ..delivered(delivery, number)
+    }
+}
+
+/// Settles one that must be settled.
+pub async fn settle(store: &LocalStore, settlement: Settlement) {
+    for result in store.settle(vec![settlement]).await {
+        result.unwrap();
+    }
+}
+
+/// Small files, so that tests cross their borders.
+pub fn small() -> Options {
+    Options { segment_bytes: 64 * 1024, first_segment_bytes: 64 * 1024, ..Options::default() }
+}
+
+pub fn open(dir: &std::path::Path) -> (LocalStore, eventyard_store::OpenReport) {
+    LocalStore::open(dir, small(), clock(0)).unwrap()
+}
