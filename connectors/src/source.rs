@@ -25,8 +25,8 @@ pub trait Source: Send {
     /// Opens what is to be read. Called before the first read, and again after an error of any other call.
     ///
     /// An error makes the supervisor call [`Source::close`], wait with growing pauses and call this again, for
-    /// as long as it takes. Cancellation: may be dropped at any await when the program stops or the source is
-    /// paused; `close` follows.
+    /// as long as it takes. Cancellation: may be dropped at any await when the program stops; `close`
+    /// follows.
     ///
     /// # Errors
     /// [`SourceError::Failed`] where it does not work now.

@@ -4,6 +4,8 @@
 mod normalise;
 mod units;
 
+use eventyard_event::{Event, Limits};
+
 pub use normalise::{nearest, normalise};
 pub use units::{parse_duration, parse_size};
 
@@ -243,4 +245,11 @@ pub(crate) fn read_checked<T: serde::de::DeserializeOwned>(table: &serde_json::V
             help: None,
         }]
     })
+}
+
+/// Checks a source's `type`, which every one of its events will carry.
+pub(crate) fn check_type(ty: Option<&str>) -> Result<(), Vec<ConfigError>> {
+    let Some(ty) = ty else { return Ok(()) };
+    let probe = Event { id: "probe".to_owned(), source: "/".to_owned(), ty: ty.to_owned(), ..Event::default() };
+    probe.check(&Limits::default()).map_err(|error| vec![ConfigError::at("type", "bad_value", error.to_string())])
 }

@@ -389,6 +389,8 @@ impl Watched {
         tokio::select! {
             biased;
             () = stop.cancelled() => Next::Stop,
+            // Who pauses wants to see it paused; and who resumes wants to see a try at once.
+            () = self.until_paused() => Next::GoOn,
             () = tokio::time::sleep(wait) => Next::GoOn,
         }
     }

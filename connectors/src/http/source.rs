@@ -15,7 +15,7 @@ use super::path::{PATH_BYTES_MAX, PathTemplate};
 use super::preset::Preset;
 use super::verify::{Disbelief, Key, Verifier, checked, header_name};
 use crate::source::Incoming;
-use crate::spec::{ConfigError, parse_duration, read_checked};
+use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
 
 /// The longest query that is taken, in bytes: it becomes an attribute of the event.
 const QUERY_BYTES_MAX: usize = 4096;
@@ -92,10 +92,7 @@ impl HttpSource {
         keep(id_from.as_ref().map(|_| ()).map_err(Clone::clone));
         let dedupe = dedupe(&config.dedupe);
         keep(dedupe.as_ref().map(|_| ()).map_err(Clone::clone));
-        keep(match config.ty.as_deref() {
-            Some("") => Err(vec![ConfigError::at("type", "bad_value", "a type may not be empty")]),
-            _ => Ok(()),
-        });
+        keep(check_type(config.ty.as_deref()));
         let ty = config.ty.clone();
         let proof_stated = config.preset.is_some() || config.verify.is_some();
         let proof = proof(config);
@@ -222,13 +219,16 @@ impl HttpSource {
         body: Bytes,
         limits: &Limits,
     ) -> Result<Incoming, Refusal> {
-        let content_type = text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text));
+        let content_type =
+            text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text) && fits(text, limits));
         let (data, keys_unique) = data(content_type, body, limits);
         let id = self.id(head.headers, &data).filter(|id| fits(id, limits));
         let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
-        extensions.extend(head.query.filter(|query| !query.is_empty()).map(|query| extension("httpquery", query)));
-        extensions.extend(parameters.iter().map(|(name, value)| extension(&format!("param{name}"), value)));
+        let query = head.query.filter(|query| fits(query, limits));
+        extensions.extend(query.map(|query| extension("httpquery", query)));
+        let fitting = parameters.iter().filter(|(_, value)| fits(value, limits));
+        extensions.extend(fitting.map(|(name, value)| extension(&format!("param{name}"), value)));
         let mut ty = "http.received".to_owned();
         if let Some(preset) = self.preset {
             ty = preset_type(preset, head.headers)?;
@@ -242,7 +242,7 @@ impl HttpSource {
             id: id.unwrap_or_default(),
             source: format!("/sources/{}", self.name),
             ty: self.ty.clone().unwrap_or(ty),
-            subject: Some(head.path.to_owned()),
+            subject: Some(head.path).filter(|path| fits(path, limits)).map(str::to_owned),
             time: None,
             datacontenttype: content_type.map(str::to_owned),
             dataschema: None,
@@ -300,9 +300,11 @@ fn preset_type(preset: &Preset, headers: &HeaderMap) -> Result<String, Refusal> 
     Err(refusal(400, "preset_header", &message, "send what the preset's sender sends, or leave `preset` out"))
 }
 
-/// Whether a text may be an attribute. One that may not is left out rather than losing the event.
+/// Whether a text may be an attribute. One that may not is left out rather than losing the event, which intake
+/// would refuse for it.
 fn fits(text: &str, limits: &Limits) -> bool {
-    !text.is_empty() && text.len() <= limits.attribute_bytes_max && !text.chars().any(char::is_control)
+    let probe = Event { id: text.to_owned(), source: "/".to_owned(), ty: "probe".to_owned(), ..Event::default() };
+    probe.check(limits).is_ok()
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::TimerConfig;
 use super::{CatchUp, Schedule, Step, TimerState};
 use crate::source::{Batch, Incoming, ManualFiring, Source, SourceContext, SourceError};
-use crate::spec::{ConfigError, read_checked};
+use crate::spec::{ConfigError, check_type, read_checked};
 
 /// The longest that a timer sleeps before it looks at the clock again: a clock that is set while it sleeps is seen
 /// this late at most.
@@ -83,9 +83,7 @@ impl TimerSource {
         now: Timestamp,
     ) -> Result<(TimerSource, Vec<ConfigError>), Vec<ConfigError>> {
         let config: TimerConfig = read_checked(table)?;
-        if config.ty.as_deref() == Some("") {
-            return Err(vec![ConfigError::at("type", "bad_value", "a type may not be empty")]);
-        }
+        check_type(config.ty.as_deref())?;
         let schedule = Schedule::parse(&config.schedule, &config.timezone).map_err(|error| vec![error])?;
         let mut warnings = Vec::new();
         if schedule.next_after(now).is_none() {

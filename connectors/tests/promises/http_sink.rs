@@ -261,6 +261,14 @@ async fn nobody_listening_is_retryable() {
 }
 
 #[tokio::test]
+async fn https_to_what_speaks_no_tls_is_retryable() {
+    let server = serve(|| "".into_response()).await;
+    let error = send(&server.url.replace("http:", "https:"), request()).await.unwrap_err();
+    // `tls_setup` on a machine that trusts nobody.
+    assert!(error.retryable && ["connect", "tls_setup"].contains(&error.code.as_str()), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_silent_target_times_out() {
     let url = raw(|mut stream| async move {
         read_head(&mut stream).await;

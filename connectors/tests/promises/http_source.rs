@@ -11,6 +11,7 @@ use eventyard_connectors::spec::{ConfigError, normalise};
 use eventyard_event::{Data, ExtensionValue, Limits, Name, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -465,4 +466,90 @@ fn a_source_shows_no_secret() {
     let source = build(json!({ "path": "/h", "preset": "github", "secret": "hunter2" }));
     let shown = format!("{source:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("104, 117, 110"), "{shown}");
+}
+
+fn any_header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let names = vec![
+        "content-type",
+        "x-id",
+        "x-github-event",
+        "x-github-delivery",
+        "x-github-hook-id",
+        "ce-specversion",
+        "ce-id",
+        "ce-source",
+        "ce-type",
+        "ce-time",
+        "authorization",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+    ];
+    let values = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..30),
+        prop::collection::vec(b'a'..=b'z', 4000..5000),
+        prop::sample::select(vec![
+            "application/json",
+            "application/cloudevents+json",
+            "application/cloudevents-batch+json",
+            "1.0",
+            "/x",
+            "a.b",
+            "text/plain; a=b",
+            "Basic eDp5",
+            "v1,aaaa",
+            "push",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(b'a'..=b'z', 4000..5000).prop_map(|long| [b"text/plain; a=", &long[..]].concat()),
+        any::<String>().prop_map(String::into_bytes),
+    ];
+    (prop::sample::select(names), values)
+}
+
+proptest! {
+    /// Whatever is sent, nothing panics, and what is accepted is an event that intake takes: one that it refused for
+    /// an attribute would be lost, for most senders of webhooks never send again.
+    #[test]
+    fn what_is_accepted_is_an_event_that_intake_takes(
+        given in prop::collection::vec(any_header(), 0..8),
+        parameter in prop_oneof![any::<String>(), Just("%EF%BF%BE".to_owned()), Just("\u{fffe}".to_owned())],
+        query in prop::option::of(any::<String>()),
+        body in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            any::<String>().prop_map(|id| json!({ "id": id }).to_string().into_bytes()),
+            Just(json!({ "id": "\u{fdd0}" }).to_string().into_bytes()),
+        ],
+        kind in 0..4,
+    ) {
+        let source = match kind {
+            0 => build(json!({ "path": "/in/{x}", "id_from": "data.id" })),
+            1 => build(json!({ "path": "/in/{x}", "id_from": "header:x-id" })),
+            2 => build(json!({ "path": "/in/{x}", "preset": "github", "secret": "s" })),
+            _ => build(json!({ "path": "/in/{x}", "verify": { "kind": "standard-webhooks", "secret": WHSEC } })),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                headers.append(name, value);
+            }
+        }
+        let signed = format!("sha256={}", hex(&hmac_sha256(b"s", &[&body])));
+        headers.append("x-hub-signature-256", HeaderValue::from_str(&signed).unwrap());
+        let path = format!("/in/{parameter}");
+        let head = RequestHead { method: &Method::POST, path: &path, query: query.as_deref(), headers: &headers };
+        let now = Timestamp::parse(NOW).unwrap();
+        match source.accept(head, Bytes::from(body), now, &Limits::default()) {
+            Ok(events) => for incoming in events {
+                let mut event = incoming.event;
+                if event.id.is_empty() {
+                    prop_assert_eq!(incoming.dedupe, None);
+                    event.id = "ours".to_owned();
+                }
+                let checked = event.check(&Limits::default());
+                prop_assert!(checked.is_ok(), "{:?}", checked);
+            },
+            Err(refusal) => prop_assert!((400..500).contains(&refusal.status) && !refusal.fix.is_empty()),
+        }
+    }
 }

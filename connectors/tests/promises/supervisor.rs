@@ -161,6 +161,21 @@ async fn a_source_that_begins_paused_connects_when_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_ends_a_wait_and_a_resume_tries_at_once() {
+    let bench = Bench::new();
+    bench.intake.refuse(unavailable(Some(Duration::from_secs(900))));
+    let (control, run) = bench.start([Line::Event(NOW, "a"), Line::Ends]);
+    until(&control, SourceState::BackingOff).await;
+    control.pause();
+    until(&control, SourceState::Paused).await;
+    let began = tokio::time::Instant::now();
+    control.resume();
+    run.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(bench.intake.ids(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_acknowledges_nothing_that_was_not_taken() {
     let bench = Bench::new();
     for _ in 0..100 {
