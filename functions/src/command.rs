@@ -9,6 +9,11 @@
 //! [`DRAIN_TIME`], and then whatever is left of the group is killed. One that runs too long is asked to end
 //! (SIGTERM to the group), and killed (SIGKILL to the group) after a grace time.
 //!
+//! Two limits of this, both of what the system offers without unsafe code. If the broker itself is killed
+//! (SIGKILL), each command dies with it, but what a command had started in turn lives on; a stop that the broker
+//! knows of leaves nothing. And every file that the broker opens is closed in the process, but one that the
+//! broker was itself started with, by somebody who did not close it, is not.
+//!
 //! Not here: a bound on how many processes run at once. Each target's `concurrency` is that bound.
 
 mod group;
