@@ -27,6 +27,7 @@ mod reload;
 mod rules;
 mod screen;
 mod send;
+mod serve;
 mod sources;
 mod status;
 mod store;
@@ -65,6 +66,8 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Init(init::InitArgs),
+    Dev(serve::DevArgs),
+    Run(serve::RunArgs),
     Check(check::CheckArgs),
     Reload(reload::ReloadArgs),
     Explain(explain::ExplainArgs),
@@ -164,6 +167,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Dev(args) => serve::dev(&args, context),
+        Command::Run(args) => serve::run(&args, context),
         Command::Check(args) => check::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::Store(command) => store::run(&command, context),

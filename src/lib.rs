@@ -63,6 +63,9 @@ pub mod telemetry;
 /// Another project in force, without a restart.
 pub mod reload;
 
+/// Start and stop, in order.
+pub mod run;
+
 // What people see.
 
 /// The listener: connections, limits, bodies.

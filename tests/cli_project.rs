@@ -176,4 +176,5 @@ fn a_project_that_is_not_there_is_said_with_the_way_to_make_one() {
     let ended = run(&["check"], folder.path());
     assert_eq!(ended.code, 2);
     assert!(ended.stdout.contains("eventyard.toml"), "{}", ended.stdout);
+    assert_eq!(run(&["run"], folder.path()).code, 2);
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 mod architecture;
+mod cli_broker;
 mod cli_project;
 mod cli_usage;
 mod http_access;

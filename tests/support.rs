@@ -1,7 +1,8 @@
 //! What tests of the real program share: running it, and folders that go away by themselves.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// How one run of the program ended.
 pub(crate) struct Ended {
@@ -52,5 +53,108 @@ fn ended(output: Output) -> Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A copy of one of the repository's projects, on a port of its own.
+pub(crate) fn copy_project(path: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path), folder.path(), &free_port().to_string());
+    folder
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn copy(from: &Path, to: &Path, port: &str) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        // What an earlier run of the example left behind is no part of it.
+        if matches!(entry.file_name().to_str(), Some("data" | "alerts.log" | "courier-hired")) {
+            continue;
+        }
+        if from.is_dir() {
+            copy(&from, &to, port);
+        } else if from.extension().is_some_and(|extension| extension == "toml") {
+            std::fs::write(&to, std::fs::read_to_string(&from).unwrap().replace("8484", port)).unwrap();
+        } else {
+            // With its permissions: scripts must be executable.
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+/// A broker that runs as a process of its own; killed when the test is over.
+pub(crate) struct Broker {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Broker {
+    /// Starts `eventyard run` or `dev` in a project's folder and waits until it is ready.
+    pub(crate) fn start(command: &str, folder: &Path) -> Broker {
+        Broker::start_with(command, folder, &[])
+    }
+
+    /// The same with variables.
+    pub(crate) fn start_with(command: &str, folder: &Path, variables: &[(&str, &str)]) -> Broker {
+        let mut child = eventyard(&[command], folder)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut broker = Broker { child, stdout, address: String::new() };
+        let said = broker.lines_until("ready on http://");
+        let (_, address) = said.trim_end().rsplit_once("http://").unwrap();
+        broker.address = address.to_owned();
+        broker
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What it printed up to and with a line that holds `wanted`. Ends the test when it ends without.
+    pub(crate) fn lines_until(&mut self, wanted: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let start = said.len();
+            let length = self.stdout.read_line(&mut said).unwrap();
+            assert!(length > 0, "the broker ended without `{wanted}`:\n{said}");
+            if said[start..].contains(wanted) {
+                return said;
+            }
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    /// SIGINT, and how it ended.
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::INT)
+    }
+
+    fn signal(&mut self, signal: rustix::process::Signal) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

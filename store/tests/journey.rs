@@ -1,4 +1,5 @@
 //! What the store promises to its callers, one call at a time, on a real folder.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 use eventyard_event::Timestamp;
 use eventyard_store::{

@@ -1,0 +1,248 @@
+//! One process, in order.
+//!
+//! Start: configuration, store opened and recovered, rules compiled, dispatch, sources, server, ready.
+//! Stop: sources, intake, attempts in flight up to the grace time, store.
+//! Nothing is taken before the store has been recovered, and nothing is taken that could not be kept.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventyard_rules::Report;
+use eventyard_store::{Health, LocalStore, OpenError, OpenReport, Options, StoreError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::callees::{self, BuildError, Built};
+use crate::clock::Clocks;
+use crate::config::{self, EnvReader, Project, Surroundings};
+use crate::dispatch::dispatch;
+use crate::reload::{self, Origins, ReloadRefused, keep_last_good};
+use crate::server::{self, ServerError, ServerSettings};
+
+/// How long attempts that were cut off have to write that they were.
+const CUT_OFF: Duration = Duration::from_secs(2);
+
+/// How often the store's health is looked at.
+const HEALTH_EVERY: Duration = Duration::from_millis(100);
+
+/// What to run.
+pub struct RunOptions {
+    /// The project's folder.
+    pub folder: PathBuf,
+    /// Instead of `[store] dir`.
+    pub data: Option<PathBuf>,
+    /// Instead of `[server] listen`.
+    pub listen: Option<SocketAddr>,
+    /// Whether changes of files are taken while running.
+    pub watch: bool,
+    /// Reads the environment, for `{ env = … }`.
+    pub env: EnvReader,
+    /// Our own binary, which commands are started through.
+    pub shim: PathBuf,
+}
+
+/// Why it could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The files have mistakes, and there is no last good project.
+    #[error("the project does not load")]
+    Project(Box<Report>),
+    /// Something that the files name cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The store does not open.
+    #[error("failed to open the store")]
+    Store(#[source] OpenError),
+    /// The address is taken, or not ours.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error("failed to set up the server")]
+    Server(#[source] ServerError),
+}
+
+/// A broker that runs.
+pub struct Running {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What was found when the store was opened.
+    pub opened: OpenReport,
+    /// What is legal in the project but probably wrong.
+    pub warnings: Report,
+    grace: Duration,
+    stop_server: CancellationToken,
+    stop_dispatch: CancellationToken,
+    attempts: TaskTracker,
+    server: JoinHandle<()>,
+    dispatch: JoinHandle<()>,
+    watching: Option<JoinHandle<()>>,
+}
+
+/// Starts everything, in order; returns when events are taken.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn start(options: RunOptions) -> Result<Running, StartError> {
+    let clocks = Clocks::machine();
+    eventyard_connectors::http::install_crypto();
+
+    let around = Surroundings { env: options.env.as_ref(), now: clocks.now() };
+    let Loaded { project, warnings, refused } = load(&options, &around)?;
+    let data = options.data.clone().unwrap_or_else(|| project.store.dir.clone());
+    let listen = options.listen.unwrap_or(project.server.listen);
+    let grace = project.server.grace;
+    let settings = ServerSettings::of(&project.server).map_err(StartError::Server)?;
+
+    let (store, opened) = open_store(&data, &project, &clocks).await?;
+    log_opened(&opened);
+    let Built { in_force, sources } = callees::build(project, &options.shim, clocks.now())?;
+    let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
+
+    let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
+    let origins = Origins::new(options.folder, data.clone(), options.env, options.shim);
+    broker.set_origins(origins);
+    match refused {
+        None => keep_last_good(&data, &broker.in_force().project),
+        Some(report) => broker.refuse(&ReloadRefused::Mistakes(report)).await,
+    }
+
+    let (stop_dispatch, stop_server) = (CancellationToken::new(), CancellationToken::new());
+    let attempts = TaskTracker::new();
+    let dispatch = tokio::spawn(dispatch(Arc::clone(&broker), attempts.clone(), stop_dispatch.clone()));
+    broker.set_accepting(true);
+    broker.run_sources(sources);
+    let server = tokio::spawn(server::serve(listener, Arc::clone(&broker), settings, stop_server.clone()));
+    let watching = options.watch.then(|| tokio::spawn(reload::watch(Arc::clone(&broker), stop_server.clone())));
+
+    tracing::info!(%address, rules = broker.in_force().rules.rules().len(), "ready");
+    Ok(Running {
+        broker,
+        address,
+        opened,
+        warnings,
+        grace,
+        stop_server,
+        stop_dispatch,
+        attempts,
+        server,
+        dispatch,
+        watching,
+    })
+}
+
+impl Running {
+    /// Stops everything, in order. Attempts in flight get the grace time; those cut off are interrupted, not
+    /// counted, and tried again after the next start.
+    ///
+    /// # Errors
+    /// What the store says of its last sync; what was acknowledged before is safe all the same.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        let deadline = tokio::time::Instant::now() + self.grace;
+        self.broker.sources().stop().await;
+        self.stop_server.cancel();
+        self.stop_dispatch.cancel();
+        // Requests in flight are still answered: intake is closed only after the server.
+        ended("server", self.server).await;
+        self.broker.set_accepting(false);
+        if let Some(watching) = self.watching {
+            ended("watching of files", watching).await;
+        }
+        ended("dispatch", self.dispatch).await;
+        self.attempts.close();
+        if tokio::time::timeout_at(deadline, self.attempts.wait()).await.is_err() {
+            tracing::warn!(
+                attempts = self.attempts.len(),
+                "the grace time is over; attempts in flight are interrupted"
+            );
+            self.broker.cut_off();
+            if tokio::time::timeout(CUT_OFF, self.attempts.wait()).await.is_err() {
+                tracing::error!(
+                    attempts = self.attempts.len(),
+                    "attempts did not end; the next start finds them interrupted"
+                );
+            }
+        }
+        self.broker.store().close().await
+    }
+
+    /// Returns when the store cannot be written to any more, with the reason. The process should then end: it
+    /// can take nothing and attempt nothing.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Health::Poisoned(reason) = self.broker.store().health() {
+                return reason;
+            }
+            tokio::time::sleep(HEALTH_EVERY).await;
+        }
+    }
+}
+
+async fn ended(what: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "the {what} ended in a panic");
+    }
+}
+
+/// A project to start with.
+struct Loaded {
+    project: Project,
+    warnings: Report,
+    /// Why the folder's files were refused, where this is the last good project instead.
+    refused: Option<Report>,
+}
+
+fn load(options: &RunOptions, around: &Surroundings<'_>) -> Result<Loaded, StartError> {
+    let report = match config::load_at(&options.folder, around) {
+        Ok((project, warnings)) => return Ok(Loaded { project, warnings, refused: None }),
+        Err(report) => report,
+    };
+    match config::last_good::load(&options.folder, options.data.as_deref(), around.env) {
+        Some((project, warnings)) => Ok(Loaded { project, warnings, refused: Some(report) }),
+        None => Err(StartError::Project(Box::new(report))),
+    }
+}
+
+async fn open_store(data: &Path, project: &Project, clocks: &Clocks) -> Result<(LocalStore, OpenReport), StartError> {
+    let options = Options {
+        retention: project.store.retention,
+        backoff_max: project.backoff_max().max(Options::default().backoff_max),
+        ..Options::default()
+    };
+    let (data, clock) = (data.to_owned(), Arc::clone(&clocks.steady));
+    let opening = tokio::task::spawn_blocking(move || LocalStore::open(&data, options, clock));
+    match opening.await {
+        Ok(opened) => opened.map_err(StartError::Store),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn log_opened(opened: &OpenReport) {
+    for damage in &opened.damages {
+        tracing::error!(%damage, "something in the data folder cannot be read; see `eventyard store verify`");
+    }
+    if let Some(why) = &opened.rebuilt {
+        tracing::warn!(%why, "the index was rebuilt from the journal");
+    }
+    if let Some(torn) = &opened.torn {
+        tracing::info!(%torn, "the end of the journal was cut where a write had not been finished");
+    }
+    tracing::info!(
+        frames = opened.frames_read,
+        open = opened.open_events,
+        interrupted = opened.interrupted,
+        "the store is recovered"
+    );
+}
