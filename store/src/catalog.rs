@@ -1,19 +1,28 @@
 //! Which events a segment holds and which deliveries ended in it: what lists are made from, and how an event
-//! that has nothing more to come is found again. It follows from the segment alone.
+//! that has nothing more to come is found again.
+//!
+//! A segment's part follows from the segment alone. When the segment is full its part is written to a file beside
+//! it, so that opening need not read the segment; a file that is missing or damaged is made again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use eventyard_event::{DeliveryId, EventId};
 
-use crate::journal::Place;
+use crate::codec::{DecodeError, Fields, Put};
+use crate::disk::{AnyDisk, Disk, OpenHow, read_exact};
+use crate::journal::{Place, put_place, read_place};
 use crate::state::{IdMap, ItemPlace, id_key};
+
+const MAGIC: &[u8; 8] = b"EYcatlg1";
 
 /// An event's item in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) id: EventId,
-    pub(crate) offset: u32,
-    pub(crate) bytes: u32,
+struct Listed {
+    id: EventId,
+    offset: u32,
+    bytes: u32,
 }
 
 /// How a delivery ended.
@@ -28,16 +37,122 @@ pub(crate) struct Ended {
 #[derive(Debug, Default)]
 pub(crate) struct SegmentCatalog {
     /// In commit order.
-    pub(crate) events: Vec<Listed>,
-    by_id: IdMap<u32>,
-    ends: BTreeMap<DeliveryId, Ended>,
+    events: Vec<Listed>,
+    find: Find,
+}
+
+/// How a segment's events and ends are looked up.
+#[derive(Debug)]
+enum Find {
+    /// While the segment grows.
+    Growing { events: IdMap<u32>, ends: BTreeMap<DeliveryId, Ended> },
+    /// Afterwards, in half the memory: numbers of events by id, and ends by delivery.
+    Full { events: Vec<u32>, ends: Vec<(DeliveryId, Ended)> },
+}
+
+impl Default for Find {
+    fn default() -> Find {
+        Find::Growing { events: IdMap::default(), ends: BTreeMap::new() }
+    }
+}
+
+impl SegmentCatalog {
+    fn event(&self, id: EventId) -> Option<&Listed> {
+        let number = match &self.find {
+            Find::Growing { events, .. } => *events.get(&id_key(id))?,
+            Find::Full { events, .. } => {
+                let key = |number: &u32| self.events.get(*number as usize).map(|listed| listed.id);
+                let at = events.partition_point(|number| key(number) < Some(id));
+                *events.get(at).filter(|number| key(number) == Some(id))?
+            }
+        };
+        self.events.get(number as usize)
+    }
+
+    fn end(&self, delivery: DeliveryId) -> Option<Ended> {
+        match &self.find {
+            Find::Growing { ends, .. } => ends.get(&delivery).copied(),
+            Find::Full { ends, .. } => {
+                let at = ends.binary_search_by_key(&delivery, |(delivery, _)| *delivery).ok()?;
+                ends.get(at).map(|(_, ended)| *ended)
+            }
+        }
+    }
+
+    /// Nothing more comes to it.
+    fn close(&mut self) {
+        if let Find::Growing { ends, .. } = &mut self.find {
+            let ends: Vec<(DeliveryId, Ended)> = std::mem::take(ends).into_iter().collect();
+            let mut events: Vec<u32> = (0u32..).take(self.events.len()).collect();
+            events.sort_unstable_by_key(|number| self.events.get(*number as usize).map(|listed| listed.id));
+            self.events.shrink_to_fit();
+            self.find = Find::Full { events, ends };
+        }
+    }
+
+    fn put(&self, journal: [u8; 16], segment: u32) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&journal);
+        out.put_u32(segment);
+        out.put_count(self.events.len());
+        for listed in &self.events {
+            out.put_event_id(listed.id);
+            out.put_u32(listed.offset);
+            out.put_u32(listed.bytes);
+        }
+        let mut put_end = |delivery: &DeliveryId, ended: &Ended| {
+            out.put_delivery_id(*delivery);
+            out.put_u8(u8::from(ended.cancelled));
+            put_place(&mut out, ended.last);
+        };
+        match &self.find {
+            Find::Growing { ends, .. } => ends.iter().for_each(|(delivery, ended)| put_end(delivery, ended)),
+            Find::Full { ends, .. } => ends.iter().for_each(|(delivery, ended)| put_end(delivery, ended)),
+        }
+        let sum = crc32fast::hash(&out);
+        out.put_u32(sum);
+        out
+    }
+
+    fn read(bytes: &[u8], journal: [u8; 16], segment: u32) -> Result<SegmentCatalog, DecodeError> {
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(DecodeError("checksum"))?;
+        let mut fields = Fields::new(body);
+        let ours = fields.raw(8, "magic")? == MAGIC
+            && crc32fast::hash(body) == u32::from_le_bytes(*sum)
+            && fields.hash("journal")? == journal
+            && fields.u32("segment")? == segment;
+        if !ours {
+            return Err(DecodeError("header"));
+        }
+        let count = fields.count_of(24, "events")?;
+        let mut events = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (id, offset) = (fields.event_id("id")?, fields.u32("offset")?);
+            events.push(Listed { id, offset, bytes: fields.u32("bytes")? });
+        }
+        let mut ends = BTreeMap::new();
+        while fields.left() > 0 {
+            let delivery = fields.delivery_id("delivery")?;
+            let ended = Ended { cancelled: fields.flag("cancelled")?, last: read_place(&mut fields)? };
+            ends.insert(delivery, ended);
+        }
+        let mut catalog = SegmentCatalog { events, find: Find::Growing { events: IdMap::default(), ends } };
+        catalog.close();
+        Ok(catalog)
+    }
 }
 
 /// All segments.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     segments: BTreeMap<u32, SegmentCatalog>,
+    /// Those whose file is written.
+    written: BTreeSet<u32>,
     pub(crate) event_count: u64,
+}
+
+fn path_of(folder: &Path, segment: u32) -> PathBuf {
+    folder.join(format!("{segment:010}.cat"))
 }
 
 impl Catalog {
@@ -45,24 +160,28 @@ impl Catalog {
         let segment = self.segments.entry(item.place.segment).or_default();
         let number = u32::try_from(segment.events.len()).unwrap_or(u32::MAX);
         segment.events.push(Listed { id, offset: item.place.offset, bytes: item.bytes });
-        segment.by_id.insert(id_key(id), number);
+        if let Find::Growing { events, .. } = &mut segment.find {
+            events.insert(id_key(id), number);
+        }
         self.event_count += 1;
     }
 
     /// `segment` is where the record stands that ended it.
     pub(crate) fn add_end(&mut self, segment: u32, delivery: DeliveryId, ended: Ended) {
-        self.segments.entry(segment).or_default().ends.insert(delivery, ended);
+        if let Find::Growing { ends, .. } = &mut self.segments.entry(segment).or_default().find {
+            ends.insert(delivery, ended);
+        }
     }
 
     pub(crate) fn find_event(&self, id: EventId) -> Option<ItemPlace> {
         self.segments.iter().rev().find_map(|(number, segment)| {
-            let listed = segment.events.get(*segment.by_id.get(&id_key(id))? as usize)?;
+            let listed = segment.event(id)?;
             Some(ItemPlace { place: Place { segment: *number, offset: listed.offset }, bytes: listed.bytes })
         })
     }
 
     pub(crate) fn find_end(&self, delivery: DeliveryId) -> Option<Ended> {
-        self.segments.values().rev().find_map(|segment| segment.ends.get(&delivery).copied())
+        self.segments.values().rev().find_map(|segment| segment.end(delivery))
     }
 
     /// Up to `count` events that stand before `before`, newest first.
@@ -84,4 +203,49 @@ impl Catalog {
         }
         found
     }
+
+    /// Closes the parts of segments before `live`, and gives the bytes of one that is not written yet.
+    pub(crate) fn next_to_write(&mut self, journal: [u8; 16], live: u32) -> Option<(u32, Vec<u8>)> {
+        let number =
+            self.segments.range(..live).map(|(number, _)| *number).find(|number| !self.written.contains(number))?;
+        self.written.insert(number);
+        let segment = self.segments.get_mut(&number)?;
+        segment.close();
+        Some((number, segment.put(journal, number)))
+    }
+
+    /// Reads a segment's part from its file. `false` where that cannot be: then the segment is to be read.
+    pub(crate) fn read_part(&mut self, disk: &AnyDisk, folder: &Path, journal: [u8; 16], segment: u32) -> bool {
+        let path = path_of(folder, segment);
+        let read = || -> io::Result<Vec<u8>> {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let listed = disk.list(folder)?.into_iter().find(|listed| listed.name == name);
+            let bytes = listed.map(|listed| listed.bytes).ok_or(io::ErrorKind::NotFound)?;
+            let file = disk.open(&path, OpenHow::Read)?;
+            read_exact(disk, &file, 0, usize::try_from(bytes).unwrap_or(usize::MAX))
+        };
+        let Some(part) = read().ok().and_then(|bytes| SegmentCatalog::read(&bytes, journal, segment).ok()) else {
+            return false;
+        };
+        self.event_count += part.events.len() as u64;
+        self.segments.insert(segment, part);
+        self.written.insert(segment);
+        true
+    }
+}
+
+/// Writes a segment's part beside it. Synced before it gets its name, so that a half-written one never has it.
+pub(crate) fn write_part(disk: &AnyDisk, folder: &Path, segment: u32, bytes: &[u8]) -> io::Result<()> {
+    let path = path_of(folder, segment);
+    let unfinished = folder.join(format!("{segment:010}.cat.new"));
+    match disk.remove(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.open(&unfinished, OpenHow::Create)?;
+    disk.write(&file, 0, bytes)?;
+    disk.sync(&file)?;
+    disk.rename(&unfinished, &path)?;
+    let names = disk.open(folder, OpenHow::Folder)?;
+    disk.sync(&names)
 }

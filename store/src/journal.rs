@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::{AnyDisk, AnyFile, Disk};
+use crate::disk::{AnyDisk, Disk};
 
 mod frame;
 mod prepared;
@@ -19,14 +19,14 @@ mod segment;
 
 pub(crate) use frame::{FRAME_HEADER_BYTES, body_checksum, frame_bytes};
 pub(crate) use prepared::{Ahead, NoSegment, Prepared};
-pub(crate) use read::{ReadError, SegmentFiles};
+pub(crate) use read::SegmentFiles;
 pub(crate) use record::{
-    Counts, DedupeMark, EventHead, ITEM_HEADER_BYTES, Item, ItemError, ItemKind, Place, SettlementRecord, put_begins,
-    put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
-    read_envelope, read_item, read_place, read_queue, split_item,
+    Counts, DedupeMark, EventHead, Item, ItemError, ItemKind, Place, SettlementRecord, put_begins, put_counts,
+    put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts, read_envelope,
+    read_item, read_place, read_queue, split_item,
 };
 pub(crate) use recover::{FrameRead, Mend, RecoverError, Recovered, recover, survey};
-pub(crate) use segment::{FoundSegment, JOURNAL_VERSION, SEGMENT_HEADER_BYTES, make_segment, segment_name};
+pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_name};
 
 /// Where the journal ends: the last frame's sequence, and the place behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,11 +78,6 @@ impl Journal {
         self.at + self.buffer.len() + frame_bytes(body_bytes) <= self.live.bytes
     }
 
-    /// Whether nothing was ever written to the live segment.
-    pub(crate) fn live_is_empty(&self) -> bool {
-        self.at == SEGMENT_HEADER_BYTES && self.buffer.is_empty()
-    }
-
     /// Gathers a frame that fits. Returns its sequence and the place of its body.
     pub(crate) fn gather(&mut self, body: &[u8], body_checksum: u32) -> (u64, Place) {
         debug_assert!(self.fits(body.len()), "the caller has asked whether it fits");
@@ -129,11 +124,6 @@ impl Journal {
     pub(crate) fn end(&self) -> End {
         let offset = u32::try_from(self.at).unwrap_or(u32::MAX);
         End { sequence: self.next_sequence - 1, place: Place { segment: self.live.number, offset } }
-    }
-
-    /// The live segment's file.
-    pub(crate) fn live_file(&self) -> &AnyFile {
-        &self.live.file
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {

@@ -115,8 +115,6 @@ pub(crate) struct Owner {
     begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
     /// Ids that are first seen in this batch.
     seen: HashMap<[u8; 16], (EventId, Timestamp)>,
-    /// Bytes written since the last checkpoint.
-    pub(crate) unsaved_bytes: u64,
 }
 
 impl Owner {
@@ -130,7 +128,6 @@ impl Owner {
             waiting: Vec::new(),
             begun: Vec::new(),
             seen: HashMap::new(),
-            unsaved_bytes: 0,
         }
     }
 
@@ -234,7 +231,7 @@ impl Owner {
                 let received_at = part.admit.received_at;
                 let first = part.mark.and_then(|mark| {
                     let here = self.seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
-                    here.map(|(event, _)| *event).or_else(|| dedupe.find(&mark.hash, received_at))
+                    here.map(|(event, _)| *event).or_else(|| dedupe.find(&self.shared.disk, &mark.hash, received_at))
                 });
                 if let (None, Some(mark)) = (first, part.mark) {
                     self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
@@ -270,7 +267,8 @@ impl Owner {
         if self.written.is_empty() {
             return Ok(false);
         }
-        self.unsaved_bytes += self.journal.gathered_bytes() as u64;
+        let bytes = self.journal.gathered_bytes() as u64;
+        self.shared.unsaved_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         self.journal.write().map_err(|error| format!("writing {}: {error}", self.live_name()))?;
         Ok(true)
     }
@@ -296,6 +294,18 @@ impl Owner {
 
     fn live_name(&self) -> String {
         crate::journal::segment_name(self.journal.live_number())
+    }
+
+    /// What the planted fault "checkpoint ahead of sync" does: applies what is only written.
+    pub(crate) fn apply_early(&mut self) {
+        let end = self.journal.end();
+        self.apply(end);
+    }
+
+    /// Whether a checkpoint is due.
+    pub(crate) fn checkpoint_due(&self) -> bool {
+        let unsaved = self.shared.unsaved_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        unsaved >= self.shared.options.checkpoint_bytes
     }
 
     /// Applies what is durable, and answers.

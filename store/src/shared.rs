@@ -1,12 +1,14 @@
 //! What the owner and the callers share.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use eventyard_event::Clock;
 
-use crate::catalog::Catalog;
-use crate::dedupe::Dedupe;
+use crate::catalog::{self, Catalog};
+use crate::dedupe::{self, Dedupe};
+use crate::disk::AnyDisk;
 use crate::journal::{Ahead, End, SegmentFiles};
 use crate::owner::Inbox;
 use crate::state::{Names, State};
@@ -36,6 +38,19 @@ pub(crate) struct Shared {
     poisoned: Mutex<Option<String>>,
     /// Bytes of the segments that are in use.
     used_bytes: AtomicU64,
+    pub(crate) disk: AnyDisk,
+    pub(crate) folders: Folders,
+    /// Bytes written since the last checkpoint.
+    pub(crate) unsaved_bytes: AtomicU64,
+    /// The store is being closed, and a last checkpoint is wanted.
+    pub(crate) closing: AtomicBool,
+}
+
+/// Where the files stand.
+#[derive(Clone, Debug)]
+pub(crate) struct Folders {
+    pub(crate) journal: PathBuf,
+    pub(crate) dedupe: PathBuf,
 }
 
 pub(crate) struct Parts {
@@ -50,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) end: End,
     pub(crate) used_bytes: u64,
+    pub(crate) disk: AnyDisk,
+    pub(crate) folders: Folders,
 }
 
 /// A lock whose holder panicked is used all the same: the journal is the truth, and what memory holds is
@@ -77,6 +94,10 @@ impl Shared {
             full: AtomicBool::new(false),
             poisoned: Mutex::new(None),
             used_bytes: AtomicU64::new(parts.used_bytes),
+            disk: parts.disk,
+            folders: parts.folders,
+            unsaved_bytes: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         }
     }
 
@@ -115,6 +136,23 @@ impl Shared {
     /// Bytes of all segments, those made ahead included.
     pub(crate) fn journal_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed) + self.ahead.bytes()
+    }
+
+    /// Writes the catalogue's parts of the segments that are full.
+    pub(crate) fn write_catalogs(&self, live: u32) -> Result<(), String> {
+        loop {
+            let next = self.catalog().next_to_write(self.journal, live);
+            let Some((segment, bytes)) = next else { return Ok(()) };
+            catalog::write_part(&self.disk, &self.folders.journal, segment, &bytes)
+                .map_err(|error| format!("writing the catalogue of segment {segment}: {error}"))?;
+        }
+    }
+
+    /// Writes the ids that were seen since the last checkpoint, and drops those that have expired.
+    pub(crate) fn write_dedupe(&self) -> Result<(), String> {
+        let place = dedupe::Place { disk: &self.disk, folder: &self.folders.dedupe, journal: self.journal };
+        dedupe::checkpoint(&place, || self.dedupe(), (self.clock)(), self.options.dedupe_max)
+            .map_err(|error| format!("writing the seen ids: {error}"))
     }
 
     pub(crate) fn count_sync(&self) {

@@ -105,7 +105,7 @@ pub(crate) struct DeliverySlot {
     pub(crate) last: Place,
     pub(crate) first: Place,
     /// The last frame that changed it.
-    applied: u64,
+    pub(crate) applied: u64,
     pub(crate) standing: Standing,
     pub(crate) after_dead: AfterDead,
     pub(crate) queued: Queued,

@@ -98,6 +98,8 @@ pub(crate) struct Recovered {
     /// The files that were read, to be synced before anything is served.
     pub(crate) read: Vec<AnyFile>,
     pub(crate) frames: u64,
+    /// The last batch: its number and where it begins.
+    batch: Option<(u64, Place)>,
 }
 
 /// What `recover` may do to the files.
@@ -116,7 +118,8 @@ pub(crate) fn recover(
     from: u32,
     each: &mut dyn FnMut(FrameRead<'_>) -> Result<(), ItemError>,
 ) -> Result<Recovered, RecoverError> {
-    let mut recovered = Recovered { end: None, damages: Vec::new(), torn: None, read: Vec::new(), frames: 0 };
+    let mut recovered =
+        Recovered { end: None, damages: Vec::new(), torn: None, read: Vec::new(), frames: 0, batch: None };
     let segments: Vec<&FoundSegment> = segments.iter().filter(|segment| segment.number >= from).collect();
     let used = last_used(disk, &segments, journal)?;
     let how = if mend == Mend::Cut { OpenHow::Write } else { OpenHow::Read };
@@ -129,6 +132,15 @@ pub(crate) fn recover(
         let synced = used.is_some_and(|used| index < used);
         let end = scan.read(synced, &mut recovered, each)?;
         if !synced {
+            if let Some((_, begin)) = recovered.batch.filter(|(_, begin)| begin.segment == segment.number)
+                && mend == Mend::Cut
+            {
+                // Nothing proves that the last batch was ever synced; its sync may even have failed, and then the
+                // cache calls pages clean that never reached the disk. Written again, they are dirty again, and
+                // the sync that follows means what it says.
+                let begin = begin.offset as usize;
+                disk.write(&file, begin as u64, bytes.get(begin..end).unwrap_or_default()).map_err(fail)?;
+            }
             let dirty = bytes.get(end..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
             if dirty {
                 recovered.torn = Some(Damage {
@@ -237,7 +249,9 @@ impl Scan<'_> {
         let mut at = SEGMENT_HEADER_BYTES;
         loop {
             let last = recovered.end.map(|end| end.sequence);
-            let expected = |header: &FrameHeader| last.is_none_or(|last| header.sequence == last + 1);
+            let batch = recovered.batch.map_or(0, |(batch, _)| batch);
+            let expected =
+                |header: &FrameHeader| last.is_none_or(|last| header.sequence == last + 1) && header.batch >= batch;
             if let Some(header) = self.frame_at(at)?.filter(expected) {
                 self.hand_on(at, header, recovered, each)?;
                 at += frame_bytes(header.body_bytes);
@@ -276,6 +290,9 @@ impl Scan<'_> {
         let body = self.bytes.get(body_at..body_at + header.body_bytes).unwrap_or_default();
         let place = |offset: usize| Place { segment: self.number, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
         recovered.end = Some(End { sequence: header.sequence, place: place(at + frame_bytes(header.body_bytes)) });
+        if recovered.batch.is_none_or(|(batch, _)| batch < header.batch) {
+            recovered.batch = Some((header.batch, place(at)));
+        }
         recovered.frames += 1;
         match each(FrameRead { sequence: header.sequence, place: place(body_at), body }) {
             Ok(()) => Ok(()),

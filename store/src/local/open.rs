@@ -12,14 +12,15 @@ use super::LocalStore;
 use super::run::Running;
 use super::views::items_of;
 use crate::catalog::{Catalog, Ended};
-use crate::dedupe::Dedupe;
+use crate::checkpoint::{self, Checkpointer, Found, Pairs, SledPairs};
+use crate::dedupe::{self, Dedupe, dedupe_folder};
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::{
-    Ahead, End, FrameRead, Item, ItemError, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
-    SegmentFiles, journal_folder, recover, survey,
+    Ahead, End, FoundSegment, FrameRead, Item, ItemError, Journal, Mend, Opened, Prepared, RecoverError, Recovered,
+    SEGMENT_HEADER_BYTES, SegmentFiles, journal_folder, recover, survey,
 };
 use crate::owner::{Outcome, Owner, apply_outcome, order_of, within};
-use crate::shared::{Parts, Shared};
+use crate::shared::{Folders, Parts, Shared};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
 use crate::{Damage, OpenError, OpenReport, Options, SavedPosition, Verdict};
 
@@ -160,6 +161,121 @@ impl Rebuild {
     }
 }
 
+/// What is read back from.
+struct Ground<'a> {
+    disk: &'a AnyDisk,
+    folders: &'a Folders,
+    journal: [u8; 16],
+    segments: &'a [FoundSegment],
+}
+
+/// Opens what holds the checkpoint and reads it.
+fn find_checkpoint(disk: &AnyDisk, dir: &Path) -> (Pairs, Result<Found, String>) {
+    match disk {
+        AnyDisk::Simulated(disk) => {
+            let pairs = Pairs::Simulated(disk.clone());
+            let found = checkpoint::load(&pairs);
+            (pairs, found)
+        }
+        AnyDisk::Real(_) => {
+            let (sled, opened) = SledPairs::open(&dir.join("index"));
+            let pairs = Pairs::Sled(sled);
+            let found = opened.and_then(|()| checkpoint::load(&pairs));
+            (pairs, found)
+        }
+    }
+}
+
+impl Ground<'_> {
+    fn dedupe_place(&self) -> dedupe::Place<'_> {
+        dedupe::Place { disk: self.disk, folder: &self.folders.dedupe, journal: self.journal }
+    }
+
+    /// Builds the state from the checkpoint and the journal behind it, or from the journal alone.
+    fn read_back(
+        &self,
+        pairs: Pairs,
+        found: Result<Found, String>,
+        report: &mut OpenReport,
+    ) -> Result<(Rebuild, Recovered, Checkpointer), OpenError> {
+        let why = match found {
+            Err(error) => Some(format!("the index cannot be read: {error}")),
+            Ok(Found::Nothing) => {
+                let (rebuild, recovered) = self.read_journal()?;
+                return Ok((rebuild, recovered, Checkpointer::new(pairs, Some((0, 0)))));
+            }
+            Ok(Found::Unfinished) => None,
+            Ok(Found::Checkpoint(loaded)) => match self.read_checkpoint(*loaded)? {
+                Ok((rebuild, recovered, names)) => {
+                    return Ok((rebuild, recovered, Checkpointer::new(pairs, Some(names))));
+                }
+                Err(why) => Some(why),
+            },
+        };
+        if let Some(why) = &why {
+            tracing::warn!(%why, "the index is set aside and rebuilt from the journal");
+        }
+        report.rebuilt = why;
+        let (rebuild, recovered) = self.read_journal()?;
+        Ok((rebuild, recovered, Checkpointer::new(pairs, None)))
+    }
+
+    fn read_journal(&self) -> Result<(Rebuild, Recovered), OpenError> {
+        Dedupe::clear(&self.dedupe_place()).map_err(io(&self.folders.dedupe))?;
+        let mut rebuild = Rebuild::default();
+        let from = self.segments.first().map_or(1, |first| first.number);
+        let recovered =
+            recover(self.disk, (self.segments, self.journal, Mend::Cut), from, &mut |frame| rebuild.apply(&frame));
+        Ok((rebuild, recovered.map_err(recover_error)?))
+    }
+
+    /// The inner error says why the checkpoint is not to be used.
+    #[expect(clippy::type_complexity, reason = "taken apart at once")]
+    fn read_checkpoint(
+        &self,
+        loaded: checkpoint::Loaded,
+    ) -> Result<Result<(Rebuild, Recovered, (usize, usize)), String>, OpenError> {
+        let checkpoint::Loaded { meta, names, state } = loaded;
+        if meta.journal != self.journal {
+            return Ok(Err("the index belongs to another journal".to_owned()));
+        }
+        let from = meta.end.place.segment;
+        if !self.segments.iter().any(|segment| segment.number == from) {
+            return Ok(Err("the index stands at a segment that is not there".to_owned()));
+        }
+        let dedupe = match Dedupe::open(&self.dedupe_place()) {
+            Ok(dedupe) => dedupe,
+            Err(why) => return Ok(Err(why)),
+        };
+        let counts = (names.queue_count(), names.snapshot_count());
+        let mut rebuild = Rebuild { names, state, dedupe, held: u64::MAX, ..Rebuild::default() };
+        let mut damages = Vec::new();
+        for segment in self.segments.iter().filter(|segment| segment.number < from) {
+            if rebuild.catalog.read_part(self.disk, &self.folders.journal, self.journal, segment.number) {
+                continue;
+            }
+            let alone = std::slice::from_ref(segment);
+            let read = recover(self.disk, (alone, self.journal, Mend::ReadOnly), segment.number, &mut |frame| {
+                rebuild.apply(&frame)
+            });
+            damages.extend(read.map_err(recover_error)?.damages);
+        }
+        rebuild.held = meta.end.sequence;
+        let recovered =
+            recover(self.disk, (self.segments, self.journal, Mend::Cut), from, &mut |frame| rebuild.apply(&frame));
+        let mut recovered = recovered.map_err(recover_error)?;
+        let reached = recovered.end.map_or(0, |end| end.sequence);
+        if reached < meta.end.sequence {
+            return Ok(Err(format!(
+                "the index stands at frame {}, and the journal ends at frame {reached}",
+                meta.end.sequence
+            )));
+        }
+        recovered.damages.splice(0..0, damages);
+        Ok(Ok((rebuild, recovered, counts)))
+    }
+}
+
 /// Opens, recovers, and starts the owner.
 pub(super) fn open(
     disk: &AnyDisk,
@@ -186,11 +302,10 @@ pub(super) fn open(
         None => return Err(OpenError::Unreadable { dir: folder, count: survey.segments.len() }),
     };
 
-    let mut rebuild = Rebuild::default();
-    let from = survey.segments.first().map_or(1, |first| first.number);
-    let recovered =
-        recover(disk, (&survey.segments, journal, crate::journal::Mend::Cut), from, &mut |frame| rebuild.apply(&frame))
-            .map_err(recover_error)?;
+    let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir) };
+    let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments };
+    let (pairs, found) = find_checkpoint(disk, dir);
+    let (rebuild, recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
     // The page cache is no proof: what was read may never have been synced, and may be answered for next.
     for file in &recovered.read {
         disk.sync(file).map_err(io(&folder))?;
@@ -224,18 +339,33 @@ pub(super) fn open(
 
     let now = clock();
     let Rebuild { names, mut state, catalog, dedupe, .. } = rebuild;
+    let disk_of_shared = disk.clone();
     state.clamp_due(now.plus(options.backoff_max));
     report.open_events = state.open_count();
     let faults = options.faults;
     let end = writer.end();
-    let parts = Parts { names, state, catalog, dedupe, files, ahead, journal, options, clock, end, used_bytes };
+    let parts = Parts {
+        names,
+        state,
+        catalog,
+        dedupe,
+        files,
+        ahead,
+        journal,
+        options,
+        clock,
+        end,
+        used_bytes,
+        disk: disk_of_shared,
+        folders,
+    };
     let shared = Arc::new(Shared::new(parts));
     let mut owner = Owner::new(writer, Arc::clone(&shared), faults);
     report.interrupted = owner.interrupt(now).map_err(|error| OpenError::Io { path: folder.clone(), error })?;
 
     let running = match disk {
-        AnyDisk::Real(_) => Running::thread(owner, lock).map_err(io(dir))?,
-        AnyDisk::Simulated(disk) => Running::task(owner, disk.clone()),
+        AnyDisk::Real(_) => Running::threads(owner, checkpointer, lock).map_err(io(dir))?,
+        AnyDisk::Simulated(disk) => Running::task(owner, checkpointer, disk.clone()),
     };
     // What is eligible now was eligible before anybody could wait for a change.
     shared.changed.notify_one();

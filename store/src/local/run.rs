@@ -1,19 +1,48 @@
-//! Who runs the owner: a thread on a real disk, a task on the simulated one.
+//! Who runs the owner: a thread on a real disk, a task on the simulated one. Beside the owner, segments are
+//! made ahead and checkpoints are written; on the simulated disk the one task does all of it in turn.
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::StoreError;
-use crate::disk::SimulatedDisk;
+use crate::checkpoint::Checkpointer;
+use crate::disk::{Disk, OpenHow, SimulatedDisk};
+use crate::journal::segment_name;
 use crate::owner::Owner;
 use crate::shared::Shared;
 
+/// How often it is looked whether a checkpoint is due and whether the journal is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 enum Runner {
-    Thread { owner: Option<JoinHandle<()>>, ahead: Option<JoinHandle<()>> },
+    Threads { owner: Option<JoinHandle<()>>, others: Vec<JoinHandle<()>>, stop: Arc<Stop> },
     Task(tokio::task::AbortHandle),
+}
+
+/// Tells the thread that writes checkpoints to end.
+#[derive(Default)]
+struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits; `false` when it is time to end.
+    fn wait(&self, time: Duration) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(stopped, time, |stopped| !*stopped);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// A running owner; dropped with the last clone of its store.
@@ -25,48 +54,95 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Runs the owner in a thread, and beside it one that makes segments ahead.
-    pub(crate) fn thread(mut owner: Owner, lock: Option<File>) -> std::io::Result<Running> {
+    /// Runs the owner in a thread, and beside it those that make segments ahead and write checkpoints.
+    pub(crate) fn threads(
+        mut owner: Owner,
+        checkpointer: Checkpointer,
+        lock: Option<File>,
+    ) -> std::io::Result<Running> {
         let shared = Arc::clone(&owner.shared);
         let (done, ended) = watch::channel(false);
+        let stop = Arc::new(Stop::default());
+        let checkpointer = Arc::new(Mutex::new(checkpointer));
         let ahead = {
             let ahead = Arc::clone(&shared.ahead);
             std::thread::Builder::new().name("store-segments".to_owned()).spawn(move || ahead.run())?
         };
-        let owner = std::thread::Builder::new().name("store-journal".to_owned()).spawn(move || {
-            while owner.has_more() || owner.shared.inbox.wait() {
+        let saver = {
+            let (shared, stop, checkpointer) = (Arc::clone(&shared), Arc::clone(&stop), Arc::clone(&checkpointer));
+            let builder = std::thread::Builder::new().name("store-index".to_owned());
+            builder.spawn(move || keep_saving(&shared, &stop, &checkpointer))?
+        };
+        let builder = std::thread::Builder::new().name("store-journal".to_owned());
+        let owner = builder.spawn(move || {
+            let mut sound = true;
+            while sound && (owner.has_more() || owner.shared.inbox.wait()) {
                 if let Err(error) = owner.batch() {
                     owner.poison(error);
-                    break;
+                    sound = false;
                 }
             }
             owner.shared.ahead.close();
-            // Held until nothing is written any more, so that no other process writes beside this one.
+            if sound && owner.shared.closing.load(Ordering::Acquire) {
+                save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            // Held until nothing is written any more, so that no other process writes beside this one. The
+            // checkpoint's own files are closed with the last of the threads.
+            drop(checkpointer);
             drop(lock);
             done.send_replace(true);
         })?;
-        let runner = Mutex::new(Runner::Thread { owner: Some(owner), ahead: Some(ahead) });
+        let runner = Mutex::new(Runner::Threads { owner: Some(owner), others: vec![ahead, saver], stop });
         Ok(Running { shared, runner, ended })
     }
 
     /// Runs the owner in a task, which waits out the disk's slowness.
-    pub(crate) fn task(mut owner: Owner, disk: SimulatedDisk) -> Running {
+    pub(crate) fn task(mut owner: Owner, mut checkpointer: Checkpointer, disk: SimulatedDisk) -> Running {
         let shared = Arc::clone(&owner.shared);
         let (done, ended) = watch::channel(false);
         let task = tokio::spawn(async move {
-            while owner.has_more() || owner.shared.inbox.wait_async().await {
-                if let Err(error) = one_batch_slowly(&mut owner, &disk).await {
-                    owner.poison(error);
+            let mut sound = true;
+            loop {
+                let woken = owner.has_more()
+                    || match tokio::time::timeout(
+                        owner.shared.options.checkpoint_every,
+                        owner.shared.inbox.wait_async(),
+                    )
+                    .await
+                    {
+                        Ok(more) => more,
+                        Err(_) => {
+                            save(&owner.shared, &mut checkpointer);
+                            continue;
+                        }
+                    };
+                if !woken {
                     break;
+                }
+                if let Err(error) = one_batch_slowly(&mut owner, &mut checkpointer, &disk).await {
+                    owner.poison(error);
+                    sound = false;
+                    break;
+                }
+                if owner.checkpoint_due() {
+                    save(&owner.shared, &mut checkpointer);
+                    wait(&disk).await;
                 }
             }
             owner.shared.ahead.close();
+            if sound && owner.shared.closing.load(Ordering::Acquire) {
+                save(&owner.shared, &mut checkpointer);
+            }
             done.send_replace(true);
         });
         Running { shared, runner: Mutex::new(Runner::Task(task.abort_handle())), ended }
     }
 
     pub(crate) async fn close(&self, shared: &Shared) -> Result<(), StoreError> {
+        shared.closing.store(true, Ordering::Release);
+        if let Runner::Threads { stop, .. } = &*self.runner.lock().unwrap_or_else(PoisonError::into_inner) {
+            stop.stop();
+        }
         shared.inbox.close(StoreError::Closed);
         let mut ended = self.ended.clone();
         // An owner that is gone has ended too.
@@ -84,9 +160,10 @@ impl Drop for Running {
         self.shared.inbox.close(StoreError::Closed);
         match self.runner.get_mut().unwrap_or_else(PoisonError::into_inner) {
             Runner::Task(task) => task.abort(),
-            Runner::Thread { owner, ahead } => {
-                // It writes what was handed to it and ends; nobody waits for more than that.
-                for thread in [owner.take(), ahead.take()].into_iter().flatten() {
+            Runner::Threads { owner, others, stop } => {
+                stop.stop();
+                // The owner writes what was handed to it and ends; nobody waits for more than that.
+                for thread in owner.take().into_iter().chain(others.drain(..)) {
                     drop(thread.join());
                 }
             }
@@ -94,7 +171,48 @@ impl Drop for Running {
     }
 }
 
-async fn one_batch_slowly(owner: &mut Owner, disk: &SimulatedDisk) -> Result<(), String> {
+/// Writes a checkpoint. That it cannot be written is a warning: the journal has everything.
+fn save(shared: &Shared, checkpointer: &mut Checkpointer) {
+    if shared.unsaved_bytes.swap(0, Ordering::Relaxed) == 0 && !shared.options.faults.checkpoint_ahead_of_sync {
+        return;
+    }
+    if let Err(error) = checkpointer.run(shared) {
+        tracing::warn!(%error, "the index could not be written; the journal has everything, and it is tried again");
+    }
+}
+
+/// What the checkpoint's thread does.
+fn keep_saving(shared: &Shared, stop: &Stop, checkpointer: &Mutex<Checkpointer>) {
+    let mut waited = Duration::ZERO;
+    while stop.wait(LOOK_EVERY) {
+        waited += LOOK_EVERY;
+        look_after(shared);
+        let unsaved = shared.unsaved_bytes.load(Ordering::Relaxed);
+        if unsaved >= shared.options.checkpoint_bytes || unsaved > 0 && waited >= shared.options.checkpoint_every {
+            save(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
+            waited = Duration::ZERO;
+        }
+    }
+}
+
+/// A folder that is deleted under us goes on taking writes into nowhere: it is found out here.
+fn look_after(shared: &Shared) {
+    let live = shared.folders.journal.join(segment_name(shared.end().place.segment));
+    if let Err(error) = shared.disk.open(&live, OpenHow::Read)
+        && error.kind() == std::io::ErrorKind::NotFound
+    {
+        let error = format!("{} is gone; was the data folder deleted?", live.display());
+        tracing::error!(%error, "the journal has vanished; nothing is accepted until a restart");
+        shared.poison(error.clone());
+        shared.inbox.close(StoreError::Poisoned(error));
+    }
+}
+
+async fn one_batch_slowly(
+    owner: &mut Owner,
+    checkpointer: &mut Checkpointer,
+    disk: &SimulatedDisk,
+) -> Result<(), String> {
     // Space may have come, and there is no thread that would find out.
     owner.shared.ahead.make_one();
     if owner.gather()? {
@@ -102,6 +220,11 @@ async fn one_batch_slowly(owner: &mut Owner, disk: &SimulatedDisk) -> Result<(),
         if owner.write()? {
             wait(disk).await;
             owner.after_write();
+            if owner.shared.options.faults.checkpoint_ahead_of_sync {
+                owner.apply_early();
+                save(&owner.shared, checkpointer);
+                wait(disk).await;
+            }
             owner.sync()?;
             wait(disk).await;
         }

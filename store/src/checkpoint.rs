@@ -1,0 +1,182 @@
+//! The checkpoint: the index as it was at some frame, so that opening need not read the whole journal.
+//!
+//! It is a copy and never the truth. It holds the *net difference*: what was born and settled between two
+//! checkpoints never reaches it. It is taken while the state moves on, a few hundred entries at a time; so an
+//! entry may be younger than the position that is written behind all of them, and applying the journal from that
+//! position on changes such an entry no more, since each delivery knows the last frame that changed it.
+//!
+//! | key | value |
+//! |---|---|
+//! | `m` | version, journal, position: written last, after everything else is durable |
+//! | `q` number | a queue's name |
+//! | `s` number | a snapshot's hash |
+//! | `e` event id | where its item stands, and its deliveries |
+//! | `p` namespace 0 source | a source's position |
+
+use eventyard_event::EventId;
+
+use crate::disk::SimulatedDisk;
+use crate::journal::End;
+use crate::shared::Shared;
+use crate::state::{Changes, NONE};
+
+mod entries;
+mod load;
+mod sled;
+
+pub(crate) use load::{Found, Loaded, load};
+
+pub(crate) use self::sled::SledPairs;
+
+/// Keys of one batch: sled locks readers out while it applies one.
+const BATCH_KEYS_MAX: usize = 4000;
+/// Events that are encoded while the state's lock is held; a few tens of microseconds.
+const LOCKED_EVENTS_MAX: usize = 128;
+
+/// Puts and removals that are applied together.
+pub(crate) type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Takes a key and its value; its error ends the walk.
+pub(crate) type EachPair<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
+
+/// Where the pairs are kept.
+pub(crate) enum Pairs {
+    Sled(SledPairs),
+    Simulated(SimulatedDisk),
+}
+
+impl Pairs {
+    fn apply(&self, batch: Batch) -> Result<(), String> {
+        match self {
+            Pairs::Sled(sled) => sled.apply(batch),
+            Pairs::Simulated(disk) => disk.put_pairs(batch).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Makes durable all that was applied.
+    fn sync(&self) -> Result<(), String> {
+        match self {
+            Pairs::Sled(sled) => sled.sync(),
+            Pairs::Simulated(disk) => disk.sync_pairs().map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Hands every pair to `each`, in the order of the keys.
+    fn each(&self, each: &mut EachPair<'_>) -> Result<(), String> {
+        match self {
+            Pairs::Sled(sled) => sled.each(each),
+            Pairs::Simulated(disk) => {
+                let pairs = disk.pairs().map_err(|error| error.to_string())?;
+                pairs.iter().try_for_each(|(key, value)| each(key, value))
+            }
+        }
+    }
+
+    /// Moves all of it aside and begins anew.
+    fn begin_anew(&mut self) -> Result<(), String> {
+        match self {
+            Pairs::Sled(sled) => sled.begin_anew(),
+            Pairs::Simulated(disk) => disk.clear_pairs().map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// Writes checkpoints. One at a time, away from the journal's owner.
+pub(crate) struct Checkpointer {
+    pairs: Pairs,
+    /// How many names are written already.
+    queues: usize,
+    snapshots: usize,
+    /// The last one failed half-way: what is there is not to be trusted.
+    broken: bool,
+}
+
+impl Checkpointer {
+    /// Goes on from a checkpoint that was loaded, or begins anew.
+    pub(crate) fn new(pairs: Pairs, loaded: Option<(usize, usize)>) -> Checkpointer {
+        let (queues, snapshots) = loaded.unwrap_or((0, 0));
+        Checkpointer { pairs, queues, snapshots, broken: loaded.is_none() }
+    }
+
+    /// Writes what has changed. A failure is no outage: the journal has everything, and the next checkpoint is
+    /// written from scratch.
+    pub(crate) fn run(&mut self, shared: &Shared) -> Result<(), String> {
+        let done = self.write(shared);
+        self.broken = done.is_err();
+        done
+    }
+
+    fn write(&mut self, shared: &Shared) -> Result<(), String> {
+        if self.broken {
+            self.pairs.begin_anew()?;
+            (self.queues, self.snapshots) = (0, 0);
+            shared.state().unsave_all();
+        }
+        // In this order: what was applied up to this end is in the changes that are taken after it.
+        let end = shared.end();
+        shared.write_catalogs(end.place.segment)?;
+        shared.write_dedupe()?;
+        let Changes { changed, gone, positions } = shared.state().take_changes();
+        let mut batch = Batch::new();
+        self.put_names(shared, &mut batch);
+        for some in changed.chunks(LOCKED_EVENTS_MAX) {
+            let mut state = shared.state();
+            for id in some {
+                if let Some((_, event)) = state.save(*id) {
+                    batch.push((event_key(*id), Some(entries::put_entry(&state, &event))));
+                }
+            }
+            drop(state);
+            self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_EVENTS_MAX)?;
+        }
+        for id in gone {
+            batch.push((event_key(id), None));
+            self.apply_full(&mut batch, BATCH_KEYS_MAX)?;
+        }
+        for (namespace, source) in positions {
+            let saved = shared.state().positions.get(&(namespace.clone(), source.clone())).cloned();
+            if let Some(saved) = saved {
+                batch.push((entries::position_key(&namespace, &source), Some(entries::put_saved(&saved))));
+                self.apply_full(&mut batch, BATCH_KEYS_MAX)?;
+            }
+        }
+        self.apply_full(&mut batch, 0)?;
+        self.pairs.sync()?;
+        self.pairs.apply(vec![(b"m".to_vec(), Some(entries::put_meta(shared.journal, end)))])?;
+        self.pairs.sync()
+    }
+
+    fn apply_full(&self, batch: &mut Batch, limit: usize) -> Result<(), String> {
+        if batch.len() > limit { self.pairs.apply(std::mem::take(batch)) } else { Ok(()) }
+    }
+
+    fn put_names(&mut self, shared: &Shared, batch: &mut Batch) {
+        let names = shared.names();
+        for number in self.queues..names.queue_count() {
+            let number = u32::try_from(number).unwrap_or(NONE);
+            if let Some(queue) = names.queue(number) {
+                batch.push((entries::number_key(b'q', number), Some(entries::put_queue_name(queue))));
+            }
+        }
+        for number in self.snapshots..names.snapshot_count() {
+            let number = u32::try_from(number).unwrap_or(NONE);
+            if let Some(snapshot) = names.snapshot(number) {
+                batch.push((entries::number_key(b's', number), Some(snapshot.to_vec())));
+            }
+        }
+        (self.queues, self.snapshots) = (names.queue_count(), names.snapshot_count());
+    }
+}
+
+fn event_key(id: EventId) -> Vec<u8> {
+    let mut key = vec![b'e'];
+    key.extend_from_slice(&id.to_bytes());
+    key
+}
+
+/// Where the checkpoint stands in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) journal: [u8; 16],
+    pub(crate) end: End,
+}
