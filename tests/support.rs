@@ -137,17 +137,24 @@ impl Broker {
 
     /// SIGTERM, and how it ended.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        self.signal(rustix::process::Signal::TERM)
+        self.signal(rustix::process::Signal::TERM);
+        self.ended()
     }
 
     /// SIGINT, and how it ended.
     pub(crate) fn interrupt(&mut self) -> Option<i32> {
-        self.signal(rustix::process::Signal::INT)
+        self.signal(rustix::process::Signal::INT);
+        self.ended()
     }
 
-    fn signal(&mut self, signal: rustix::process::Signal) -> Option<i32> {
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end; the exit code, where it was no signal.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

@@ -43,8 +43,11 @@ pub(crate) async fn run(command: &ChannelsCommand, context: &Context) -> Outcome
     match command {
         ChannelsCommand::List(args) => list(args, context).await,
         ChannelsCommand::Test(args) => {
-            let broker = args.broker.client()?;
-            broker.send(reqwest::Method::POST, &["api", "v1", "channels", &args.name, "test"], &json!({})).await?;
+            let path = ["api", "v1", "channels", &args.name, "test"];
+            let answer = args.broker.client()?.send(reqwest::Method::POST, &path, &json!({})).await?;
+            if args.json.json {
+                return Ok(context.screen.json(&answer)?);
+            }
             let said = context.screen.good("delivered");
             Ok(context.screen.line(format!("{said}: the channel `{}` took the trial message", args.name))?)
         }

@@ -114,7 +114,7 @@ fn serve(options: RunOptions, folder: &Path, context: &Context, telling: bool) -
             started = start(options) => started.map_err(|error| refused(error, folder))?,
             () = signals.stop() => return Ok(()),
         };
-        greet(&running, folder, context, telling)?;
+        greet(&running, context, telling)?;
         let fates = telling.then(|| tell_all(running.broker.fates(), context.clone()));
         let outcome = until_told(running, &mut signals).await;
         if let Some(fates) = fates {
@@ -138,11 +138,11 @@ fn refused(error: StartError, folder: &Path) -> Failure {
     }
 }
 
-fn greet(running: &Running, folder: &Path, context: &Context, telling: bool) -> Outcome {
+fn greet(running: &Running, context: &Context, telling: bool) -> Outcome {
     let screen = context.screen;
-    let in_force = running.broker.in_force();
-    let rules = in_force.project.rules.len();
-    tracing::info!(address = %running.address, project = %folder.display(), rules, "the broker is ready");
+    if !running.warnings.is_empty() {
+        complain(running.warnings.render(errors_coloured()).trim_end());
+    }
     screen.line(format!("{} on http://{}", screen.good("ready"), running.address))?;
     if telling {
         screen.line(screen.dim("  eventyard events send --type order.created --data '{\"amount\": 1500}'"))?;
@@ -154,25 +154,22 @@ fn greet(running: &Running, folder: &Path, context: &Context, telling: bool) -> 
 /// Runs until a signal or the store ends it.
 async fn until_told(running: Running, signals: &mut Signals) -> Outcome {
     loop {
-        // Split, so that both can be waited for at once.
-        let Signals { interrupt, terminate, reload } = &mut *signals;
         tokio::select! {
             biased;
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            told = signals.next() => match told {
+                Told::Stop => break,
+                // A refusal has been told everywhere already; a success is worth a line.
+                Told::Reload => if let Ok(report) = running.broker.reload().await {
+                    tracing::info!(changed = report.changed, hash = %report.hash, "the project was read again");
+                },
+            },
             reason = running.failed() => {
                 tracing::error!(%reason, "the journal cannot be written any more; the broker ends");
-                // Nothing is accepted and nothing attempted meanwhile, so there is nothing to stop in order.
+                // Nothing is accepted and nothing attempted any more, so there is nothing to stop in order.
                 tokio::time::sleep(POISONED_GRACE).await;
                 return Err(Failure::failed(format!(
                     "the journal cannot be written any more: {reason}\n  more: eventyard errors store_failed"
                 )));
-            }
-            _ = reload.recv() => {
-                // A refusal has been told everywhere already; a success is worth a line.
-                if let Ok(report) = running.broker.reload().await {
-                    tracing::info!(changed = report.changed, hash = %report.hash, "the project was read again");
-                }
             }
         }
     }
@@ -182,6 +179,12 @@ async fn until_told(running: Running, signals: &mut Signals) -> Outcome {
         stopped = running.stop() => stopped.context("the store did not close well").map_err(Failure::Failed),
         () = signals.interrupted_again() => Err(Failure::failed("ended at once, as a second interrupt asked for")),
     }
+}
+
+/// What a signal says.
+enum Told {
+    Stop,
+    Reload,
 }
 
 /// The signals that mean something to a broker.
@@ -200,13 +203,19 @@ impl Signals {
         })
     }
 
-    /// Returns when the broker is told to stop.
-    async fn stop(&mut self) {
+    /// What the broker is told next.
+    async fn next(&mut self) -> Told {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.reload.recv() => Told::Reload,
         }
+    }
+
+    /// Returns when the broker is told to stop; for the time in which there is nothing to reload.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Told::Stop) {}
     }
 
     /// Returns when somebody does not want to wait for an orderly stop.

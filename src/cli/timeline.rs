@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::screen::{items, rule, shown, text};
+use super::screen::{items, rule, shown, shown_lines, text};
 use super::{Context, times};
 
 /// The states of a delivery, as filters take them.
@@ -58,15 +58,16 @@ pub(crate) fn deliveries(context: &Context, event: &Value, indent: &str) -> io::
 pub(crate) fn attempts(context: &Context, delivery: &Value, indent: &str) -> io::Result<()> {
     let now = context.clocks.now();
     for attempt in items(delivery, "history") {
-        let outcome = text(attempt, "outcome");
-        let painted = match outcome.as_str() {
-            "succeeded" => context.screen.good(&outcome),
-            "interrupted" => context.screen.warm(&outcome),
-            _ => context.screen.bad(&outcome),
+        let painted = match attempt.get("outcome").and_then(Value::as_str).unwrap_or_default() {
+            "succeeded" => context.screen.good("succeeded"),
+            "retryable" => context.screen.bad("failed"),
+            "permanent" => context.screen.bad("failed for good"),
+            "interrupted" => context.screen.warm("interrupted"),
+            other => shown(other),
         };
         let mut line = format!("{indent}attempt {} {painted}", text(attempt, "number"));
         let message = text(attempt, "message");
-        if message != "-" && !message.is_empty() {
+        if message != "-" {
             line.push_str(&format!(": {message}"));
         }
         if let Some(code) = attempt.get("code").and_then(Value::as_str).filter(|code| !code.is_empty()) {
@@ -85,23 +86,28 @@ pub(crate) fn attempts(context: &Context, delivery: &Value, indent: &str) -> io:
 /// How many lines of a target's answer are shown; `--json` has all that was kept.
 const ANSWER_LINES_MAX: usize = 8;
 
-/// All fields of an object, one line each, lists and objects below their name.
+/// The longest list or object that is shown on one line.
+const NESTED_CHARS_MAX: usize = 100;
+
+/// All fields of an object, one line each, with long lists and objects indented.
 pub(crate) fn fields(context: &Context, value: &Value) -> io::Result<()> {
     let Some(object) = value.as_object() else {
         return context.screen.line(shown(&value.to_string()));
     };
     let width = object.keys().map(|key| key.chars().count()).max().unwrap_or(0);
     for (key, field) in object {
-        match field {
-            Value::Null => {}
-            Value::Object(_) => {
-                context.screen.line(format!("{key:width$}  {}", super::screen::shown_lines(&format!("{field:#}"))))?
-            }
-            Value::Array(list) if list.iter().any(Value::is_object) => {
-                context.screen.line(format!("{key:width$}  {}", super::screen::shown_lines(&format!("{field:#}"))))?;
-            }
-            _ => context.screen.line(format!("{key:width$}  {}", text(value, key)))?,
-        }
+        let nested = match field {
+            Value::Null => continue,
+            Value::Object(_) => true,
+            Value::Array(list) => list.iter().any(Value::is_object),
+            _ => false,
+        };
+        let said = match nested {
+            false => text(value, key),
+            true if field.to_string().chars().count() <= NESTED_CHARS_MAX => shown(&field.to_string()),
+            true => shown_lines(&format!("{field:#}")),
+        };
+        context.screen.line(format!("{key:width$}  {said}"))?;
     }
     Ok(())
 }

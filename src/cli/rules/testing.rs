@@ -58,10 +58,10 @@ pub(crate) fn run(args: &TestArgs, context: &Context) -> Outcome {
     if args.json.json {
         return Ok(screen.json(&serde_json::json!({ "items": passed }))?);
     }
-    match passed.len() {
-        0 => screen.line("no tests; a [[rule.test]] below a rule makes one")?,
-        1 => screen.line("1 test passed")?,
-        count => screen.line(format!("{count} tests passed"))?,
-    }
-    Ok(())
+    let said = match passed.len() {
+        0 => "no tests; a [[rule.test]] below a rule makes one".to_owned(),
+        1 => "1 test passed".to_owned(),
+        count => format!("{count} tests passed"),
+    };
+    Ok(screen.line(said)?)
 }
