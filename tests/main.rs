@@ -11,6 +11,7 @@ mod http_broker;
 mod http_events;
 mod http_server;
 mod http_sources;
+mod http_tls;
 mod scripted_store;
 mod support;
 mod wire;
