@@ -32,7 +32,6 @@ codes! {
     ENV_MISSING = "env_missing", "An environment variable that the project names is not set and has no default.";
     SECRET_FILE = "secret_file", "A file that stands for a string cannot be read.";
     BAD_RETRY = "bad_retry", "The retry settings contradict each other.";
-    BAD_PATTERN = "bad_pattern", "The pattern is not one that can be compiled.";
     RULE_WITHOUT_CONDITION = "rule_without_condition", "A rule needs a pattern or a from.";
     RULE_WITHOUT_TARGET = "rule_without_target", "A rule needs a target, else it has nothing to do.";
     TARGET_AMBIGUOUS = "target_ambiguous", "A target is exactly one of function, sink, channel, http and event.";

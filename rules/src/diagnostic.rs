@@ -411,3 +411,77 @@ impl<'t> Lines<'t> {
         Lines { text: text.get(start..end).unwrap_or(""), start, number }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(text: &str, span: Range<usize>) -> Report {
+        let file: Arc<str> = Arc::from("a.toml");
+        let mut report = Report::new();
+        report.add_source(&file, text);
+        report.push(Diagnostic::error("some_code", &file, "something is wrong").with_span(span).with_label("here"));
+        report
+    }
+
+    #[test]
+    fn a_place_is_shown_with_its_line_and_a_caret() {
+        let text = report("first = 1\r\nsécond = 2\n", 11..18).render(false);
+        assert!(text.starts_with("error[some_code]: something is wrong\n --> a.toml:2:1\n"), "{text}");
+        assert!(
+            text.contains("2 | sécond = 2") && text.contains("^^^^^^ here") && text.ends_with("1 error\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn spans_that_lie_nowhere_are_clamped() {
+        // Behind the end, turned around, and in the middle of a character.
+        #[expect(clippy::reversed_empty_ranges, reason = "the very thing that is tried")]
+        for span in [0..0, 5..900, 900..901, 3..1, 1..2] {
+            let report = report("é☃\nx", span);
+            assert!(report.render(true).contains("a.toml"));
+            assert!(report.to_json()["diagnostics"][0]["line"].is_u64());
+        }
+        assert!(report("", 0..0).render(false).contains("a.toml:1:1"));
+    }
+
+    #[test]
+    fn a_very_long_line_is_named_and_not_shown() {
+        let line = format!("a = \"{}\"", "x".repeat(1_000_000));
+        let text = report(&line, 4..6).render(false);
+        assert!(text.len() < 1_000 && text.contains("a.toml:1:5"), "{}", text.len());
+    }
+
+    #[test]
+    fn a_span_of_many_lines_shows_its_first() {
+        let text = report(&"line\n".repeat(1_000), 5..4_000).render(false);
+        assert!(text.lines().count() < 20 && text.contains("a.toml:2:1"), "{text}");
+    }
+
+    #[test]
+    fn beyond_the_limit_diagnostics_are_counted() {
+        let mut report = report("a = 1", 0..1);
+        let one = report.diagnostics()[0].clone();
+        (0..RENDERED_MAX).for_each(|_| report.push(one.clone()));
+        assert!(report.render(false).contains("… and 1 more"));
+        assert_eq!(report.to_json()["errors"], RENDERED_MAX + 1);
+    }
+
+    #[test]
+    fn a_secret_beside_a_mistake_is_masked() {
+        let report = report("auth = { token = \"hunter2\", tokn = 1 }", 28..32);
+        assert!(!report.render(false).contains("hunter2"), "{report}");
+    }
+
+    #[test]
+    fn json_has_lines_and_columns_and_none_for_a_whole_file() {
+        let mut report = report("a = 1\nb = 2", 6..7);
+        report.push(Diagnostic::error("other", &Arc::from("b.toml"), "gone").as_warning());
+        let json = report.to_json();
+        assert_eq!((&json["errors"], &json["warnings"]), (&1.into(), &1.into()));
+        let first = &json["diagnostics"][0];
+        assert_eq!((&first["line"], &first["column"], &first["end_column"]), (&2.into(), &1.into(), &2.into()));
+        assert!(json["diagnostics"][1]["line"].is_null());
+    }
+}

@@ -1,6 +1,6 @@
 //! Reads `[[rule]]` tables.
 //!
-//! A rule that has a mistake is left out and the mistake reported; reading goes on with the next one. What only
+//! A rule's mistakes are reported, and reading goes on: with the rest of the rule, and with the next one. What only
 //! the whole project can say (whether a source or a function of that name exists, whether another file has a rule
 //! of the same name) is left to whoever has read all files: [`ReadRule`] keeps the places for it.
 
@@ -23,7 +23,6 @@ use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::reader::Table;
 use crate::rule::{OrderAfterDead, Rule};
-use crate::target::RetryOverrides;
 use crate::text::Settings;
 
 /// The most tags a rule or a source may name; more is no word to find something by.
@@ -49,6 +48,9 @@ pub struct Host<'a> {
 pub struct ReadRule {
     /// The rule.
     pub rule: Rule,
+    /// Whether nothing was wrong with it. If something was, the rule holds what could be read: enough to find
+    /// names that do not exist; a project with such a rule never comes into force.
+    pub is_whole: bool,
     /// Where its name stands.
     pub name_place: Place,
     /// Where each name of `from` stands.
@@ -93,13 +95,7 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     let place = table.place();
     let reading = table.reading();
     table.finish();
-    if reading.error_count() > errors_before || (pattern.is_none() && from.is_empty()) {
-        return name.map(|name| {
-            // What is known of a broken rule: enough to find a second one of its name.
-            let rule = Rule::broken(name, namespace, place);
-            ReadRule { rule, name_place, from_places: Vec::new() }
-        });
-    }
+    let is_whole = reading.error_count() == errors_before && (pattern.is_some() || !from.is_empty());
     let rule = Rule {
         name: name?,
         namespace,
@@ -116,30 +112,7 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
         tests,
         place,
     };
-    Some(ReadRule { rule, name_place, from_places })
-}
-
-impl Rule {
-    /// A rule that matches nothing and calls nobody, in the place of one whose mistakes have been reported. A
-    /// project that has one never comes into force.
-    fn broken(name: Name, namespace: Name, place: Place) -> Rule {
-        Rule {
-            name,
-            namespace,
-            description: String::new(),
-            enabled: false,
-            from: Vec::new(),
-            tags: Vec::new(),
-            not_tags: Vec::new(),
-            pattern: None,
-            order_by: None,
-            order_after_dead: OrderAfterDead::default(),
-            retry: RetryOverrides::default(),
-            targets: Vec::new(),
-            tests: Vec::new(),
-            place,
-        }
-    }
+    Some(ReadRule { rule, is_whole, name_place, from_places })
 }
 
 /// A list of tags: any words, none of them empty, each once.

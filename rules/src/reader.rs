@@ -28,6 +28,9 @@ pub use table::Table;
 /// How many diagnostics one file may add. A file of garbage has a mistake on every line; nobody reads them all.
 pub const FILE_DIAGNOSTICS_MAX: usize = 100;
 
+/// How many syntax errors of one file are shown.
+pub const SYNTAX_ERRORS_MAX: usize = 10;
+
 /// A secret of so many bytes is hidden wherever it stands in a message; a shorter one, which would take half of
 /// all words with it, where it is quoted.
 const SCRUBBED_BYTES_MIN: usize = 4;
@@ -51,6 +54,7 @@ pub type Resolve<'a> = dyn Fn(Reference<'_>) -> Result<Option<String>, String> +
 /// A TOML text taken apart.
 #[derive(Debug)]
 pub struct Document<'t> {
+    text: &'t str,
     root: Spanned<DeTable<'t>>,
     syntax_errors: Vec<toml::de::Error>,
 }
@@ -60,7 +64,26 @@ impl<'t> Document<'t> {
     #[must_use]
     pub fn parse(text: &'t str) -> Document<'t> {
         let (root, syntax_errors) = DeTable::parse_recoverable(text);
-        Document { root, syntax_errors }
+        Document { root, syntax_errors, text }
+    }
+
+    /// The first syntax error of each line, for the others mostly follow from it, and of a file at most
+    /// [`SYNTAX_ERRORS_MAX`]: one bracket that is not closed makes an error of each line behind it.
+    fn shown_syntax_errors(&self) -> impl Iterator<Item = &toml::de::Error> {
+        let mut errors: Vec<&toml::de::Error> = self.syntax_errors.iter().collect();
+        let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+        errors.sort_by_key(|error| start(error));
+        let mut line_end = None;
+        errors.retain(|error| {
+            let start = start(error);
+            let new_line = line_end.is_none_or(|end| start > end);
+            if new_line {
+                let rest = self.text.get(start..).unwrap_or("");
+                line_end = Some(rest.find('\n').map_or(self.text.len(), |newline| start + newline));
+            }
+            new_line
+        });
+        errors.into_iter().take(SYNTAX_ERRORS_MAX)
     }
 }
 
@@ -74,6 +97,8 @@ pub struct Reading<'a> {
     /// Where the first syntax error is. What is read from there on may be something that the parser made up
     /// while recovering, so that mistakes found there are not reported.
     broken_from: usize,
+    /// Where a reference stands that could not be resolved. That has been said; what follows from it is not.
+    unresolved: RefCell<Vec<Range<usize>>>,
     /// Every secret that was resolved; none may stand in a message, whoever wrote it.
     secrets: RefCell<Vec<String>>,
 }
@@ -88,9 +113,10 @@ impl<'a> Reading<'a> {
             found: RefCell::default(),
             not_shown: Cell::new(0),
             broken_from: usize::MAX,
+            unresolved: RefCell::default(),
             secrets: RefCell::default(),
         };
-        for error in &document.syntax_errors {
+        for error in document.shown_syntax_errors() {
             let mut found = Diagnostic::error(codes::TOML_SYNTAX, file, format!("not valid TOML: {}", error.message()));
             found.span = error.span();
             reading.push(found);
@@ -143,7 +169,8 @@ impl<'a> Reading<'a> {
                     | codes::RULE_WITHOUT_TARGET
                     | codes::TARGET_AMBIGUOUS
             );
-        if behind_broken || lacks {
+        let follows = diagnostic.span.as_ref().is_some_and(|span| self.unresolved.borrow().contains(span));
+        if behind_broken || lacks || follows {
             return;
         }
         let mut found = self.found.borrow_mut();
@@ -167,6 +194,12 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+    }
+
+    /// How many references could not be resolved until now.
+    #[must_use]
+    pub fn unresolved_count(&self) -> usize {
+        self.unresolved.borrow().len()
     }
 
     /// Whether a text is one of the secrets that were resolved in this file.

@@ -19,7 +19,7 @@ pub(super) fn check(read: &[ReadRule], report: &mut Report) {
     let makers: Vec<(usize, &EventTarget, &Place)> = read
         .iter()
         .enumerate()
-        .filter(|(_, read)| read.rule.enabled)
+        .filter(|(_, read)| read.is_whole && read.rule.enabled)
         .flat_map(|(at, read)| {
             read.rule.targets.iter().filter_map(move |target| match &target.to {
                 TargetTo::Event(event) => Some((at, event, &target.place)),

@@ -398,7 +398,8 @@ impl<'t> Table<'t> {
 
     /// The rest of the table as JSON, for someone who checks it against a list of keys of its own and reports
     /// unknown ones: what was asked for until now is left out. Strings that are references are resolved, but not
-    /// below the keys in `data`, which hold data of any shape. `None` where something in it is wrong.
+    /// below the keys in `data`, which hold data of any shape; in the place of one that cannot be resolved stands
+    /// something else ([`Reading::unresolved_count`] tells). `None` where something in it is wrong.
     #[must_use]
     pub fn rest(&self, data: &[&str]) -> Option<Settings> {
         let mut both = (serde_json::Map::new(), serde_json::Map::new());
@@ -466,7 +467,10 @@ impl<'t> Table<'t> {
         let help = if known.is_empty() {
             format!("{title} takes no keys")
         } else {
-            format!("the keys of {title} are {}", quoted(known.iter().copied()))
+            // `[[rule]] `name`` is one of many, and they have the same keys.
+            let kind = title.split(" `").next().unwrap_or(title);
+            let kind = if kind.is_empty() { title } else { kind };
+            format!("the keys of {kind} are {}", quoted(known.iter().copied()))
         };
         let label = match nearest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -51,7 +51,13 @@ impl Reading<'_> {
         let text = match value.get_ref() {
             DeValue::String(text) if is_secret_key(key) => Text::secret(text.clone()),
             DeValue::String(text) => Text::plain(text.clone()),
-            DeValue::Table(table) if is_reference(table) => self.resolve_reference(key, table, value.span())?,
+            DeValue::Table(table) if is_reference(table) => {
+                let resolved = self.resolve_reference(key, table, value.span());
+                if resolved.is_none() {
+                    self.unresolved.borrow_mut().push(value.span());
+                }
+                resolved?
+            }
             DeValue::Table(_) => {
                 let wanted = "a string, or { env = \"NAME\" } or { file = \"path\" } for one";
                 self.wrong_type(key, wanted, value);
@@ -177,7 +183,11 @@ impl Reading<'_> {
     }
 
     fn text_settings(&self, key: &str, value: &TomlValue<'_>) -> Option<Settings> {
-        let text = self.text(key, value)?;
+        let Some(text) = self.text(key, value) else {
+            // Something stands there, so that it is not found missing as well.
+            let unresolved = value.get_ref().is_table().then(|| Value::String(HIDDEN.to_owned()));
+            return unresolved.map(|value| Settings::new(value.clone(), value));
+        };
         Some(Settings::new(Value::String(text.reveal().to_owned()), Value::String(text.shown().to_owned())))
     }
 

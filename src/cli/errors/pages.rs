@@ -16,7 +16,6 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "bad_name"
     "bad_parameter"
     "bad_path"
-    "bad_pattern"
     "bad_request"
     "bad_retry"
     "bad_schedule"
