@@ -46,6 +46,9 @@ mod sinks;
 
 mod sources;
 
+#[cfg(test)]
+mod tests;
+
 pub use alert_kind::AlertKind;
 pub use load::{Surroundings, load, load_at, load_files};
 pub use project::{

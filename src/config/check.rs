@@ -24,9 +24,10 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     }
     check_sources(known, report);
     check_rule_names(known.rules, report);
+    let callees = Callees::of(known.project);
     for read in known.rules {
         check_from(known, read, report);
-        check_targets(known, read, report);
+        check_targets(known, &callees, read, report);
     }
     cycle::check(known.rules, report);
 }
@@ -118,46 +119,42 @@ fn check_from(known: &Known<'_>, read: &ReadRule, report: &mut Report) {
     }
 }
 
-/// What a target's name stands for.
+/// What a target's name may stand for.
+#[derive(Clone, Copy)]
 struct Named<'p> {
-    name: &'p Name,
     namespace: &'p Name,
     enabled: bool,
 }
 
-fn check_targets(known: &Known<'_>, read: &ReadRule, report: &mut Report) {
-    let project = known.project;
+/// All functions, sinks and channels by name.
+struct Callees<'p> {
+    functions: BTreeMap<&'p Name, Named<'p>>,
+    sinks: BTreeMap<&'p Name, Named<'p>>,
+    channels: BTreeMap<&'p Name, Named<'p>>,
+}
+
+impl<'p> Callees<'p> {
+    fn of(project: &'p Project) -> Callees<'p> {
+        let named = |namespace, enabled| Named { namespace, enabled };
+        Callees {
+            functions: project.functions.iter().map(|one| (&one.name, named(&one.namespace, one.enabled))).collect(),
+            sinks: project.sinks.iter().map(|one| (&one.name, named(&one.namespace, one.enabled))).collect(),
+            channels: project.channels.iter().map(|one| (&one.name, named(&one.namespace, one.enabled))).collect(),
+        }
+    }
+}
+
+fn check_targets(known: &Known<'_>, callees: &Callees<'_>, read: &ReadRule, report: &mut Report) {
     for target in &read.rule.targets {
-        let (what, name, all): (_, _, Vec<Named<'_>>) = match &target.to {
-            TargetTo::Function { name, .. } => {
-                let all = project.functions.iter().map(|one| Named {
-                    name: &one.name,
-                    namespace: &one.namespace,
-                    enabled: one.enabled,
-                });
-                ("function", name, all.collect())
-            }
-            TargetTo::Sink(name) => {
-                let all = project.sinks.iter().map(|one| Named {
-                    name: &one.name,
-                    namespace: &one.namespace,
-                    enabled: one.enabled,
-                });
-                ("sink", name, all.collect())
-            }
-            TargetTo::Channel(name) => {
-                let all = project.channels.iter().map(|one| Named {
-                    name: &one.name,
-                    namespace: &one.namespace,
-                    enabled: one.enabled,
-                });
-                ("channel", name, all.collect())
-            }
+        let (what, name, all) = match &target.to {
+            TargetTo::Function { name, .. } => ("function", name, &callees.functions),
+            TargetTo::Sink(name) => ("sink", name, &callees.sinks),
+            TargetTo::Channel(name) => ("channel", name, &callees.channels),
             TargetTo::Http(_) | TargetTo::Event(_) => continue,
         };
-        match all.iter().find(|one| one.name == name) {
+        match all.get(name) {
             None if known.main_is_whole => {
-                let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+                let names: Vec<&str> = all.keys().map(|name| name.as_str()).collect();
                 report.push(unknown(codes::UNKNOWN_TARGET, &target.place, what, name, &names));
             }
             None => {}
@@ -188,7 +185,8 @@ fn unknown(code: &'static str, place: &Place, what: &str, name: &Name, names: &[
         // More names than that help nobody.
         let shown: Vec<String> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
         let more = if names.len() > shown.len() { " and others" } else { "" };
-        found.with_help(format!("there are {}{more}", shown.join(", ")))
+        let verb = if shown.len() == 1 { "is" } else { "are" };
+        found.with_help(format!("there {verb} {}{more}", shown.join(", ")))
     }
 }
 

@@ -25,5 +25,12 @@ eventyard_rules::codes! {
     EVENT_CYCLE = "event_cycle", "Rules with event targets feed each other without end.";
     RULE_TEST_FAILED = "rule_test_failed", "A rule's own test does not come out as it says.";
     COMMAND_MISSING = "command_missing", "A function's command is not there, or may not be run.";
+    SECRET_EMPTY = "secret_empty", "A secret is empty, and an empty secret protects nothing.";
+    BAD_URL = "bad_url", "The address is none that can be called.";
+    EGRESS_BLOCKED = "egress_blocked", "The address lies in a network that may not be reached without saying so.";
+    BAD_SCHEDULE = "bad_schedule", "A timer's schedule cannot be read.";
+    NEVER_FIRES = "never_fires", "A timer's schedule has no instant to come.";
+    UNKNOWN_TIMEZONE = "unknown_timezone", "There is no time zone of this name.";
+    LAST_GOOD_DAMAGED = "last_good_damaged", "The copy of the last good project in the data folder cannot be used.";
     NO_CERTIFICATE = "no_certificate", "The certificate or the key of [server] tls is not there.";
 }

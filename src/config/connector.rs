@@ -25,9 +25,12 @@ pub(super) fn read_kind(table: &Table<'_>, role: Role) -> Option<(String, &'stat
 pub(super) fn read_rest(table: &Table<'_>, fields: &'static [Field], kind_is_known: bool) -> Option<Settings> {
     let data: Vec<&str> =
         fields.iter().filter(|field| matches!(field.kind, FieldKind::Any)).map(|field| field.name).collect();
+    let unresolved_before = table.reading().unresolved_count();
     let given = table.rest(&data).filter(|_| kind_is_known)?;
     let Value::Object(members) = given.reveal() else { return None };
     match normalise(fields, members) {
+        // What could not be resolved has been reported; with something else in its place nothing is built.
+        Ok(_) if table.reading().unresolved_count() > unresolved_before => None,
         Ok(value) => {
             let shown = hide_table(table, fields, &value);
             Some(Settings::new(Value::Object(value), Value::Object(shown)))

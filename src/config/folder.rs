@@ -76,8 +76,10 @@ pub(super) fn read_what_can_be_read(folder: &Path) -> (Files, Report) {
     }
     let mut bytes_sum = 0_u64;
     for path in paths {
+        let before = files.len();
         read_one(folder, &path, &mut files, &mut report);
-        bytes_sum = files.iter().map(|(_, text)| u64::try_from(text.len()).unwrap_or(u64::MAX)).sum();
+        let read = files.iter().skip(before).map(|(_, text)| u64::try_from(text.len()).unwrap_or(u64::MAX));
+        bytes_sum += read.sum::<u64>();
         if bytes_sum > PROJECT_BYTES_MAX {
             break;
         }

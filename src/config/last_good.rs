@@ -20,8 +20,8 @@ use sha2::Digest;
 use super::folder::{FILE_BYTES_MAX, Files, MAIN_FILE, PROJECT_BYTES_MAX, read_named};
 use super::load::{Surroundings, load_files};
 use super::project::{Env, Project};
-use super::resolve;
 use super::server::read_store;
+use super::{codes, resolve};
 
 /// The copy's name in the data folder.
 pub const FILE: &str = "last-good.json";
@@ -90,14 +90,19 @@ pub fn load(folder: &Path, data: Option<&Path>, env: &Env) -> Option<(Project, R
     let files = match read(&data) {
         Ok(files) => files?,
         Err(problem) => {
-            tracing::error!("the copy of the last good project in {} cannot be used: {problem}", data.display());
+            let file = data.join(FILE);
+            tracing::error!(
+                code = codes::LAST_GOOD_DAMAGED,
+                file = %file.display(),
+                "the copy of the last good project cannot be used: {problem}"
+            );
             return None;
         }
     };
     match load_files(folder, files, &Surroundings { env, now: Timestamp::EPOCH }) {
         Ok(loaded) => Some(loaded),
         Err(report) => {
-            tracing::error!("the last good project does not load either:\n{report}");
+            tracing::error!(code = codes::LAST_GOOD_DAMAGED, "the last good project does not load either:\n{report}");
             None
         }
     }
