@@ -24,7 +24,7 @@ codes! {
     WRONG_TYPE = "wrong_type", "The value is of another type than the key takes.";
     BAD_VALUE = "bad_value", "The value is of the right type but not one that the key takes.";
     OUT_OF_RANGE = "out_of_range", "The number, duration or size is below the least or above the greatest allowed.";
-    BAD_NAME = "bad_name", "A name must fit [a-z0-9][a-z0-9_-]{0,62}.";
+    BAD_NAME = "bad_name", "A name must fit `[a-z0-9][a-z0-9_-]{0,62}`.";
     BAD_DURATION = "bad_duration", "A duration is a number with a unit: \"250ms\", \"30s\", \"5m\", \"6h\", \"7d\".";
     BAD_SIZE = "bad_size", "A size is a number with a unit: \"512B\", \"64KiB\", \"10MiB\", \"1GiB\".";
     BAD_PATH = "bad_path", "The path does not lead into an event; it is written like data.customer.id.";

@@ -70,7 +70,7 @@ pub struct Related {
 /// One mistake or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// A stable word; see [`crate::codes`].
+    /// A stable word; see [`mod@crate::codes`].
     pub code: &'static str,
     /// Whether the project loads all the same.
     pub severity: Severity,

@@ -3,6 +3,10 @@
 //! A project's files become [`Rule`]s, each with a pattern and targets; every mistake of every file is
 //! collected in one [`Report`], with its place, rather than the first one alone.
 //!
+//! The checked rules are compiled into a [`RuleSet`], which says of an event which rules match it
+//! ([`RuleSet::matches`]) and why ([`RuleSet::explain`]). What rules see of an event is a [`View`]; what they ask of
+//! it is a [`Pattern`]; whether the two agree is decided in [`mod@reference`].
+//!
 //! What is not here: no clock, no file, no network, no store, and no environment. Texts come in, and whatever a
 //! file refers to (`{ env = … }`, `{ file = … }`) is resolved by a closure of the caller's.
 

@@ -15,7 +15,8 @@
 //! Where this differs from event-ruler, on purpose: an unknown name is refused where event-ruler would fall back to
 //! an older reading; a key that is there twice is refused; `/32` and `/128` are networks; `equals-ignore-case`
 //! maps pairs of letters in both directions or not at all; whether a path is absent is asked of the whole event,
-//! and does not depend on the alphabetical order of the other fields.
+//! and does not depend on the alphabetical order of the other fields; `cidr` looks at strings alone, however wide the
+//! network.
 
 mod address;
 mod build;
@@ -26,6 +27,7 @@ mod glob;
 pub mod limits;
 pub(crate) mod matcher;
 pub(crate) mod number;
+mod numeric;
 mod operators;
 
 use std::collections::HashSet;

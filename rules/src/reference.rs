@@ -4,7 +4,7 @@
 //! leaf can be chosen for each field such that no two of them stand in different elements of the same list (and a
 //! field that may be absent is content where the whole event has no leaf at its path).
 //!
-//! Choosing is done without trying combinations: [`Fields`] makes a tree of contexts, a choice takes from each list
+//! Choosing is done without trying combinations: `Fields` makes a tree of contexts, a choice takes from each list
 //! at most one element, and so it is enough to know for each element which sets of fields it can provide, from the
 //! innermost outwards. Only sets that everything around the element could complete are kept. In an event whose
 //! paths are told apart by their keys that is one set; where lists share a path (a key that is there twice, dots in
