@@ -10,7 +10,8 @@ pub struct Options {
     pub segment_bytes: usize,
     /// The length of the very first file of an empty folder, so that a new store is there at once; 4 MiB.
     pub first_segment_bytes: usize,
-    /// Segments made ahead beyond the next one and the reserve; 0. Benches make them all ahead.
+    /// Segments made ahead when the store is opened, beyond the next one and the reserve; 0. Those that are used
+    /// up are not made again: a bench asks for as many as it will fill, to measure commits alone.
     pub segments_ahead: usize,
     /// A checkpoint is made when this much was written since the last one; 64 MiB.
     pub checkpoint_bytes: u64,

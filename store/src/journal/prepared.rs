@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
 struct Inner {
     ready: VecDeque<Prepared>,
     next_number: u32,
+    /// How many are to be ready: more at first where that was asked for, [`AHEAD`] once those are taken.
+    wanted: usize,
     /// Why the last one could not be made.
     trouble: Option<NoSegment>,
     closed: bool,
@@ -54,7 +56,6 @@ pub(crate) struct Ahead {
     folder: PathBuf,
     journal: [u8; 16],
     segment_bytes: usize,
-    wanted: usize,
     /// Whether a thread makes them.
     threaded: bool,
 }
@@ -69,8 +70,7 @@ impl Ahead {
         (ready, next_number): (VecDeque<Prepared>, u32),
     ) -> Arc<Ahead> {
         let threaded = matches!(disk, AnyDisk::Real(_));
-        let inner = Inner { ready, next_number, trouble: None, closed: false };
-        let wanted = AHEAD + extra;
+        let inner = Inner { ready, next_number, wanted: AHEAD + extra, trouble: None, closed: false };
         Arc::new(Ahead {
             inner: Mutex::new(inner),
             changed: Condvar::new(),
@@ -78,7 +78,6 @@ impl Ahead {
             folder,
             journal,
             segment_bytes,
-            wanted,
             threaded,
         })
     }
@@ -97,6 +96,7 @@ impl Ahead {
             if inner.ready.len() >= needed
                 && let Some(next) = inner.ready.pop_front()
             {
+                inner.wanted = AHEAD.max(inner.wanted - 1);
                 self.changed.notify_all();
                 return Ok(next);
             }
@@ -121,7 +121,7 @@ impl Ahead {
     pub(crate) fn make_one(&self) -> bool {
         let number = {
             let inner = self.lock();
-            if inner.closed || inner.ready.len() >= self.wanted {
+            if inner.closed || inner.ready.len() >= inner.wanted {
                 return false;
             }
             inner.next_number
@@ -165,7 +165,7 @@ impl Ahead {
             if inner.trouble.is_some() {
                 // Space may come at any time, and nobody tells us.
                 drop(self.changed.wait_timeout(inner, TRY_AGAIN));
-            } else if inner.ready.len() >= self.wanted {
+            } else if inner.ready.len() >= inner.wanted {
                 drop(self.changed.wait(inner));
             }
         }
