@@ -10,6 +10,7 @@ use eventyard_connectors::source::{Batch, Intake, IntakeError as Refusal, Manual
 use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, SourceStatus, Supervision, supervise};
 use eventyard_event::Name;
 use eventyard_store::DeliveryState;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,9 @@ pub struct Declared {
 pub struct Sources {
     // A std Mutex: never held over an await.
     running: Mutex<BTreeMap<Name, RunningSource>>,
+    /// What a reload has told to end and has not ended yet. A source of the same name waits for it: two at once
+    /// would read the same position, and a timer would fire twice for one instant.
+    ending: Mutex<BTreeMap<Name, JoinHandle<()>>>,
     tasks: TaskTracker,
 }
 
@@ -49,6 +53,7 @@ struct RunningSource {
     control: SourceControl,
     manual: Option<ManualFiring>,
     stop: CancellationToken,
+    ended: JoinHandle<()>,
 }
 
 /// A source as people see it.
@@ -86,6 +91,10 @@ impl Sources {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ending(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, JoinHandle<()>>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells every source to end and waits until all have: what they are offering is seen through.
     pub async fn stop(&self) {
         for source in self.running().values() {
@@ -101,6 +110,8 @@ impl Broker {
     /// leaves the rest alone.
     pub fn run_sources(self: &Arc<Self>, declared: Vec<Declared>) {
         let mut running = self.sources().running();
+        // Names come and go over many reloads; only those that are still ending are of any use.
+        self.sources().ending().retain(|_, ended| !ended.is_finished());
         let stays = |name: &Name, source: &RunningSource| {
             declared.iter().any(|one| one.origin.source_name == *name && one.definition == source.definition)
         };
@@ -109,6 +120,7 @@ impl Broker {
         for name in gone {
             if let Some(source) = running.remove(&name) {
                 source.stop.cancel();
+                self.sources().ending().insert(name, source.ended);
             }
         }
         for one in declared {
@@ -131,10 +143,17 @@ impl Broker {
             stop: stop.clone(),
         };
         let (control, run) = supervise(source, supervision);
-        self.sources().tasks.spawn(run);
+        let predecessor = self.sources().ending().remove(&origin.source_name);
+        let ended = self.sources().tasks.spawn(async move {
+            if let Some(predecessor) = predecessor {
+                // However it ended, it is over.
+                let _ = predecessor.await;
+            }
+            run.await;
+        });
         let watch = watch(Arc::clone(self), origin.source_name.clone(), control.clone());
         self.sources().tasks.spawn(watch);
-        RunningSource { kind, origin, definition, control, manual, stop }
+        RunningSource { kind, origin, definition, control, manual, stop, ended }
     }
 
     /// The sources that run, by name.
@@ -176,6 +195,7 @@ async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
             SourceState::BackingOff => {
                 let label = SourceLabel { source: name.to_string() };
                 broker.metrics().source_errors.get_or_create(&label).inc();
+                down &= seen.failure_count > 1;
                 let error = seen.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
                 tracing::warn!(source = %name, %error, failures = seen.failure_count, "a source has failed and is tried again");
                 if seen.failure_count >= FAILURES_UNTIL_DOWN && !down {
@@ -183,7 +203,8 @@ async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
                     announce_down(&broker, &name, seen.failure_count, &error).await;
                 }
             }
-            SourceState::Running => down = false,
+            // A source that connects and fails at once is still down.
+            SourceState::Running => down &= seen.failure_count > 0,
             SourceState::Starting | SourceState::Paused | SourceState::Finished | SourceState::Stopped => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::http_broker::start_with;
 use crate::wire::Wire;
 
 /// A certificate for `localhost` and its key, made by the machine's openssl; false where there is none.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn make_certificate(folder: &Path) -> bool {
     let made = std::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])

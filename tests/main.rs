@@ -13,5 +13,6 @@ mod http_server;
 mod http_sources;
 mod http_tls;
 mod scripted_store;
+mod sources;
 mod support;
 mod wire;

@@ -104,7 +104,8 @@ pub struct SourceStatus {
     pub since: Timestamp,
     /// The last failure, kept after it is over.
     pub last_error: Option<LastError>,
-    /// Failures in a row; 0 once a batch was taken or a connection stood.
+    /// Failures in a row; 0 once a batch was taken. It begins anew at 1 where a connection stood for as long as
+    /// [`Backoff::max`] before it failed: a source that connects and fails at once, again and again, is failing.
     pub failure_count: u32,
     /// When the next try is made, while it backs off.
     pub retry_at: Option<Timestamp>,
@@ -174,7 +175,8 @@ pub fn supervise(
     let paused = Arc::new(paused);
     let control = SourceControl { paused: Arc::clone(&paused), status: status_seen };
     let Supervision { intake, clock, random, backoff, stop, .. } = supervision;
-    let watched = Watched { status, paused: paused_seen, _paused: paused, clock, random, backoff, stop };
+    let watched =
+        Watched { status, paused: paused_seen, _paused: paused, clock, random, backoff, connected_at: None, stop };
     (control, run(source, intake, watched))
 }
 
@@ -252,7 +254,7 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
     if let Err(over) = connected {
         return over;
     }
-    watched.running();
+    watched.connected_at = Some(tokio::time::Instant::now());
     loop {
         if watched.while_paused().await == Next::Stop {
             return Over::End(End::Stopped);
@@ -314,6 +316,8 @@ struct Watched {
     clock: Clock,
     random: Box<dyn FnMut() -> f64 + Send>,
     backoff: Backoff,
+    /// When the present connection was made; taken by its first failure.
+    connected_at: Option<tokio::time::Instant>,
     stop: CancellationToken,
 }
 
@@ -329,11 +333,6 @@ impl Watched {
             }
             changed
         });
-    }
-
-    fn running(&self) {
-        self.state(SourceState::Running);
-        self.status.send_modify(|status| status.failure_count = 0);
     }
 
     fn taken(&self, event_count: u64, lag: Option<u64>) {
@@ -370,7 +369,9 @@ impl Watched {
 
     async fn back_off(&mut self, code: String, message: String, retry_after: Option<Duration>) -> Next {
         let now = (self.clock)();
-        let failure_count = self.status.borrow().failure_count.saturating_add(1);
+        let stood = self.connected_at.take().is_some_and(|at| at.elapsed() >= self.backoff.max);
+        let before = if stood { 0 } else { self.status.borrow().failure_count };
+        let failure_count = before.saturating_add(1);
         let wait = self.backoff.wait(failure_count, (self.random)()).max(retry_after.unwrap_or_default());
         tracing::warn!(
             code,

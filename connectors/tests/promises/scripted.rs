@@ -123,6 +123,8 @@ pub(crate) enum Line {
     Event(Duration, &'static str),
     /// `read` fails.
     ReadFails,
+    /// `read` fails after so long.
+    ReadFailsAfter(Duration),
     /// `ack` fails.
     AckFails,
     /// `read` says that nothing will come any more.
@@ -168,6 +170,11 @@ impl Source for ScriptedSource {
                 Ok(Batch { events, position: Some(id.as_bytes().to_vec()) })
             }
             Some(Line::ReadFails) => {
+                self.lines.pop_front();
+                Err(failed("read"))
+            }
+            Some(Line::ReadFailsAfter(after)) => {
+                tokio::time::sleep(*after).await;
                 self.lines.pop_front();
                 Err(failed("read"))
             }

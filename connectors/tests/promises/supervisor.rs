@@ -41,10 +41,11 @@ impl Bench {
     }
 }
 
-/// Waits, in paused time, until the source is in a state; fails after an hour of it.
+/// Waits, in paused time, until the source is in a state; fails after three hours of it.
 async fn until(control: &SourceControl, state: SourceState) {
     let mut watch = control.watch();
-    let reached = tokio::time::timeout(Duration::from_secs(3600), watch.wait_for(|status| status.state == state)).await;
+    let reached =
+        tokio::time::timeout(Duration::from_secs(10_800), watch.wait_for(|status| status.state == state)).await;
     reached.unwrap_or_else(|_| panic!("never {state:?}: {:?}", control.status())).unwrap();
 }
 
@@ -115,6 +116,33 @@ async fn after_a_failure_it_closes_waits_and_connects_from_the_saved_position() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_connects_and_fails_at_once_waits_longer_and_longer() {
+    let bench = Bench::new();
+    let (control, run) = bench.start((0..5).map(|_| Line::ReadFails).chain([Line::Event(NOW, "a"), Line::ReadFails]));
+    let began = tokio::time::Instant::now();
+    let mut watch = control.watch();
+    watch.wait_for(|status| status.event_count == 1).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 1 + 2 + 4 + 8 + 16);
+    // What was taken ends the row.
+    watch.wait_for(|status| status.state == SourceState::BackingOff).await.unwrap();
+    assert_eq!(control.status().failure_count, 1);
+    bench.stop.cancel();
+    run.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stood_ends_a_row_of_failures() {
+    let bench = Bench::new();
+    let hours = Duration::from_secs(7200);
+    let (control, run) = bench.start([Line::ReadFails, Line::ReadFails, Line::ReadFailsAfter(hours), Line::Ends]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!((control.status().state, control.status().failure_count), (SourceState::Running, 2));
+    until(&control, SourceState::BackingOff).await;
+    assert_eq!(control.status().failure_count, 1);
+    run.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_it_is_doing_can_be_seen() {
     let bench = Bench::new();
     let (control, run) = bench.start([Line::ConnectFails]);
@@ -124,7 +152,7 @@ async fn what_it_is_doing_can_be_seen() {
     let error = status.last_error.unwrap();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("connect", "connect was told to fail"));
     until(&control, SourceState::Running).await;
-    assert_eq!((control.status().failure_count, control.status().retry_at), (0, None));
+    assert_eq!((control.status().failure_count, control.status().retry_at), (1, None));
     bench.stop.cancel();
     run.await.unwrap();
     assert_eq!(control.status().state, SourceState::Stopped);

@@ -1,0 +1,148 @@
+//! Sources that the broker keeps going: one at a time under a name, and people told of one that stays down.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventyard::config::SourceDef;
+use eventyard::intake::Origin;
+use eventyard::sources::Declared;
+use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError};
+use eventyard_connectors::supervise::SourceState;
+use eventyard_event::{Event, Name};
+use eventyard_store::{EventFilter, PageRequest};
+use tokio::sync::watch;
+
+use crate::http_broker::{HttpBroker, start};
+
+/// What the sources of a test did, in order.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A source that says what happens to it.
+struct Told {
+    /// What it is called in the log.
+    word: &'static str,
+    log: Log,
+    /// What its reads give, one after another; then they wait for ever.
+    reads: VecDeque<Result<Batch, SourceError>>,
+    /// `close` waits until this is true.
+    may_close: watch::Receiver<bool>,
+}
+
+impl Told {
+    fn say(&self, what: &str) {
+        self.log.lock().unwrap().push(format!("{} {what}", self.word));
+    }
+}
+
+#[async_trait]
+impl Source for Told {
+    async fn connect(&mut self, _: SourceContext) -> Result<(), SourceError> {
+        self.say("connects");
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Batch, SourceError> {
+        match self.reads.pop_front() {
+            Some(read) => read,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn ack(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.say("is told to close");
+        self.may_close.wait_for(|may| *may).await.unwrap();
+        self.say("has closed");
+    }
+}
+
+/// A source of the name `queue`; another `description` makes it another definition.
+fn declared(description: &str, source: Told) -> Declared {
+    let (name, namespace) = (Name::new("queue").unwrap(), Name::default_namespace());
+    let origin = Origin { namespace: namespace.clone(), source_name: name.clone(), tags: Vec::new() };
+    let definition = SourceDef {
+        name,
+        namespace,
+        description: description.to_owned(),
+        enabled: true,
+        kind: "told".to_owned(),
+        tags: Vec::new(),
+        settings: Default::default(),
+    };
+    Declared { origin, kind: "told".to_owned(), definition, source: Box::new(source) }
+}
+
+async fn until(what: &str, seconds_max: u64, mut reached: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds_max);
+    while !reached() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_a_reload_replaces_has_ended_before_the_new_one_connects() {
+    let server = start().await;
+    let log = Log::default();
+    let (let_close, may_close) = watch::channel(false);
+    let told = |word| Told { word, log: Arc::clone(&log), reads: VecDeque::new(), may_close: may_close.clone() };
+    let said = || log.lock().unwrap().clone();
+
+    server.broker.run_sources(vec![declared("first", told("first"))]);
+    until("connected", 20, || said().len() == 1).await;
+    server.broker.run_sources(vec![declared("second", told("second"))]);
+    until("told to close", 20, || said().len() == 2).await;
+    // A third while the first still closes: the second never comes to run.
+    server.broker.run_sources(Vec::new());
+    server.broker.run_sources(vec![declared("third", told("third"))]);
+    // Everything that could run has: nothing but the first one's close is awaited.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(), ["first connects", "first is told to close"]);
+    assert_eq!(server.broker.source_views()[0].status.state, SourceState::Starting);
+
+    let_close.send_replace(true);
+    until("the third runs", 20, || server.broker.source_views()[0].status.state == SourceState::Running).await;
+    let said = said();
+    assert_eq!(said[2], "first has closed");
+    assert_eq!(said.last().unwrap(), "third connects");
+    assert!(!said.contains(&"second connects".to_owned()), "{said:?}");
+}
+
+/// How often people were told that a source is down.
+async fn told_down(server: &HttpBroker) -> usize {
+    let filter = EventFilter { ty: Some("eventyard.source_down".to_owned()), ..EventFilter::default() };
+    let page = PageRequest { limit: 100, cursor: None };
+    server.broker.store().events(filter, page).await.unwrap().items.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_connects_and_fails_at_once_is_announced_once_and_again_after_it_was_well() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let fails = || Err(SourceError::Failed { code: "broken", message: "the queue hangs up".to_owned() });
+    let event = Event { source: "/queue".into(), ty: "t".into(), ..Event::default() };
+    let batch = || {
+        Ok(Batch { events: vec![Incoming { event: event.clone(), keys_unique: true, dedupe: None }], position: None })
+    };
+    let failures = || (0..10).map(|_| fails());
+    let reads = failures().chain([batch()]).chain(failures()).chain([batch()]).collect();
+    let told = Told { word: "queue", log: Log::default(), reads, may_close };
+    server.broker.run_sources(vec![declared("", told)]);
+
+    let mut announced = Vec::new();
+    for count in [1, 2] {
+        until("taken, after six minutes of back-off", 3600, || {
+            server.broker.source_views()[0].status.event_count == count
+        })
+        .await;
+        announced.push(told_down(&server).await);
+    }
+    assert_eq!(announced, [1, 2]);
+}
