@@ -58,9 +58,9 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
             }
             continue;
         }
-        let until_due = broker.store().next_due().map_or(LOOK_AGAIN, |due| due.since(now).min(LOOK_AGAIN));
-        // A due time that is past and yet not ready is behind a limit: its attempt's end wakes us.
-        let pause = until_due.max(Duration::from_millis(1));
+        // What is due already and was not started is behind a limit: the end of an attempt wakes us, not the time.
+        let next_due = broker.store().next_due().filter(|due| *due > now);
+        let pause = next_due.map_or(LOOK_AGAIN, |due| due.since(now).min(LOOK_AGAIN));
         tokio::select! {
             biased;
             () = stop.cancelled() => return,

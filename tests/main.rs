@@ -13,6 +13,7 @@ mod http_server;
 mod http_sources;
 mod http_tls;
 mod scripted_store;
+mod simulation;
 mod sources;
 mod support;
 mod wire;

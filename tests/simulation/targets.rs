@@ -1,0 +1,126 @@
+//! Targets that do what the seed says: succeed, fail, hang, or do what they were asked and then say they failed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eventyard::clock::Clocks;
+use eventyard_connectors::sink::{SendError, SendRequest, Sent, Sink};
+use eventyard_event::{DeliveryId, Envelope};
+use eventyard_functions::{Executor, Invocation, InvocationError, InvocationResult};
+use eventyard_store::{DeliveryState, Store};
+
+use super::ledger::Ledger;
+
+/// What a target does when it is called.
+#[derive(Clone, Copy, Debug)]
+enum Behaviour {
+    Succeed,
+    Fail,
+    FailForGood,
+    /// Answers long after its time-out.
+    Hang,
+}
+
+/// A scripted target. One of them stands for a function, a sink or a channel.
+pub(super) struct Scripted {
+    pub(super) name: &'static str,
+    /// How many calls at once its rule allows.
+    pub(super) limit: usize,
+    pub(super) ledger: Ledger,
+    pub(super) clocks: Clocks,
+    /// The store of this life; set once it is open.
+    pub(super) store: Arc<Mutex<Option<Arc<dyn Store>>>>,
+}
+
+/// Leaves the count of running calls right when a call is dropped.
+struct Running<'s>(&'s Scripted);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.ledger.lock().call_ends(self.0.name);
+    }
+}
+
+impl Scripted {
+    async fn call(&self, delivery: &str, attempt: u32, envelope: Option<&Envelope>) -> Behaviour {
+        let delivery: DeliveryId = delivery.parse().unwrap();
+        let (behaviour, pause) = {
+            let mut ledger = self.ledger.lock();
+            ledger.call_begins(self.name, self.limit, delivery, attempt, self.clocks.steady_now());
+            let behaviour = match (ledger.faulty, ledger.random.u32(0..100)) {
+                (false, _) | (true, 0..60) => Behaviour::Succeed,
+                (true, 60..85) => Behaviour::Fail,
+                (true, 85..92) => Behaviour::FailForGood,
+                (true, _) => Behaviour::Hang,
+            };
+            (behaviour, Duration::from_millis(ledger.random.u64(0..300)))
+        };
+        let running = Running(self);
+        if let Some(envelope) = envelope {
+            self.check_order(envelope, delivery).await;
+        }
+        let pause = if matches!(behaviour, Behaviour::Hang) { Duration::from_secs(3600) } else { pause };
+        tokio::time::sleep(pause).await;
+        drop(running);
+        behaviour
+    }
+
+    /// With `order_by`, the event ahead of the same key has ended, and that is on disk. Each client sends the
+    /// events of a key one after another and counts them in their ids.
+    async fn check_order(&self, envelope: &Envelope, delivery: DeliveryId) {
+        let Some((key, number)) = envelope.event.id.rsplit_once('#') else { return };
+        let number: u64 = number.parse().unwrap();
+        let ahead = (number > 0).then(|| format!("{key}#{}", number - 1));
+        let ahead = ahead.and_then(|id| self.ledger.lock().acknowledged.get(&id).copied());
+        let Some(ahead) = ahead else { return };
+        let store = self.store.lock().unwrap().clone();
+        let Some(store) = store else { return };
+        let Ok(Some(view)) = store.delivery(ahead.delivery(delivery.place)).await else { return };
+        let ended = match view.state {
+            DeliveryState::Delivered | DeliveryState::Cancelled => true,
+            DeliveryState::Dead => self.name != "held",
+            DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting => false,
+        };
+        if !ended {
+            self.ledger.violation(format!("{delivery} is attempted while {ahead} ahead of it is {:?}", view.state));
+        }
+    }
+
+    fn note_alert(&self, envelope: &Envelope) {
+        if self.name == "people" {
+            self.ledger.lock().alerted.insert(envelope.event.id.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Scripted {
+    async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
+        self.note_alert(&request.event);
+        match self.call(&request.delivery, request.attempt, Some(&request.event)).await {
+            Behaviour::Succeed => Ok(Sent::default()),
+            Behaviour::Fail => Err(SendError::retryable("http_503", "not now")),
+            Behaviour::FailForGood => Err(SendError::permanent("http_400", "never")),
+            Behaviour::Hang => Err(SendError::retryable("timeout", "too late")),
+        }
+    }
+}
+
+#[async_trait]
+impl Executor for Scripted {
+    async fn invoke(&self, invocation: Invocation) -> Result<InvocationResult, InvocationError> {
+        let (timeout, stderr_tail) = (invocation.timeout, String::new());
+        let call = self.call(&invocation.id, invocation.attempt, None);
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Behaviour::Succeed) => {
+                Ok(InvocationResult { answer: Bytes::new(), truncated: false, stderr_tail, took: Duration::ZERO })
+            }
+            Ok(Behaviour::Fail | Behaviour::FailForGood) => Err(InvocationError::Exit { status: 3, stderr_tail }),
+            Ok(Behaviour::Hang) | Err(_) => Err(InvocationError::Timeout { timeout, stderr_tail }),
+        }
+    }
+
+    async fn close(&self) {}
+}
