@@ -133,7 +133,7 @@ async fn start(
         let taken = match broker.store().take(queue, *count, now, LEASE).await {
             Ok(taken) => taken,
             Err(error) => {
-                tracing::error!(%error, target = %queue.target, "deliveries of this target could not be read");
+                tracing::error!(%error, target_name = %queue.target, "deliveries of this target could not be read");
                 continue;
             }
         };

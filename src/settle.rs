@@ -135,7 +135,7 @@ fn report(broker: &Broker, taken: &Taken, record: Option<&AttemptRecord>, decisi
             broker.metrics().deliveries_settled.get_or_create(&label("dead_letter")).inc();
             let announced = alert::is_announced(taken);
             tracing::warn!(
-                delivery = %delivery, target = %target, code = %reason.code, reason = %reason.message,
+                delivery = %delivery, target_name = %target, code = %reason.code, reason = %reason.message,
                 "a delivery was given up; go on with `eventyard dead-letters show {delivery}`"
             );
             if !announced {

@@ -12,6 +12,7 @@ mod http_events;
 mod http_server;
 mod http_sources;
 mod http_tls;
+mod kill_loop;
 mod readme;
 mod scripted_store;
 mod simulation;
