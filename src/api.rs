@@ -30,7 +30,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -116,6 +116,13 @@ const LATER: &[(&str, &str)] = &[
 /// Who comes in: everybody to the health checks and the http sources (which verify for themselves), and
 /// whoever brings the token to the rest. What does not exist is hidden behind the token too.
 async fn front_door(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = let_in(api, request, next).await;
+    // What senders write stands in answers as text. No browser may guess that it is a page.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn let_in(api: Api, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if !is_reserved(path)
         && let Some(answer) = ingest::http_source(&api, path)

@@ -122,6 +122,22 @@ impl Broker {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens, as a socket's address.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address.parse().unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// What it printed up to and with a line that holds `wanted`. Ends the test when it ends without.
     pub(crate) fn lines_until(&mut self, wanted: &str) -> String {
         let mut said = String::new();

@@ -98,6 +98,15 @@ impl Wire {
         }
     }
 
+    /// Sends one request on this connection, which goes on, and reads its answer.
+    pub(crate) async fn request(&mut self, head: &str, body: impl AsRef<[u8]>) -> Answer {
+        let body = body.as_ref();
+        let head = head.trim_end().replace('\n', "\r\n");
+        self.send(format!("{head}\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len())).await;
+        self.send(body).await;
+        self.answer().await
+    }
+
     /// Waits until the server has closed; fails if it says anything more.
     pub(crate) async fn closed(&mut self) {
         let more = tokio::time::timeout(DEADLINE, self.read_more()).await.expect("not closed in time");
@@ -107,10 +116,5 @@ impl Wire {
 
 /// One request over a connection of its own.
 pub(crate) async fn request(address: SocketAddr, head: &str, body: impl AsRef<[u8]>) -> Answer {
-    let body = body.as_ref();
-    let mut wire = Wire::connect(address).await;
-    let head = head.trim_end().replace('\n', "\r\n");
-    wire.send(format!("{head}\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len())).await;
-    wire.send(body).await;
-    wire.answer().await
+    Wire::connect(address).await.request(head, body).await
 }

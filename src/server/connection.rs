@@ -4,13 +4,18 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -59,9 +64,20 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
     limits: &ServerLimits,
     stop: CancellationToken,
 ) {
-    let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        Box::pin(answer(router.clone(), request.map(Body::new)))
+        let ended = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+        let request = request.map(|body| Body::new(ToldBody { body, ended: Arc::clone(&ended) }));
+        let answered = answer(router.clone(), request);
+        Box::pin(async move {
+            let mut response = answered.await?;
+            if !ended.load(Ordering::Relaxed) {
+                // hyper reads no further and closes. A client that is not told might send its next request into
+                // a connection that is gone, and could not know whether that was taken.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -101,6 +117,37 @@ async fn answer(mut router: axum::Router, request: Request<Body>) -> Result<Resp
             tracing::error!(%method, path, panic = what, "answering a request panicked; this is a fault of eventyard");
             Ok(Problem::internal().into_response())
         }
+    }
+}
+
+/// A request's body that tells whether it was read to its end.
+struct ToldBody {
+    body: Incoming,
+    /// Set by whoever reads the body; read once, when the answer is there.
+    ended: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for ToldBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
