@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::support::{Broker, copy_project, run};
+use super::support::{Broker, copy_project, eventyard, run};
 
 const ALERTED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -20,12 +20,9 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap_or_default()).collect()
 }
 
-#[test]
-fn the_project_of_the_readme_loads() {
+/// Writes blocks that begin with their file's name, and checks them as one project.
+fn check(files: &[&str], wanted: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let text = readme();
-    let files = blocks(&text, "toml");
-    assert_eq!(files.len(), 2);
     for file in files {
         let (name, _) = file.strip_prefix("# ").and_then(|file| file.split_once('\n')).unwrap();
         let path = folder.path().join(name);
@@ -35,9 +32,46 @@ fn the_project_of_the_readme_loads() {
     let script = folder.path().join("build.sh");
     fs::write(&script, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let checked = super::support::eventyard(&["check"], folder.path()).env("GITHUB_SECRET", "s").output().unwrap();
+    let checked = eventyard(&["check"], folder.path()).env("GITHUB_SECRET", "s").output().unwrap();
     let told = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && told.contains("good: 2 rules, 1 test") && !told.contains("warning"), "{told}");
+    assert!(checked.status.success() && told.contains(wanted) && !told.contains("warning"), "{files:#?}\n{told}");
+}
+
+#[test]
+fn the_project_of_the_readme_loads() {
+    let text = readme();
+    let files = blocks(&text, "toml");
+    assert_eq!(files.len(), 2);
+    check(&files, "good: 2 rules, 1 test");
+}
+
+#[test]
+fn the_projects_of_the_documents_load() {
+    let page = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap();
+    let (project, rules, functions) = (page("project.md"), page("rules.md"), page("functions.md"));
+    check(&blocks(&project, "toml"), "good: 1 rule");
+    check(&blocks(&functions, "toml"), "1 function");
+    let around =
+        "# eventyard.toml\n[source.shop]\nkind = \"http\"\npath = \"/shop\"\n[sink.trash]\nkind = \"discard\"\n";
+    let rules = blocks(&rules, "toml");
+    assert!(rules.len() >= 4);
+    check(&[&[around], rules.as_slice()].concat(), "good: ");
+}
+
+#[tokio::test]
+async fn every_metric_stands_in_the_documents() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let folder = copy_project("examples/quickstart");
+    let broker = Broker::start("run", folder.path());
+    eventyard_connectors::http::install_crypto();
+    let metrics = reqwest::get(format!("{}/metrics", broker.url())).await.unwrap().text().await.unwrap();
+    let names: Vec<_> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(names.len() > 10, "{metrics}");
+    for name in names {
+        let (name, kind) = name.split_once(' ').unwrap();
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        assert!(page.contains(&format!("`{name}`")), "{name} is missing in docs/operations.md");
+    }
 }
 
 /// Whether a line is as the document shows it; `…` stands for anything.

@@ -60,7 +60,11 @@ impl ServeArgs {
     }
 
     fn options(&self, data: Option<PathBuf>) -> Outcome<RunOptions> {
-        let shim = std::env::current_exe().context("the program cannot find itself, and functions need it")?;
+        // Not `current_exe()`: this stays the running program when its file is replaced by a newer one.
+        let shim = PathBuf::from("/proc/self/exe");
+        if !shim.exists() {
+            return Err(Failure::failed("the program cannot find itself in /proc, and functions need it".to_owned()));
+        }
         Ok(RunOptions {
             folder: self.dir.clone(),
             data,
