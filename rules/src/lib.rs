@@ -48,7 +48,7 @@ mod units;
 
 pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
 pub use explain::{Explanation, FieldVerdict, RuleExplanation, explain_pattern};
-pub use mask::is_secret_key;
+pub use mask::{is_secret_key, mask_secrets};
 pub use path::{PATH_BYTES_MAX, Path, PathError};
 pub use pattern::{Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};

@@ -23,7 +23,7 @@ pub fn is_secret_key(key: &str) -> bool {
 /// every position stays what it was. References (`{ env = "NAME" }`, `{ file = "path" }`) are no secrets and
 /// stay readable; their `default` is one.
 #[must_use]
-pub(crate) fn mask_secrets(text: &str) -> String {
+pub fn mask_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     // What lies within a masked value is not looked at again: it is masked, and a file full of open brackets
     // must not take forever.

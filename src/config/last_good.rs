@@ -2,8 +2,9 @@
 //!
 //! A project that does not load changes nothing while the broker runs: the one in force stays. For a restart to
 //! keep that promise, the files of each project that came into force are kept in the data folder, as they were
-//! written (references to secrets unresolved), in one file that only its owner can read. It is replaced whole:
-//! written beside, synced, renamed, and the folder synced.
+//! written (references to secrets unresolved, and without those that stand in the files themselves: [`hidden`]),
+//! in one file that only its owner can read. It is replaced whole: written beside, synced, renamed, and the folder
+//! synced.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,11 +18,14 @@ use eventyard_rules::reader::{Document, Reading};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use self::hidden::KeptFile;
 use super::folder::{FILE_BYTES_MAX, Files, MAIN_FILE, PROJECT_BYTES_MAX, read_named};
 use super::load::{Surroundings, load_files};
 use super::project::{Env, Project};
 use super::server::read_store;
 use super::{codes, resolve};
+
+mod hidden;
 
 /// The copy's name in the data folder.
 pub const FILE: &str = "last-good.json";
@@ -36,7 +40,7 @@ const COPY_BYTES_MAX: u64 = PROJECT_BYTES_MAX * 6;
 struct Kept {
     version: u32,
     sum: String,
-    files: Files,
+    files: Vec<KeptFile>,
 }
 
 /// Keeps a project's files in the data folder, whichever that is now. Nothing is written where the same ones are
@@ -45,7 +49,8 @@ struct Kept {
 /// # Errors
 /// What the system says; the copy that was there before is then still there, whole.
 pub fn keep(data: &Path, project: &Project) -> io::Result<()> {
-    if read(data).is_ok_and(|kept| kept.as_ref() == Some(&project.files)) {
+    let files: Vec<KeptFile> = project.files.iter().map(|(path, text)| KeptFile::new(path, text)).collect();
+    if read(data).is_ok_and(|kept| kept.as_ref() == Some(&files)) {
         return Ok(());
     }
     fs::create_dir_all(data)?;
@@ -55,7 +60,6 @@ pub fn keep(data: &Path, project: &Project) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let files = project.files.clone();
     let copy = Kept { version: VERSION, sum: sum(&files), files };
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(&serde_json::to_vec(&copy)?)?;
@@ -69,7 +73,7 @@ pub fn keep(data: &Path, project: &Project) -> io::Result<()> {
 ///
 /// # Errors
 /// What is wrong with the copy, in words.
-pub fn read(data: &Path) -> Result<Option<Files>, String> {
+fn read(data: &Path) -> Result<Option<Vec<KeptFile>>, String> {
     let Some(text) = read_named(data, FILE, COPY_BYTES_MAX)? else { return Ok(None) };
     let kept: Kept = serde_json::from_str(&text).map_err(|error| format!("it is damaged: {error}"))?;
     if kept.version != VERSION {
@@ -87,7 +91,7 @@ pub fn read(data: &Path) -> Result<Option<Files>, String> {
 #[must_use]
 pub fn load(folder: &Path, data: Option<&Path>, env: &Env) -> Option<(Project, Report)> {
     let data = data.map_or_else(|| data_folder(folder, env), Path::to_owned);
-    let files = match read(&data) {
+    let files = match read(&data).and_then(|kept| kept.map(|kept| fill(folder, &kept)).transpose()) {
         Ok(files) => files?,
         Err(problem) => {
             let file = data.join(FILE);
@@ -108,10 +112,23 @@ pub fn load(folder: &Path, data: Option<&Path>, env: &Env) -> Option<(Project, R
     }
 }
 
+/// The kept files with the secrets of the folder's present ones.
+fn fill(folder: &Path, kept: &[KeptFile]) -> Result<Files, String> {
+    let fill_one = |kept: &KeptFile| {
+        let present = read_named(folder, &kept.path, FILE_BYTES_MAX).ok().flatten();
+        let text = kept.filled(present.as_deref()).map_err(|key| {
+            let path = &kept.path;
+            format!("the secret `{key}` stood in {path} itself, so it was not kept, and stands there no more; write it as {{ env = … }} or {{ file = … }}")
+        })?;
+        Ok((kept.path.clone(), text))
+    };
+    kept.iter().map(fill_one).collect()
+}
+
 /// A sum over names and texts, to tell a damaged copy.
-fn sum(files: &Files) -> String {
+fn sum(files: &[KeptFile]) -> String {
     let mut sum = sha2::Sha256::new();
-    for part in files.iter().flat_map(|(path, text)| [path, text]) {
+    for part in files.iter().flat_map(|kept| [&kept.path, &kept.text]) {
         sum.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
         sum.update(part);
     }

@@ -80,5 +80,21 @@ fn keeping_replaces_whole_and_survives_what_a_stop_left_behind() {
         "the same is not written again"
     );
     assert!(!data.join("last-good.json.new").exists());
-    assert_eq!(last_good::read(&data).unwrap().unwrap(), project.files);
+    assert_eq!(last_good::load(folder.path(), None, &env).unwrap().0.files, project.files);
+}
+
+#[test]
+fn a_secret_in_the_files_is_not_kept_and_found_again() {
+    let main = MAIN.replace("{ env = \"T\" }", "\"hunter2-hunter2\"");
+    let folder = folder(&[("eventyard.toml", &main), ("rules/a.toml", RULE), ("e.json", "{\"type\":\"x\"}")]);
+    let (project, _) = load_with(folder.path(), &[]).unwrap();
+    let data = folder.path().join("d");
+    last_good::keep(&data, &project).unwrap();
+    let copy = fs::read_to_string(data.join(last_good::FILE)).unwrap();
+    assert!(!copy.contains("hunter2"), "{copy}");
+    write(folder.path(), "rules/a.toml", "[[rule");
+    let (kept, _) = last_good::load(folder.path(), None, &env).expect("the last good one");
+    assert_eq!(kept.server.token.unwrap().reveal(), "hunter2-hunter2");
+    write(folder.path(), "eventyard.toml", "[store]\ndir = \"d\"\n");
+    assert!(last_good::load(folder.path(), None, &env).is_none(), "without its secret it is not used");
 }
