@@ -6,7 +6,7 @@
 //! merged, so that there are few files however often a checkpoint is made.
 
 use std::collections::HashMap;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::DedupeMark;
+use crate::state::IdHasher;
 
 mod bucket;
 
@@ -35,7 +36,8 @@ pub(crate) fn hash(key: &[u8; 16], envelope: &Envelope) -> [u8; 16] {
     hasher.finish128().as_u128().to_le_bytes()
 }
 
-type Seen = HashMap<[u8; 16], (EventId, Timestamp)>;
+/// By a hash that is keyed already, so that hashing it again need not be.
+type Seen = HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>;
 
 /// What is known of ids that came before.
 #[derive(Default)]

@@ -15,6 +15,7 @@ use crate::{
     Settlement, Stats, Store, StoreError, Taken,
 };
 
+mod bodies;
 mod lists;
 mod open;
 mod run;

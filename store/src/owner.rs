@@ -6,6 +6,7 @@
 //! the steps; a thread takes them on a real disk, a task on the simulated one, which waits in between.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Ended;
 use crate::journal::{Counts, DedupeMark, End, Journal, NoSegment, Place, body_checksum};
 use crate::shared::Shared;
-use crate::state::{Admit, Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
+use crate::state::{Admit, Applied, FRAME_EVENTS_MAX, IdHasher, ItemPlace, State, Turn};
 use crate::{Admitted, Begin, NewPosition, PlantedFaults, SavedPosition, StoreError};
 
 mod inbox;
@@ -43,7 +44,18 @@ pub(crate) struct CommitWork {
     pub(crate) checksum: u32,
     pub(crate) parts: Vec<Part>,
     pub(crate) position: Option<(Range<usize>, NewPosition)>,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Admitted>, StoreError>>,
+    /// Empty, with room for an entry of each part.
+    pub(crate) admitted: Vec<Admitted>,
+    pub(crate) reply: oneshot::Sender<Result<Committed, StoreError>>,
+}
+
+/// A commit that is durable. All that it was handed over in goes back to the caller, because memory is best
+/// given back by the thread that asked for it: freeing the bodies of everybody was most of what the owner did.
+pub(crate) struct Committed {
+    pub(crate) admitted: Vec<Admitted>,
+    pub(crate) body: Vec<u8>,
+    /// For no other reason than to be dropped.
+    pub(crate) _parts: Vec<Part>,
 }
 
 /// What happens to deliveries.
@@ -84,23 +96,23 @@ impl Work {
     }
 }
 
-/// A frame that is gathered, and what follows from it when it is durable.
-struct Written {
-    sequence: u64,
-    /// Where its body stands.
-    place: Place,
+/// A work of the batch: what follows from it when the batch is durable, and who is told.
+struct Gathered {
+    /// The frame's sequence, and where its body stands; none where all of a commit was here already.
+    frame: Option<(u64, Place)>,
     effect: Effect,
 }
 
 enum Effect {
-    Commit { parts: Vec<Part>, position: Option<NewPosition> },
-    Outcome(Outcome),
-}
-
-/// Who waits for the batch.
-enum Waiting {
-    Commit(oneshot::Sender<Result<Vec<Admitted>, StoreError>>, Vec<Admitted>),
-    Outcome(oneshot::Sender<Result<(), StoreError>>),
+    Commit {
+        parts: Vec<Part>,
+        position: Option<NewPosition>,
+        body: Vec<u8>,
+        admitted: Vec<Admitted>,
+        reply: oneshot::Sender<Result<Committed, StoreError>>,
+    },
+    /// Begins have no reply here: they were answered before.
+    Outcome(Option<Outcome>, Option<oneshot::Sender<Result<(), StoreError>>>),
 }
 
 /// The owner. Its steps, in order, for each batch: `gather`, `write`, `written`, `sync`, `finish`.
@@ -109,12 +121,13 @@ pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
     faults: PlantedFaults,
     todo: VecDeque<Work>,
-    written: Vec<Written>,
-    waiting: Vec<Waiting>,
+    gathered: Vec<Gathered>,
+    /// How many of them have a frame that is not applied yet.
+    frame_count: usize,
     /// Begins; they are answered after the write.
     begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
     /// Ids that are first seen in this batch.
-    seen: HashMap<[u8; 16], (EventId, Timestamp)>,
+    seen: HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>,
 }
 
 impl Owner {
@@ -124,10 +137,10 @@ impl Owner {
             shared,
             faults,
             todo: VecDeque::new(),
-            written: Vec::new(),
-            waiting: Vec::new(),
+            gathered: Vec::new(),
+            frame_count: 0,
             begun: Vec::new(),
-            seen: HashMap::new(),
+            seen: HashMap::default(),
         }
     }
 
@@ -172,7 +185,7 @@ impl Owner {
                 Work::Outcome(work) => self.gather_outcome(work),
             }
         }
-        Ok(!self.waiting.is_empty() || !self.begun.is_empty())
+        Ok(!self.gathered.is_empty() || !self.begun.is_empty())
     }
 
     fn roll(&mut self, body_bytes: usize, outcomes: bool) -> Result<(), NoSegment> {
@@ -187,84 +200,59 @@ impl Owner {
     }
 
     fn gather_commit(&mut self, work: CommitWork) {
-        let CommitWork { body, checksum, parts, position, reply } = work;
-        let mut admitted = Vec::with_capacity(parts.len());
-        let count = parts.len();
-        let parts = self.first_ones(parts, &mut admitted);
-        if parts.len() == count {
-            self.gather_frame(
-                &body,
-                checksum,
-                Effect::Commit { parts, position: position.map(|(_, position)| position) },
-            );
-        } else if !parts.is_empty() || position.is_some() {
+        let CommitWork { mut body, mut checksum, mut parts, position, mut admitted, reply } = work;
+        self.find_repeats(&parts, &mut admitted);
+        if admitted.iter().any(|each| each.duplicate) {
             // Some of it is here already: the frame holds the rest.
-            let mut rest = Vec::with_capacity(body.len());
-            let mut kept = Vec::with_capacity(parts.len());
-            for mut part in parts {
-                let start = rest.len();
-                rest.extend_from_slice(body.get(part.item).unwrap_or_default());
-                part.item = start..rest.len();
-                kept.push(part);
-            }
-            let position = position.map(|(item, position)| {
-                rest.extend_from_slice(body.get(item).unwrap_or_default());
-                position
-            });
-            let sum = body_checksum(&rest);
-            self.gather_frame(&rest, sum, Effect::Commit { parts: kept, position });
+            let mut found = admitted.iter();
+            parts.retain(|_| found.next().is_some_and(|each| !each.duplicate));
+            body = body_of_rest(&body, &mut parts, position.as_ref().map(|(item, _)| item.clone()));
+            checksum = body_checksum(&body);
         }
-        self.waiting.push(Waiting::Commit(reply, admitted));
+        let position = position.map(|(_, position)| position);
+        let frame = (!parts.is_empty() || position.is_some()).then(|| self.gather_frame(&body, checksum));
+        self.gathered.push(Gathered { frame, effect: Effect::Commit { parts, position, body, admitted, reply } });
     }
 
-    /// Leaves out the events that repeat one that came before, here or in an earlier batch.
-    fn first_ones(&mut self, parts: Vec<Part>, admitted: &mut Vec<Admitted>) -> Vec<Part> {
-        let marked = parts.iter().any(|part| part.mark.is_some());
-        if !marked {
-            admitted.extend(parts.iter().map(|part| Admitted { event: part.admit.id, duplicate: false }));
-            return parts;
-        }
+    /// Says of each event whether it repeats one that came before, here or in an earlier batch.
+    fn find_repeats(&mut self, parts: &[Part], admitted: &mut Vec<Admitted>) {
         let dedupe = self.shared.dedupe();
-        parts
-            .into_iter()
-            .filter(|part| {
-                let received_at = part.admit.received_at;
-                let first = part.mark.and_then(|mark| {
-                    let here = self.seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
-                    here.map(|(event, _)| *event).or_else(|| dedupe.find(&self.shared.disk, &mark.hash, received_at))
-                });
-                if let (None, Some(mark)) = (first, part.mark) {
-                    self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
-                }
-                admitted.push(Admitted { event: first.unwrap_or(part.admit.id), duplicate: first.is_some() });
-                first.is_none()
-            })
-            .collect()
+        for part in parts {
+            let received_at = part.admit.received_at;
+            let first = part.mark.and_then(|mark| {
+                let here = self.seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
+                here.map(|(event, _)| *event).or_else(|| dedupe.find(&self.shared.disk, &mark.hash, received_at))
+            });
+            if let (None, Some(mark)) = (first, part.mark) {
+                self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
+            }
+            admitted.push(Admitted { event: first.unwrap_or(part.admit.id), duplicate: first.is_some() });
+        }
     }
 
     fn gather_outcome(&mut self, work: OutcomeWork) {
         let OutcomeWork { body, checksum, outcome, reply } = work;
-        let begins = matches!(outcome, Outcome::Begin(_));
-        if begins && self.faults.settle_without_begin {
+        let reply = if matches!(outcome, Outcome::Begin(_)) {
             self.begun.push(reply);
-            return;
-        }
-        self.gather_frame(&body, checksum, Effect::Outcome(outcome));
-        if begins {
-            self.begun.push(reply);
+            if self.faults.settle_without_begin {
+                return;
+            }
+            None
         } else {
-            self.waiting.push(Waiting::Outcome(reply));
-        }
+            Some(reply)
+        };
+        let frame = Some(self.gather_frame(&body, checksum));
+        self.gathered.push(Gathered { frame, effect: Effect::Outcome(Some(outcome), reply) });
     }
 
-    fn gather_frame(&mut self, body: &[u8], checksum: u32, effect: Effect) {
-        let (sequence, place) = self.journal.gather(body, checksum);
-        self.written.push(Written { sequence, place, effect });
+    fn gather_frame(&mut self, body: &[u8], checksum: u32) -> (u64, Place) {
+        self.frame_count += 1;
+        self.journal.gather(body, checksum)
     }
 
     /// Writes the batch. `false` where it has no frame: then there is nothing to sync either.
     pub(crate) fn write(&mut self) -> Result<bool, String> {
-        if self.written.is_empty() {
+        if self.frame_count == 0 {
             return Ok(false);
         }
         let bytes = self.journal.gathered_bytes() as u64;
@@ -279,9 +267,8 @@ impl Owner {
             drop(reply.send(Ok(())));
         }
         if self.faults.answer_before_sync {
-            for waiting in self.waiting.drain(..) {
-                waiting.answer();
-            }
+            self.apply_early();
+            self.answer();
         }
     }
 
@@ -311,15 +298,21 @@ impl Owner {
     /// Applies what is durable, and answers.
     pub(crate) fn finish(&mut self) {
         let end = self.journal.end();
-        if !self.written.is_empty() {
-            self.apply(end);
-        }
-        for waiting in self.waiting.drain(..) {
-            waiting.answer();
+        self.apply(end);
+        self.answer();
+    }
+
+    fn answer(&mut self) {
+        for gathered in self.gathered.drain(..) {
+            gathered.answer();
         }
     }
 
     fn apply(&mut self, end: End) {
+        if self.frame_count == 0 {
+            return;
+        }
+        self.frame_count = 0;
         if !self.seen.is_empty() {
             let mut dedupe = self.shared.dedupe();
             for (hash, (event, expires_at)) in self.seen.drain() {
@@ -328,18 +321,22 @@ impl Owner {
         }
         let mut state = self.shared.state();
         let mut catalog = self.shared.catalog();
-        for written in self.written.drain(..) {
-            let Written { sequence, place, effect } = written;
-            match effect {
-                Effect::Commit { parts, position } => {
-                    let last_event = parts.last().map(|part| part.admit.id);
+        for gathered in &mut self.gathered {
+            let Some((sequence, place)) = gathered.frame else { continue };
+            match &mut gathered.effect {
+                Effect::Commit { parts, position, .. } => {
                     apply_parts(&mut state, &mut catalog, sequence, place, parts);
-                    if let Some(position) = position {
+                    if let Some(position) = position.take() {
+                        let last_event = parts.last().map(|part| part.admit.id);
                         let saved = SavedPosition { bytes: position.bytes, last_event };
                         state.set_position(&position.namespace, &position.source, saved);
                     }
                 }
-                Effect::Outcome(outcome) => apply_outcome(&mut state, &mut catalog, sequence, place, outcome),
+                Effect::Outcome(outcome, _) => {
+                    if let Some(outcome) = outcome.take() {
+                        apply_outcome(&mut state, &mut catalog, sequence, place, outcome);
+                    }
+                }
             }
         }
         drop(catalog);
@@ -354,9 +351,8 @@ impl Owner {
         let poisoned = StoreError::Poisoned(error.clone());
         self.shared.poison(error);
         self.shared.inbox.close(poisoned.clone());
-        self.written.clear();
-        for waiting in self.waiting.drain(..) {
-            waiting.refuse(&poisoned);
+        for gathered in self.gathered.drain(..) {
+            gathered.refuse(&poisoned);
         }
         for reply in self.begun.drain(..) {
             drop(reply.send(Err(poisoned.clone())));
@@ -373,20 +369,37 @@ impl Owner {
     }
 }
 
-impl Waiting {
+impl Gathered {
+    /// A caller that went away needs no answer.
     fn answer(self) {
-        match self {
-            Waiting::Commit(reply, admitted) => drop(reply.send(Ok(admitted))),
-            Waiting::Outcome(reply) => drop(reply.send(Ok(()))),
+        match self.effect {
+            Effect::Commit { parts, body, admitted, reply, .. } => {
+                drop(reply.send(Ok(Committed { admitted, body, _parts: parts })));
+            }
+            Effect::Outcome(_, Some(reply)) => drop(reply.send(Ok(()))),
+            Effect::Outcome(_, None) => {}
         }
     }
 
     fn refuse(self, error: &StoreError) {
-        match self {
-            Waiting::Commit(reply, _) => drop(reply.send(Err(error.clone()))),
-            Waiting::Outcome(reply) => drop(reply.send(Err(error.clone()))),
+        match self.effect {
+            Effect::Commit { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Effect::Outcome(_, Some(reply)) => drop(reply.send(Err(error.clone()))),
+            Effect::Outcome(_, None) => {}
         }
     }
+}
+
+/// The body of a commit without the events that are not among `parts` any more.
+fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(body.len());
+    for part in parts {
+        let start = rest.len();
+        rest.extend_from_slice(body.get(part.item.clone()).unwrap_or_default());
+        part.item = start..rest.len();
+    }
+    rest.extend_from_slice(position.and_then(|item| body.get(item)).unwrap_or_default());
+    rest
 }
 
 /// Where something within a frame's body stands in the segment.
@@ -400,12 +413,18 @@ pub(crate) fn order_of(sequence: u64, index: usize) -> u64 {
     sequence << 16 | index as u64
 }
 
-fn apply_parts(state: &mut State, catalog: &mut crate::catalog::Catalog, sequence: u64, body: Place, parts: Vec<Part>) {
-    for (index, part) in parts.into_iter().enumerate() {
+fn apply_parts(
+    state: &mut State,
+    catalog: &mut crate::catalog::Catalog,
+    sequence: u64,
+    body: Place,
+    parts: &mut [Part],
+) {
+    for (index, part) in parts.iter_mut().enumerate() {
         let bytes = u32::try_from(part.item.len()).unwrap_or(u32::MAX);
         let item = ItemPlace { place: within(body, part.item.start), bytes };
         catalog.add_event(part.admit.id, item);
-        state.admit(order_of(sequence, index), item, part.admit, Some(&part.envelope));
+        state.admit(order_of(sequence, index), item, &mut part.admit, Some(&part.envelope));
     }
 }
 
@@ -429,13 +448,13 @@ pub(crate) fn apply_outcome(
                 unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
             }
         }
-        Outcome::Settle { delivery, at_in_body, counts, turn, emits } => {
+        Outcome::Settle { delivery, at_in_body, counts, turn, mut emits } => {
             let at = within(body, at_in_body);
             unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
             if matches!(turn, Turn::Delivered) {
                 catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
             }
-            apply_parts(state, catalog, sequence, body, emits);
+            apply_parts(state, catalog, sequence, body, &mut emits);
         }
         Outcome::Replay { at, letters } => {
             for (delivery, due_at) in letters {

@@ -240,8 +240,9 @@ impl State {
     }
 
     /// An event with its deliveries, all pending. `order` is its place in commit order. An event without
-    /// deliveries is not kept in memory: nothing can happen to it any more.
-    pub(crate) fn admit(&mut self, order: u64, item: ItemPlace, admit: Admit, envelope: Option<&Arc<Envelope>>) {
+    /// deliveries is not kept in memory: nothing can happen to it any more. The keys of lanes are taken out of
+    /// `admit`; what is left of it is for the caller to drop, where the memory came from.
+    pub(crate) fn admit(&mut self, order: u64, item: ItemPlace, admit: &mut Admit, envelope: Option<&Arc<Envelope>>) {
         if admit.deliveries.is_empty() || self.by_id.contains_key(&id_key(admit.id)) {
             return;
         }
@@ -256,8 +257,8 @@ impl State {
         };
         let Some(number) = self.events.insert(event) else { return };
         self.by_id.insert(id_key(admit.id), number);
-        for (place, delivery) in (0u32..).zip(admit.deliveries) {
-            let (lane, after_dead) = match delivery.lane {
+        for (place, delivery) in (0u32..).zip(&mut admit.deliveries) {
+            let (lane, after_dead) = match delivery.lane.take() {
                 None => (NONE, AfterDead::Continue),
                 Some(lane) => (self.lane_of(delivery.queue, lane.key), lane.after_dead),
             };

@@ -109,9 +109,9 @@ impl Rebuild {
                             due_at: delivery.due_at,
                             snapshot: names.snapshot_number(delivery.snapshot),
                         });
-                        let admit =
+                        let mut admit =
                             Admit { id: head.id, received_at: head.received_at, deliveries: deliveries.collect() };
-                        self.state.admit(order, item, admit, None);
+                        self.state.admit(order, item, &mut admit, None);
                     }
                 }
                 Item::Position(position) if frame.sequence > self.held => {

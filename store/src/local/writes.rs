@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Timestamp};
 use tokio::sync::oneshot;
 
-use super::LocalStore;
+use super::{LocalStore, bodies};
 use crate::journal::{
     Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
     put_event, put_position, put_purge, put_replay, put_settlement,
@@ -90,7 +90,8 @@ impl LocalStore {
             return Ok(Vec::new());
         }
         let data: usize = commit.admissions.iter().map(|each| each.envelope.event.data.bytes().len()).sum();
-        let mut body = Vec::with_capacity(data + commit.admissions.len() * ADMISSION_BYTES);
+        let mut body = bodies::take(data + commit.admissions.len() * ADMISSION_BYTES);
+        let admitted = Vec::with_capacity(commit.admissions.len());
         let parts = self.encode(commit.admissions, &mut body, true)?;
         let position = match commit.position {
             None => None,
@@ -108,8 +109,10 @@ impl LocalStore {
         }
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.push_commit(CommitWork { body, checksum, parts, position, reply })?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        self.shared.inbox.push_commit(CommitWork { body, checksum, parts, position, admitted, reply })?;
+        let done = answer.await.unwrap_or(Err(StoreError::Closed))?;
+        bodies::keep(done.body);
+        Ok(done.admitted)
     }
 
     fn push(&self, body: Vec<u8>, outcome: Outcome) -> Result<Answer, StoreError> {
