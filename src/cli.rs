@@ -2,7 +2,7 @@
 //!
 //! There are three kinds of commands. `run` and `dev` *are* the broker. The client commands (`events`,
 //! `deliveries`, `status` …) talk to one that runs, over its HTTP API and nothing else. The others (`check`,
-//! `rules test`, `rules match`, `sources next`, `init`, `errors`) work from a project's files alone and
+//! `rules test`, `rules match`, `sources next`, `store verify`, `init`, `errors`) work from a project's files alone and
 //! connect to nothing.
 //!
 //! Results go to standard output, everything about the command itself to standard error. The exit code is 0

@@ -78,6 +78,8 @@ fn the_quickstart_shows_a_retry_a_dead_letter_its_alert_and_the_replay() {
 
     every_client_command_answers(folder);
     assert_eq!(broker.terminate(), Some(0));
+    let verified = run(&["store", "verify"], folder);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
 }
 
 fn every_client_command_answers(folder: &Path) {

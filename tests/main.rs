@@ -4,6 +4,7 @@
 mod architecture;
 mod cli_broker;
 mod cli_project;
+mod cli_store;
 mod cli_usage;
 mod http_access;
 mod http_api;

@@ -129,7 +129,8 @@ mod tests {
         let project = eventyard_rules::codes::CODES.iter().map(|(code, _)| *code);
         let whole = eventyard::config::codes::CODES.iter().map(|(code, _)| *code);
         let patterns = eventyard_rules::pattern::codes::CODES.iter().map(|(code, _)| *code);
-        for code in http.chain(project).chain(whole).chain(patterns) {
+        let store = eventyard_store::codes::CODES.iter().copied();
+        for code in http.chain(project).chain(whole).chain(patterns).chain(store) {
             assert!(PAGES.iter().any(|(page, _)| *page == code), "docs/errors/{code}.md is missing");
         }
     }

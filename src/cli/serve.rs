@@ -172,7 +172,7 @@ async fn until_told(running: Running, signals: &mut Signals) -> Outcome {
                 // Nothing is accepted and nothing attempted any more, so there is nothing to stop in order.
                 tokio::time::sleep(POISONED_GRACE).await;
                 return Err(Failure::failed(format!(
-                    "the journal cannot be written any more: {reason}\n  more: eventyard errors store_failed"
+                    "the journal cannot be written any more: {reason}\n  more: eventyard errors store_poisoned"
                 )));
             }
         }

@@ -234,6 +234,47 @@ impl Catalog {
     }
 }
 
+/// What a segment's file says, as against the segment itself.
+pub(crate) enum PartFound {
+    /// There is none. One is written when the next segment has begun.
+    Absent,
+    /// It cannot be read; the next start makes it again.
+    Unreadable,
+    /// It says the same.
+    Same,
+    /// It says something else, and names these events that the segment does not hold.
+    Differs { lost: Vec<EventId> },
+}
+
+impl Catalog {
+    /// Holds the file of a segment against what was read from the segment itself.
+    pub(crate) fn compare_part(
+        &self,
+        disk: &AnyDisk,
+        folder: &Path,
+        journal: [u8; 16],
+        segment: u32,
+    ) -> io::Result<PartFound> {
+        let mut written = Catalog::default();
+        let there = path_of(folder, segment);
+        match disk.open(&there, OpenHow::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PartFound::Absent),
+            other => drop(other?),
+        }
+        if !written.read_part(disk, folder, journal, segment) {
+            return Ok(PartFound::Unreadable);
+        }
+        let (empty, none) = (SegmentCatalog::default(), SegmentCatalog::default());
+        let written = written.segments.get(&segment).unwrap_or(&none);
+        let read = self.segments.get(&segment).unwrap_or(&empty);
+        if written.put(journal, segment) == read.put(journal, segment) {
+            return Ok(PartFound::Same);
+        }
+        let lost = written.events.iter().filter(|listed| read.event(listed.id) != Some(listed));
+        Ok(PartFound::Differs { lost: lost.map(|listed| listed.id).collect() })
+    }
+}
+
 /// Writes a segment's part beside it. Synced before it gets its name, so that a half-written one never has it.
 pub(crate) fn write_part(disk: &AnyDisk, folder: &Path, segment: u32, bytes: &[u8]) -> io::Result<()> {
     let path = path_of(folder, segment);

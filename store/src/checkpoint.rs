@@ -72,11 +72,19 @@ impl Pairs {
         }
     }
 
-    /// Moves all of it aside and begins anew.
-    fn begin_anew(&mut self) -> Result<(), String> {
+    /// Moves all of it aside, durably. Nothing can be kept here until [`Pairs::reopen`].
+    pub(crate) fn set_aside(&mut self) -> Result<(), String> {
         match self {
-            Pairs::Sled(sled) => sled.begin_anew(),
+            Pairs::Sled(sled) => sled.set_aside(),
             Pairs::Simulated(disk) => disk.clear_pairs().map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Opens an empty place for pairs.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        match self {
+            Pairs::Sled(sled) => sled.reopen(),
+            Pairs::Simulated(_) => Ok(()),
         }
     }
 }
@@ -108,7 +116,8 @@ impl Checkpointer {
 
     fn write(&mut self, shared: &Shared) -> Result<(), String> {
         if self.broken {
-            self.pairs.begin_anew()?;
+            self.pairs.set_aside()?;
+            self.pairs.reopen()?;
             (self.queues, self.snapshots) = (0, 0);
             shared.state().unsave_all();
         }

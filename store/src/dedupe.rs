@@ -117,6 +117,26 @@ impl Dedupe {
         })
     }
 
+    /// What the newest file that has an id says of it, and when that expires.
+    pub(crate) fn find_in_files(&self, disk: &AnyDisk, hash: &[u8; 16]) -> io::Result<Option<(EventId, Timestamp)>> {
+        for bucket in self.buckets.iter().rev() {
+            if let Some(found) = bucket.find(disk, hash)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many ids stand in files.
+    pub(crate) fn count_in_files(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.count).sum()
+    }
+
+    /// Forgets what is not in a file; for a reader that looks at one frame after another.
+    pub(crate) fn forget_newest(&mut self) {
+        self.newest.clear();
+    }
+
     pub(crate) fn add(&mut self, mark: DedupeMark, event: EventId) {
         self.newest.insert(mark.hash, (event, mark.expires_at));
     }

@@ -17,16 +17,16 @@ mod record;
 mod recover;
 mod segment;
 
-pub(crate) use frame::{FRAME_HEADER_BYTES, body_checksum, frame_bytes};
+pub(crate) use frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, body_checksum, find_frame_head, frame_bytes};
 pub(crate) use prepared::{Ahead, NoSegment, Prepared};
 pub(crate) use read::SegmentFiles;
 pub(crate) use record::{
-    Counts, DedupeMark, EventHead, Item, ItemError, ItemKind, Place, SettlementRecord, put_begins, put_counts,
-    put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts, read_envelope,
-    read_item, read_place, read_queue, split_item,
+    Counts, DedupeMark, EventHead, Item, ItemError, ItemKind, Place, SettlementRecord, items_of_damaged, put_begins,
+    put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
+    read_envelope, read_item, read_place, read_queue, split_item,
 };
 pub(crate) use recover::{FrameRead, Mend, RecoverError, Recovered, recover, survey};
-pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_name};
+pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_file, segment_name};
 
 /// Where the journal ends: the last frame's sequence, and the place behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,13 +21,16 @@ mod delivery;
 mod error;
 mod journal;
 mod local;
+mod lock;
 mod options;
 mod owner;
 mod query;
 mod shared;
 mod state;
 mod store;
+mod verify;
 
+pub mod codes;
 pub mod disk;
 
 pub use delivery::{
@@ -42,3 +45,6 @@ pub use query::{
     ReadyQueue, Stats,
 };
 pub use store::Store;
+pub use verify::{
+    Compared, DAMAGES_MAX, LOST_EVENTS_MAX, VerifyError, VerifyProgress, VerifyReport, verify, verify_simulated,
+};

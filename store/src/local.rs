@@ -18,10 +18,13 @@ use crate::{
 mod bodies;
 mod lists;
 mod open;
+mod rebuild;
 mod run;
 mod views;
 mod writes;
 
+pub(crate) use open::{find_checkpoint, index_folder, io as io_error, recover_error};
+pub(crate) use rebuild::Rebuild;
 use run::Running;
 
 /// A store on the local disk. Cheap to clone; with the last clone the owner ends, without a checkpoint unless

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Ids that are kept to recognise repeats, where nothing else is said.
+pub(crate) const DEDUPE_MAX: usize = 10_000_000;
+
 /// How a [`LocalStore`](crate::LocalStore) is opened. [`Options::default`] is what the broker runs with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,7 +40,7 @@ impl Default for Options {
             segments_ahead: 0,
             checkpoint_bytes: 64 * 1024 * 1024,
             checkpoint_every: Duration::from_secs(30),
-            dedupe_max: 10_000_000,
+            dedupe_max: DEDUPE_MAX,
             backoff_max: Duration::from_secs(31 * 24 * 3600),
             retention: Duration::from_secs(7 * 24 * 3600),
             faults: PlantedFaults::default(),

@@ -280,7 +280,7 @@ impl Owner {
     }
 
     fn live_name(&self) -> String {
-        crate::journal::segment_name(self.journal.live_number())
+        crate::journal::segment_file(self.journal.live_number())
     }
 
     /// What the planted fault "checkpoint ahead of sync" does: applies what is only written.

@@ -51,6 +51,7 @@ pub(crate) struct Shared {
 pub(crate) struct Folders {
     pub(crate) journal: PathBuf,
     pub(crate) dedupe: PathBuf,
+    pub(crate) index: PathBuf,
 }
 
 pub(crate) struct Parts {

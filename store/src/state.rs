@@ -82,7 +82,7 @@ impl Standing {
         matches!(self, Standing::Delivered | Standing::Cancelled)
     }
 
-    fn unsettled(self) -> bool {
+    pub(crate) fn unsettled(self) -> bool {
         matches!(self, Standing::Pending | Standing::Waiting | Standing::Leased)
     }
 }

@@ -14,7 +14,7 @@ use eventyard_event::{DeliveryId, EventId};
 use eventyard_store::disk::{CallKind, Crash, DiskFaults, SimulatedDisk};
 use eventyard_store::{
     Admission, AfterDead, AttemptOutcome, Commit, Dedupe, DeliveryState, LocalStore, Options, PlantedFaults, Store,
-    StoreError,
+    StoreError, VerifyError, verify_simulated,
 };
 
 mod support;
@@ -429,6 +429,14 @@ async fn live(seed: u64, faults: PlantedFaults) -> Outcome {
             disk = disk.restart(crash);
         }
         disk.set_faults(DiskFaults::default());
+        if life > 0 && seed.is_multiple_of(4) {
+            match verify_simulated(&disk, now) {
+                Ok(report) if report.is_sound() => {}
+                // The machine may have stopped before there was any.
+                Err(VerifyError::Missing { .. }) => {}
+                other => world.lock().unwrap().wrong(format!("life {life}: verify says {other:?}")),
+            }
+        }
         let (store, report) = match LocalStore::open_simulated(disk.clone(), options, Arc::new(move || now)) {
             Ok(opened) => opened,
             Err(error) => {

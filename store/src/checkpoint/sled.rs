@@ -5,6 +5,7 @@
 //! or panic, on a folder that a hard stop has left; both are answered by beginning anew.
 
 use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -30,14 +31,10 @@ impl SledPairs {
         (pairs, opened)
     }
 
-    fn reopen(&mut self) -> Result<(), String> {
+    pub(super) fn reopen(&mut self) -> Result<(), String> {
         let config = sled::Config::new().path(&self.folder).flush_every_ms(None).cache_capacity(CACHE_BYTES);
         self.db = Some(guard(|| config.open())?);
-        // The folder's name itself.
-        if let Some(above) = self.folder.parent() {
-            File::open(above).and_then(|above| above.sync_all()).map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        self.sync_name().map_err(|error| error.to_string())
     }
 
     fn db(&self) -> Result<&sled::Db, String> {
@@ -72,21 +69,26 @@ impl SledPairs {
         Ok(())
     }
 
-    pub(super) fn begin_anew(&mut self) -> Result<(), String> {
+    /// Moves the folder aside, in place of one that was moved there before.
+    pub(super) fn set_aside(&mut self) -> Result<(), String> {
         self.db = None;
         let aside = self.folder.with_extension("aside");
-        let moved = (|| {
-            match std::fs::remove_dir_all(&aside) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }?;
-            match std::fs::rename(&self.folder, &aside) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        })();
-        moved.map_err(|error: std::io::Error| error.to_string())?;
-        self.reopen()
+        let gone_is_good = |done: io::Result<()>| match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let moved = gone_is_good(std::fs::remove_dir_all(&aside))
+            .and_then(|()| gone_is_good(std::fs::rename(&self.folder, &aside)))
+            .and_then(|()| self.sync_name());
+        moved.map_err(|error| error.to_string())
+    }
+
+    /// Makes durable which folder has the index's name.
+    fn sync_name(&self) -> io::Result<()> {
+        match self.folder.parent() {
+            Some(above) => File::open(above)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 

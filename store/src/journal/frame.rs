@@ -102,6 +102,14 @@ pub(crate) fn find_frame(salt: u32, bytes: &[u8]) -> Found {
     }
 }
 
+/// The length of the frame whose header stands at the front of `bytes`, whatever has become of its body.
+pub(crate) fn find_frame_head(journal: [u8; 16], segment: u32, bytes: &[u8]) -> Option<usize> {
+    let head = bytes.get(..FRAME_HEADER_BYTES).filter(|head| head.starts_with(&MAGIC.to_le_bytes()))?;
+    let (header, version, sum) = read_header(head)?;
+    let right = sum == header_checksum(salt(journal, segment), head.get(..FRAME_HEADER_BYTES - 4)?);
+    (right && version == FRAME_VERSION).then(|| frame_bytes(header.body_bytes))
+}
+
 fn read_header(head: &[u8]) -> Option<(FrameHeader, u8, u32)> {
     let mut fields = Fields::new(head);
     fields.u32("magic").ok()?;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::record::{self, Item, ItemError, ItemKind, Place};
-use super::segment::segment_name;
+use super::segment::{segment_file, segment_name};
 use crate::disk::{AnyDisk, AnyFile, Disk, OpenHow, read_exact};
 
 /// Files that are kept open. Beyond it all are closed, and opened again when they are needed.
@@ -98,9 +98,9 @@ impl SegmentFiles {
 }
 
 fn io_error(place: Place, error: &std::io::Error) -> ReadError {
-    ReadError::Io { file: segment_name(place.segment), offset: place.offset, error: error.to_string() }
+    ReadError::Io { file: segment_file(place.segment), offset: place.offset, error: error.to_string() }
 }
 
 fn damaged(place: Place, error: ItemError) -> ReadError {
-    ReadError::Damaged { file: segment_name(place.segment), offset: place.offset, error }
+    ReadError::Damaged { file: segment_file(place.segment), offset: place.offset, error }
 }

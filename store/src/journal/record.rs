@@ -420,6 +420,19 @@ pub(crate) fn split_item(bytes: &[u8]) -> Result<RawItem<'_>, ItemError> {
     Ok(RawItem { kind, payload })
 }
 
+/// The items of a damaged body that can be read all the same.
+pub(crate) fn items_of_damaged(body: &[u8]) -> Vec<Item> {
+    let mut found = Vec::new();
+    let mut rest = body;
+    // A length that was damaged leads astray, and the walk ends there.
+    while let Ok(bytes) = item_bytes(rest) {
+        found.extend(split_item(rest).ok().and_then(|raw| read_item(raw).ok()));
+        let Some(next) = rest.get(bytes..) else { break };
+        rest = next;
+    }
+    found
+}
+
 /// Reads the fields of an item. Of an event, only the head.
 pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
     let mut fields = Fields::new(item.payload);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::frame::{FRAME_ALIGNMENT, Found, FrameHeader, find_frame, frame_bytes, salt};
 use super::record::{ITEM_VERSION, ItemError, Place};
 use super::segment::{
-    FoundSegment, Header, JOURNAL_VERSION, SEGMENT_HEADER_BYTES, list_segments, read_header, segment_name,
+    FoundSegment, Header, JOURNAL_VERSION, SEGMENT_HEADER_BYTES, list_segments, read_header, segment_file,
 };
 use super::{End, FRAME_HEADER_BYTES};
 use crate::Damage;
@@ -53,7 +53,7 @@ pub(crate) fn survey(disk: &AnyDisk, folder: &Path) -> Result<Survey, RecoverErr
             } else {
                 format!("segments {} to {} are missing", before + 1, segment.number - 1)
             };
-            survey.damages.push(Damage { file: segment_name(before + 1), offset: 0, bytes: 0, what });
+            survey.damages.push(Damage { file: segment_file(before + 1), offset: 0, bytes: 0, what });
         }
         before = Some(segment.number);
         let file = disk.open(&segment.path, OpenHow::Read).map_err(at(&segment.path))?;
@@ -61,7 +61,7 @@ pub(crate) fn survey(disk: &AnyDisk, folder: &Path) -> Result<Survey, RecoverErr
         disk.read(&file, 0, &mut head).map_err(at(&segment.path))?;
         let wrong = match read_header(&head, segment.number) {
             Header::Newer(found) => {
-                return Err(RecoverError::Newer { file: segment_name(segment.number), found, known: JOURNAL_VERSION });
+                return Err(RecoverError::Newer { file: segment_file(segment.number), found, known: JOURNAL_VERSION });
             }
             Header::Of(journal) if survey.journal.is_none_or(|known| known == journal) => {
                 survey.journal = Some(journal);
@@ -71,7 +71,7 @@ pub(crate) fn survey(disk: &AnyDisk, folder: &Path) -> Result<Survey, RecoverErr
             Header::Damaged => "the segment's header cannot be read",
         };
         survey.damages.push(Damage {
-            file: segment_name(segment.number),
+            file: segment_file(segment.number),
             offset: 0,
             bytes: SEGMENT_HEADER_BYTES as u64,
             what: wrong.to_owned(),
@@ -144,7 +144,7 @@ pub(crate) fn recover(
             let dirty = bytes.get(end..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
             if dirty {
                 recovered.torn = Some(Damage {
-                    file: segment_name(segment.number),
+                    file: segment_file(segment.number),
                     offset: end as u64,
                     bytes: (bytes.len() - end) as u64,
                     what: "the last batch was not written to its end; it was never acknowledged".to_owned(),
@@ -201,7 +201,7 @@ impl Scan<'_> {
             Found::Frame(header) => Ok(Some(header)),
             Found::Nothing => Ok(None),
             Found::Newer(version) => Err(RecoverError::Newer {
-                file: segment_name(self.number),
+                file: segment_file(self.number),
                 found: u16::from(version),
                 known: u16::from(super::frame::FRAME_VERSION),
             }),
@@ -262,11 +262,14 @@ impl Scan<'_> {
             if !synced && !self.proves(found, missing)? {
                 return Ok(at);
             }
-            // Where nothing stands between this segment's header and the frame, what is missing stood at the
-            // end of the segment before.
-            let before = recovered.end.filter(|_| found == SEGMENT_HEADER_BYTES).map(|end| end.place);
+            // Where nothing stands between this segment's header and the frame, what is missing stood before it:
+            // in a segment that is gone or holds no frame any more, or at the end of the last one that does.
+            let before = recovered.end.filter(|_| found == SEGMENT_HEADER_BYTES).map(|end| match end.place {
+                place if place.segment + 1 == self.number => place,
+                place => Place { segment: place.segment + 1, offset: u32::try_from(SEGMENT_HEADER_BYTES).unwrap_or(0) },
+            });
             recovered.damages.push(Damage {
-                file: segment_name(before.map_or(self.number, |before| before.segment)),
+                file: segment_file(before.map_or(self.number, |before| before.segment)),
                 offset: before.map_or(at as u64, |before| u64::from(before.offset)),
                 bytes: (found - at) as u64,
                 what: match header.sequence - missing {
@@ -297,14 +300,14 @@ impl Scan<'_> {
         match each(FrameRead { sequence: header.sequence, place: place(body_at), body }) {
             Ok(()) => Ok(()),
             Err(ItemError::Newer { found }) => Err(RecoverError::Newer {
-                file: segment_name(self.number),
+                file: segment_file(self.number),
                 found: u16::from(found),
                 known: u16::from(ITEM_VERSION),
             }),
             Err(error) => {
                 // The frame's sum is right, so this was written so: a fault of ours, kept from spreading.
                 recovered.damages.push(Damage {
-                    file: segment_name(self.number),
+                    file: segment_file(self.number),
                     offset: at as u64,
                     bytes: frame_bytes(header.body_bytes) as u64,
                     what: format!("the frame {} holds what cannot be understood: {error}", header.sequence),

@@ -28,6 +28,11 @@ pub(crate) fn segment_name(number: u32) -> String {
     format!("{number:010}{ENDING}")
 }
 
+/// The same within the data folder; for reports.
+pub(crate) fn segment_file(number: u32) -> String {
+    format!("journal/{}", segment_name(number))
+}
+
 /// The number that a file name stands for, where it is a segment's.
 pub(crate) fn segment_number(name: &str) -> Option<u32> {
     let number: u32 = name.strip_suffix(ENDING)?.parse().ok()?;

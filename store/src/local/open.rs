@@ -1,30 +1,27 @@
 //! Opening a store: lock, checkpoint, journal, and everything that was read made durable before it is served.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventyard_event::Clock;
 
 use super::LocalStore;
+use super::rebuild::Rebuild;
 use super::run::Running;
-use super::views::items_of;
-use crate::catalog::{Catalog, Ended};
 use crate::checkpoint::{self, Checkpointer, Found, Pairs, SledPairs};
 use crate::dedupe::{self, Dedupe, dedupe_folder};
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::{
-    Ahead, End, FoundSegment, FrameRead, Item, ItemError, Journal, Mend, Opened, Prepared, RecoverError, Recovered,
-    SEGMENT_HEADER_BYTES, SegmentFiles, journal_folder, recover, survey,
+    Ahead, End, FoundSegment, Journal, Mend, Opened, Place, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
+    SegmentFiles, journal_folder, recover, segment_file, survey,
 };
-use crate::owner::{Outcome, Owner, apply_outcome, order_of, within};
+use crate::lock;
+use crate::owner::Owner;
 use crate::shared::{Folders, Parts, Shared};
-use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
-use crate::{Damage, OpenError, OpenReport, Options, SavedPosition, Verdict};
+use crate::{Damage, OpenError, OpenReport, Options};
 
-fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
+pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     let path = path.to_owned();
     move |error| match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => OpenError::Full { dir: path.clone() },
@@ -32,32 +29,11 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     }
 }
 
-fn recover_error(error: RecoverError) -> OpenError {
+pub(crate) fn recover_error(error: RecoverError) -> OpenError {
     match error {
         RecoverError::Io { path, error } => io(&path)(error),
         RecoverError::Newer { file, found, known } => OpenError::Newer { file, found, known },
     }
-}
-
-/// Takes the folder for this process.
-fn take_lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    let fail = io(&path);
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(&fail)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // The text is for people; where it cannot be read, the refusal stands all the same.
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::Locked { dir: dir.to_owned(), pid });
-        }
-        Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
-    }
-    file.set_len(0).map_err(&fail)?;
-    file.rewind().map_err(&fail)?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(&fail)?;
-    Ok(file)
 }
 
 /// An id for a new journal. Also the key of the dedupe hashes, so nobody outside may know it.
@@ -73,94 +49,6 @@ fn new_journal_id(disk: &AnyDisk) -> [u8; 16] {
     }
 }
 
-/// What is built while the journal is read.
-#[derive(Default)]
-struct Rebuild {
-    names: Names,
-    state: State,
-    catalog: Catalog,
-    dedupe: Dedupe,
-    /// The last frame that the checkpoint holds.
-    held: u64,
-}
-
-impl Rebuild {
-    fn apply(&mut self, frame: &FrameRead<'_>) -> Result<(), ItemError> {
-        let mut index = 0;
-        let mut last_event = None;
-        for item in items_of(frame.body) {
-            let (at, bytes, item) = item?;
-            let place = within(frame.place, at);
-            match item {
-                Item::Event(head) => {
-                    let item = ItemPlace { place, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
-                    self.catalog.add_event(head.id, item);
-                    last_event = Some(head.id);
-                    if let Some(mark) = head.dedupe {
-                        self.dedupe.add(mark, head.id);
-                    }
-                    let order = order_of(frame.sequence, index);
-                    index += 1;
-                    if frame.sequence > self.held {
-                        let names = &mut self.names;
-                        let deliveries = head.deliveries.into_iter().map(|delivery| AdmitDelivery {
-                            queue: names.queue_number(&delivery.queue),
-                            lane: delivery.lane,
-                            due_at: delivery.due_at,
-                            snapshot: names.snapshot_number(delivery.snapshot),
-                        });
-                        let mut admit =
-                            Admit { id: head.id, received_at: head.received_at, deliveries: deliveries.collect() };
-                        self.state.admit(order, item, &mut admit, None);
-                    }
-                }
-                Item::Position(position) if frame.sequence > self.held => {
-                    let saved = SavedPosition { bytes: position.bytes, last_event };
-                    self.state.set_position(&position.namespace, &position.source, saved);
-                }
-                Item::Position(_) => {}
-                other => self.outcome(frame, at, other),
-            }
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: Item) {
-        let outcome = match item {
-            Item::Begin(begins) => Outcome::Begin(begins),
-            Item::Settlement(record) => {
-                let turn = match record.verdict {
-                    Verdict::Delivered => Turn::Delivered,
-                    Verdict::Retry { at, .. } => Turn::Retry { at },
-                    Verdict::Dead { .. } => Turn::Dead { at: record.at },
-                };
-                let (delivery, counts) = (record.delivery, record.counts);
-                Outcome::Settle { delivery, at_in_body, counts, turn, emits: Vec::new() }
-            }
-            Item::Replay { at, letters } => Outcome::Replay { at, letters },
-            Item::Purge { letters, .. } => Outcome::Purge { letters },
-            Item::Event(_) | Item::Position(_) => return,
-        };
-        if frame.sequence > self.held {
-            apply_outcome(&mut self.state, &mut self.catalog, frame.sequence, frame.place, outcome);
-            return;
-        }
-        // The checkpoint holds its effect; the catalogue does not.
-        match outcome {
-            Outcome::Settle { delivery, turn: Turn::Delivered, .. } => {
-                let last = within(frame.place, at_in_body);
-                self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: false, last });
-            }
-            Outcome::Purge { letters } => {
-                for (delivery, last) in letters {
-                    self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: true, last });
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
 /// What is read back from.
 struct Ground<'a> {
     disk: &'a AnyDisk,
@@ -169,8 +57,13 @@ struct Ground<'a> {
     segments: &'a [FoundSegment],
 }
 
+/// The folder of the index within the data folder.
+pub(crate) fn index_folder(dir: &Path) -> PathBuf {
+    dir.join("index")
+}
+
 /// Opens what holds the checkpoint and reads it.
-fn find_checkpoint(disk: &AnyDisk, dir: &Path) -> (Pairs, Result<Found, String>) {
+pub(crate) fn find_checkpoint(disk: &AnyDisk, dir: &Path) -> (Pairs, Result<Found, String>) {
     match disk {
         AnyDisk::Simulated(disk) => {
             let pairs = Pairs::Simulated(disk.clone());
@@ -178,7 +71,7 @@ fn find_checkpoint(disk: &AnyDisk, dir: &Path) -> (Pairs, Result<Found, String>)
             (pairs, found)
         }
         AnyDisk::Real(_) => {
-            let (sled, opened) = SledPairs::open(&dir.join("index"));
+            let (sled, opened) = SledPairs::open(&index_folder(dir));
             let pairs = Pairs::Sled(sled);
             let found = opened.and_then(|()| checkpoint::load(&pairs));
             (pairs, found)
@@ -194,7 +87,7 @@ impl Ground<'_> {
     /// Builds the state from the checkpoint and the journal behind it, or from the journal alone.
     fn read_back(
         &self,
-        pairs: Pairs,
+        mut pairs: Pairs,
         found: Result<Found, String>,
         report: &mut OpenReport,
     ) -> Result<(Rebuild, Recovered, Checkpointer), OpenError> {
@@ -205,7 +98,7 @@ impl Ground<'_> {
                 return Ok((rebuild, recovered, Checkpointer::new(pairs, Some((0, 0)))));
             }
             Ok(Found::Unfinished) => None,
-            Ok(Found::Checkpoint(loaded)) => match self.read_checkpoint(*loaded)? {
+            Ok(Found::Checkpoint(loaded)) => match self.read_checkpoint(*loaded, report)? {
                 Ok((rebuild, recovered, names)) => {
                     return Ok((rebuild, recovered, Checkpointer::new(pairs, Some(names))));
                 }
@@ -216,8 +109,29 @@ impl Ground<'_> {
             tracing::warn!(%why, "the index is set aside and rebuilt from the journal");
         }
         report.rebuilt = why;
+        // Now and durably, not at the next checkpoint: when the journal has grown past the place where this index
+        // stands, nothing would tell any more that it is not to be used.
+        pairs.set_aside().map_err(|error| OpenError::Io { path: self.folders.index.clone(), error })?;
+        let fresh = pairs.reopen();
+        if let Err(error) = &fresh {
+            tracing::warn!(%error, "the index cannot be made anew; it is tried again with each checkpoint");
+        }
         let (rebuild, recovered) = self.read_journal()?;
-        Ok((rebuild, recovered, Checkpointer::new(pairs, None)))
+        Ok((rebuild, recovered, Checkpointer::new(pairs, fresh.ok().map(|()| (0, 0)))))
+    }
+
+    /// Only what was synced is ever put into the index, so what it has seen beyond the journal's end is lost.
+    fn lost_end(&self, end: Option<End>, seen: u64) -> Damage {
+        let last = self.segments.last().map_or(1, |last| last.number);
+        let (reached, place) = end.map_or((0, Place { segment: last, offset: 0 }), |end| (end.sequence, end.place));
+        Damage {
+            file: segment_file(place.segment),
+            offset: u64::from(place.offset),
+            bytes: 0,
+            what: format!(
+                "the end of the journal is lost: the index has seen the frame {seen}, and the journal ends at {reached}"
+            ),
+        }
     }
 
     fn read_journal(&self) -> Result<(Rebuild, Recovered), OpenError> {
@@ -234,6 +148,7 @@ impl Ground<'_> {
     fn read_checkpoint(
         &self,
         loaded: checkpoint::Loaded,
+        report: &mut OpenReport,
     ) -> Result<Result<(Rebuild, Recovered, (usize, usize)), String>, OpenError> {
         let checkpoint::Loaded { meta, names, state } = loaded;
         if meta.journal != self.journal {
@@ -241,6 +156,7 @@ impl Ground<'_> {
         }
         let from = meta.end.place.segment;
         if !self.segments.iter().any(|segment| segment.number == from) {
+            report.damages.push(self.lost_end(None, meta.end.sequence));
             return Ok(Err("the index stands at a segment that is not there".to_owned()));
         }
         let dedupe = match Dedupe::open(&self.dedupe_place()) {
@@ -266,6 +182,7 @@ impl Ground<'_> {
         let mut recovered = recovered.map_err(recover_error)?;
         let reached = recovered.end.map_or(0, |end| end.sequence);
         if reached < meta.end.sequence {
+            report.damages.push(self.lost_end(recovered.end, meta.end.sequence));
             return Ok(Err(format!(
                 "the index stands at frame {}, and the journal ends at frame {reached}",
                 meta.end.sequence
@@ -287,7 +204,7 @@ pub(super) fn open(
     let folder = journal_folder(dir);
     let names = disk.open(&folder, OpenHow::Folder).map_err(io(&folder))?;
     let lock = match disk {
-        AnyDisk::Real(_) => Some(take_lock(dir)?),
+        AnyDisk::Real(_) => Some(lock::take(dir)?),
         AnyDisk::Simulated(_) => None,
     };
     let survey = survey(disk, &folder).map_err(recover_error)?;
@@ -302,7 +219,7 @@ pub(super) fn open(
         None => return Err(OpenError::Unreadable { dir: folder, count: survey.segments.len() }),
     };
 
-    let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir) };
+    let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir), index: index_folder(dir) };
     let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments };
     let (pairs, found) = find_checkpoint(disk, dir);
     let (rebuild, recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
@@ -317,7 +234,7 @@ pub(super) fn open(
     report.frames_read = frames;
     for damage in &report.damages {
         tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
-        quarantine(disk, dir, &folder, damage);
+        quarantine(disk, dir, damage);
     }
 
     let (live, at, ready, next_number) = arrange(disk, &folder, journal, &survey.segments, end, &options)?;
@@ -338,7 +255,8 @@ pub(super) fn open(
     let writer = Journal::new(opened, Arc::clone(&ahead), Arc::clone(&files));
 
     let now = clock();
-    let Rebuild { names, mut state, catalog, dedupe, .. } = rebuild;
+    let Rebuild { names, mut state, catalog, dedupe, held } = rebuild;
+    let unsaved_bytes = u64::from(sequence > held);
     let disk_of_shared = disk.clone();
     state.clamp_due(now.plus(options.backoff_max));
     report.open_events = state.open_count();
@@ -360,6 +278,8 @@ pub(super) fn open(
         folders,
     };
     let shared = Arc::new(Shared::new(parts));
+    // What was read behind the checkpoint is to be in the next one, whether or not anything is written by then.
+    shared.unsaved_bytes.store(unsaved_bytes, std::sync::atomic::Ordering::Relaxed);
     let mut owner = Owner::new(writer, Arc::clone(&shared), faults);
     report.interrupted = owner.interrupt(now).map_err(|error| OpenError::Io { path: folder.clone(), error })?;
 
@@ -407,15 +327,15 @@ fn arrange(
 
 /// Copies what is damaged to a file of its own, for whoever wants to look at it. Best effort: the journal
 /// itself is left as it is.
-fn quarantine(disk: &AnyDisk, dir: &Path, folder: &Path, damage: &Damage) {
+fn quarantine(disk: &AnyDisk, dir: &Path, damage: &Damage) {
     if damage.bytes == 0 {
         return;
     }
     let copy = || -> std::io::Result<PathBuf> {
         let to = dir.join("quarantine");
         let names = disk.open(&to, OpenHow::Folder)?;
-        let path = to.join(format!("{}-{}", damage.file, damage.offset));
-        let from = disk.open(&folder.join(&damage.file), OpenHow::Read)?;
+        let path = to.join(format!("{}-{}", damage.file.replace('/', "-"), damage.offset));
+        let from = disk.open(&dir.join(&damage.file), OpenHow::Read)?;
         let mut bytes = vec![0; usize::try_from(damage.bytes).unwrap_or(usize::MAX)];
         let count = disk.read(&from, damage.offset, &mut bytes)?;
         bytes.truncate(count);

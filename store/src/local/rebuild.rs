@@ -1,0 +1,97 @@
+//! What memory holds, built from the journal's frames: the same calls as while running, applied in order.
+
+use super::views::items_of;
+use crate::catalog::{Catalog, Ended};
+use crate::dedupe::Dedupe;
+use crate::journal::{FrameRead, Item, ItemError};
+use crate::owner::{Outcome, apply_outcome, order_of, within};
+use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
+use crate::{SavedPosition, Verdict};
+
+/// What is built while the journal is read.
+#[derive(Default)]
+pub(crate) struct Rebuild {
+    pub(crate) names: Names,
+    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
+    pub(crate) dedupe: Dedupe,
+    /// The last frame that the checkpoint holds.
+    pub(crate) held: u64,
+}
+
+impl Rebuild {
+    pub(crate) fn apply(&mut self, frame: &FrameRead<'_>) -> Result<(), ItemError> {
+        let mut index = 0;
+        let mut last_event = None;
+        for item in items_of(frame.body) {
+            let (at, bytes, item) = item?;
+            let place = within(frame.place, at);
+            match item {
+                Item::Event(head) => {
+                    let item = ItemPlace { place, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+                    self.catalog.add_event(head.id, item);
+                    last_event = Some(head.id);
+                    if let Some(mark) = head.dedupe {
+                        self.dedupe.add(mark, head.id);
+                    }
+                    let order = order_of(frame.sequence, index);
+                    index += 1;
+                    if frame.sequence > self.held {
+                        let names = &mut self.names;
+                        let deliveries = head.deliveries.into_iter().map(|delivery| AdmitDelivery {
+                            queue: names.queue_number(&delivery.queue),
+                            lane: delivery.lane,
+                            due_at: delivery.due_at,
+                            snapshot: names.snapshot_number(delivery.snapshot),
+                        });
+                        let mut admit =
+                            Admit { id: head.id, received_at: head.received_at, deliveries: deliveries.collect() };
+                        self.state.admit(order, item, &mut admit, None);
+                    }
+                }
+                Item::Position(position) if frame.sequence > self.held => {
+                    let saved = SavedPosition { bytes: position.bytes, last_event };
+                    self.state.set_position(&position.namespace, &position.source, saved);
+                }
+                Item::Position(_) => {}
+                other => self.outcome(frame, at, other),
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: Item) {
+        let outcome = match item {
+            Item::Begin(begins) => Outcome::Begin(begins),
+            Item::Settlement(record) => {
+                let turn = match record.verdict {
+                    Verdict::Delivered => Turn::Delivered,
+                    Verdict::Retry { at, .. } => Turn::Retry { at },
+                    Verdict::Dead { .. } => Turn::Dead { at: record.at },
+                };
+                let (delivery, counts) = (record.delivery, record.counts);
+                Outcome::Settle { delivery, at_in_body, counts, turn, emits: Vec::new() }
+            }
+            Item::Replay { at, letters } => Outcome::Replay { at, letters },
+            Item::Purge { letters, .. } => Outcome::Purge { letters },
+            Item::Event(_) | Item::Position(_) => return,
+        };
+        if frame.sequence > self.held {
+            apply_outcome(&mut self.state, &mut self.catalog, frame.sequence, frame.place, outcome);
+            return;
+        }
+        // The checkpoint holds its effect; the catalogue does not.
+        match outcome {
+            Outcome::Settle { delivery, turn: Turn::Delivered, .. } => {
+                let last = within(frame.place, at_in_body);
+                self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: false, last });
+            }
+            Outcome::Purge { letters } => {
+                for (delivery, last) in letters {
+                    self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: true, last });
+                }
+            }
+            _ => {}
+        }
+    }
+}

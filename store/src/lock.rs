@@ -1,0 +1,55 @@
+//! One process for each data folder: a lock on the file `lock`, which ends with the process however that ends.
+//!
+//! The file also holds the process's id, for the message to whoever comes second.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+use crate::OpenError;
+use crate::local::io_error;
+
+fn refused(dir: &Path, mut file: &File) -> OpenError {
+    let mut text = String::new();
+    // The text is for people; where it cannot be read, the refusal stands all the same. A reader of the folder
+    // leaves the id of the last writer in place, so an id without a process is not named.
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()).filter(|pid| is_alive(*pid));
+    OpenError::Locked { dir: dir.to_owned(), pid }
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Takes the folder for this process alone, until the file is closed.
+pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let fail = io_error(&path);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(&fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(refused(dir, &file)),
+        Err(TryLockError::Error(error)) => return Err(fail(error)),
+    }
+    file.set_len(0).map_err(&fail)?;
+    file.rewind().map_err(&fail)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(&fail)?;
+    Ok(file)
+}
+
+/// Keeps writers out of the folder until the file is closed, and changes nothing in it. `None` where there is no
+/// such file: then no store was ever opened here, or this is a copy of one.
+pub(crate) fn share(dir: &Path) -> Result<Option<File>, OpenError> {
+    let path = dir.join("lock");
+    let fail = io_error(&path);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(&fail)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(refused(dir, &file)),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
