@@ -25,7 +25,7 @@ pub(crate) use record::{
     put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
     read_envelope, read_item, read_place, read_queue, split_item,
 };
-pub(crate) use recover::{FrameRead, Mend, RecoverError, Recovered, recover, survey};
+pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey};
 pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_file, segment_name};
 
 /// Where the journal ends: the last frame's sequence, and the place behind it.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use eventyard_event::{EventId, Timestamp};
 
 use crate::disk::{AnyDisk, RealDisk, SimulatedDisk};
-use crate::journal::{FoundSegment, Mend, journal_folder, recover, survey};
+use crate::journal::{FoundSegment, Segments, journal_folder, recover, survey};
 use crate::local::recover_error;
 use crate::{Damage, OpenError, lock};
 
@@ -198,7 +198,8 @@ fn look_at(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -
 
     let mut walk = Walk::begin(&ground, &mut report, progress);
     let from = ground.segments.first().map_or(1, |first| first.number);
-    let read = recover(disk, (&ground.segments, journal, Mend::ReadOnly), from, &mut |frame| walk.frame(&frame));
+    let segments = Segments { all: &ground.segments, journal, known: walk.known() };
+    let read = recover(disk, segments, from, &mut |frame| walk.frame(&frame));
     let walked = walk.end();
     let recovered = read.map_err(recover_error)?;
 

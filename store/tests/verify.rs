@@ -239,7 +239,10 @@ async fn an_end_that_only_the_index_knows_of_is_damage() {
     change(&segment(dir.path(), used), |bytes| bytes[4096..].fill(0));
     let report = look(dir.path());
     assert!(!report.is_sound());
-    assert!(report.damages.iter().any(|damage| damage.what.contains("those between are lost")), "{report:#?}");
+    assert!(
+        report.damages.iter().any(|damage| damage.what.contains("which were synced, cannot be read")),
+        "{report:#?}"
+    );
 }
 
 #[tokio::test]

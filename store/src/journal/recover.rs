@@ -93,70 +93,108 @@ pub(crate) struct Recovered {
     /// The last frame, and the place behind it; `None` where there is no frame.
     pub(crate) end: Option<End>,
     pub(crate) damages: Vec<Damage>,
-    /// What was cut off the end.
+    /// What is to be cut off the end.
     pub(crate) torn: Option<Damage>,
     /// The files that were read, to be synced before anything is served.
     pub(crate) read: Vec<AnyFile>,
     pub(crate) frames: u64,
     /// The last batch: its number and where it begins.
     batch: Option<(u64, Place)>,
+    /// What cannot be read behind the last frame of the segment before the one that is being read.
+    left_bytes: u64,
+    last: Option<Last>,
 }
 
-/// What `recover` may do to the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mend {
-    /// Cut the torn tail.
-    Cut,
-    /// Nothing.
-    ReadOnly,
+/// The segment that the journal goes on in.
+struct Last {
+    path: PathBuf,
+    number: u32,
+    bytes: Vec<u8>,
+    /// Where its last frame ends.
+    end: usize,
 }
 
-/// Reads all frames of the segments from `from` on and hands each to `each`, in order.
+/// What is read, and what is known of it beforehand.
+#[derive(Clone, Copy)]
+pub(crate) struct Segments<'a> {
+    pub(crate) all: &'a [FoundSegment],
+    pub(crate) journal: [u8; 16],
+    /// The last frame that is known to have been synced, from elsewhere; 0 where nothing is.
+    pub(crate) known: u64,
+}
+
+/// Reads all frames of the segments from `from` on and hands each to `each`, in order. Changes nothing; before
+/// anything more is written, [`Recovered::mend`] has to be called.
 pub(crate) fn recover(
     disk: &AnyDisk,
-    (segments, journal, mend): (&[FoundSegment], [u8; 16], Mend),
+    Segments { all, journal, known }: Segments<'_>,
     from: u32,
     each: &mut dyn FnMut(FrameRead<'_>) -> Result<(), ItemError>,
 ) -> Result<Recovered, RecoverError> {
-    let mut recovered =
-        Recovered { end: None, damages: Vec::new(), torn: None, read: Vec::new(), frames: 0, batch: None };
-    let segments: Vec<&FoundSegment> = segments.iter().filter(|segment| segment.number >= from).collect();
+    let mut recovered = Recovered {
+        end: None,
+        damages: Vec::new(),
+        torn: None,
+        read: Vec::new(),
+        frames: 0,
+        batch: None,
+        left_bytes: 0,
+        last: None,
+    };
+    let segments: Vec<&FoundSegment> = all.iter().filter(|segment| segment.number >= from).collect();
     let used = last_used(disk, &segments, journal)?;
-    let how = if mend == Mend::Cut { OpenHow::Write } else { OpenHow::Read };
     for (index, segment) in segments.iter().enumerate().take(used.map_or(0, |used| used + 1)) {
         let fail = |error| RecoverError::Io { path: segment.path.clone(), error };
-        let file = disk.open(&segment.path, how).map_err(fail)?;
+        let file = disk.open(&segment.path, OpenHow::Read).map_err(fail)?;
         let bytes = read_exact(disk, &file, 0, segment.bytes).map_err(fail)?;
-        let scan = Scan { bytes: &bytes, salt: salt(journal, segment.number), number: segment.number };
+        let scan = Scan { bytes: &bytes, salt: salt(journal, segment.number), number: segment.number, known };
         // What comes before a segment that holds frames was synced before its first one was written.
         let synced = used.is_some_and(|used| index < used);
         let end = scan.read(synced, &mut recovered, each)?;
+        let left = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).saturating_sub(end));
+        recovered.left_bytes = left as u64;
         if !synced {
-            if let Some((_, begin)) = recovered.batch.filter(|(_, begin)| begin.segment == segment.number)
-                && mend == Mend::Cut
-            {
-                // Nothing proves that the last batch was ever synced; its sync may even have failed, and then the
-                // cache calls pages clean that never reached the disk. Written again, they are dirty again, and
-                // the sync that follows means what it says.
-                let begin = begin.offset as usize;
-                disk.write(&file, begin as u64, bytes.get(begin..end).unwrap_or_default()).map_err(fail)?;
-            }
-            let dirty = bytes.get(end..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
-            if dirty {
-                recovered.torn = Some(Damage {
-                    file: segment_file(segment.number),
-                    offset: end as u64,
-                    bytes: (bytes.len() - end) as u64,
-                    what: "the last batch was not written to its end; it was never acknowledged".to_owned(),
-                });
-                if mend == Mend::Cut {
-                    zero(disk, &file, &bytes, end).map_err(fail)?;
-                }
-            }
+            recovered.judge_tail(segment.number, end, known);
+            recovered.last = Some(Last { path: segment.path.clone(), number: segment.number, bytes, end });
         }
         recovered.read.push(file);
     }
     Ok(recovered)
+}
+
+impl Recovered {
+    /// Says what stands behind the journal's end.
+    fn judge_tail(&mut self, number: u32, end: usize, known: u64) {
+        let reached = self.end.map_or(0, |end| end.sequence);
+        let tail = |what| Damage { file: segment_file(number), offset: end as u64, bytes: self.left_bytes, what };
+        if reached < known {
+            let what = match known - reached {
+                1 => format!("the frame {known}, the last that was synced, cannot be read"),
+                _ => format!("the frames {} to {known}, which were synced, cannot be read", reached + 1),
+            };
+            self.damages.push(tail(what));
+        } else if self.left_bytes > 0 {
+            self.torn = Some(tail("the last batch was not written to its end; it was never acknowledged".to_owned()));
+        }
+    }
+
+    /// Makes the end of the journal fit to be written on.
+    pub(crate) fn mend(&mut self, disk: &AnyDisk) -> Result<(), RecoverError> {
+        let Some(Last { path, number, bytes, end }) = self.last.take() else { return Ok(()) };
+        let fail = |error| RecoverError::Io { path: path.clone(), error };
+        let file = disk.open(&path, OpenHow::Write).map_err(fail)?;
+        if let Some((_, begin)) = self.batch.filter(|(_, begin)| begin.segment == number) {
+            // Nothing proves that the last batch was ever synced; its sync may even have failed, and then the
+            // cache calls pages clean that never reached the disk. Written again, they are dirty again, and
+            // the sync that follows means what it says.
+            let begin = begin.offset as usize;
+            disk.write(&file, begin as u64, bytes.get(begin..end).unwrap_or_default()).map_err(fail)?;
+        }
+        if self.left_bytes > 0 {
+            zero(disk, &file, &bytes, end).map_err(fail)?;
+        }
+        Ok(())
+    }
 }
 
 /// The last segment that holds a valid frame anywhere.
@@ -165,7 +203,7 @@ fn last_used(disk: &AnyDisk, segments: &[&FoundSegment], journal: [u8; 16]) -> R
         let fail = |error| RecoverError::Io { path: segment.path.clone(), error };
         let file = disk.open(&segment.path, OpenHow::Read).map_err(fail)?;
         let bytes = read_exact(disk, &file, 0, segment.bytes).map_err(fail)?;
-        let scan = Scan { bytes: &bytes, salt: salt(journal, segment.number), number: segment.number };
+        let scan = Scan { bytes: &bytes, salt: salt(journal, segment.number), number: segment.number, known: 0 };
         if scan.find_from(SEGMENT_HEADER_BYTES, 0)?.is_some() {
             return Ok(Some(index));
         }
@@ -193,6 +231,7 @@ struct Scan<'a> {
     bytes: &'a [u8],
     salt: u32,
     number: u32,
+    known: u64,
 }
 
 impl Scan<'_> {
@@ -259,19 +298,22 @@ impl Scan<'_> {
             }
             let Some((found, header)) = self.find_from(at, last.unwrap_or(0))? else { return Ok(at) };
             let missing = last.map_or(header.sequence.saturating_sub(1), |last| last + 1);
-            if !synced && !self.proves(found, missing)? {
+            if !synced && missing > self.known && !self.proves(found, missing)? {
                 return Ok(at);
             }
             // Where nothing stands between this segment's header and the frame, what is missing stood before it:
             // in a segment that is gone or holds no frame any more, or at the end of the last one that does.
-            let before = recovered.end.filter(|_| found == SEGMENT_HEADER_BYTES).map(|end| match end.place {
-                place if place.segment + 1 == self.number => place,
-                place => Place { segment: place.segment + 1, offset: u32::try_from(SEGMENT_HEADER_BYTES).unwrap_or(0) },
-            });
+            let (segment, offset, bytes) = match recovered.end.filter(|_| found == SEGMENT_HEADER_BYTES) {
+                None => (self.number, at, (found - at) as u64),
+                Some(End { place, .. }) if place.segment + 1 == self.number => {
+                    (place.segment, place.offset as usize, recovered.left_bytes)
+                }
+                Some(End { place, .. }) => (place.segment + 1, SEGMENT_HEADER_BYTES, 0),
+            };
             recovered.damages.push(Damage {
-                file: segment_file(before.map_or(self.number, |before| before.segment)),
-                offset: before.map_or(at as u64, |before| u64::from(before.offset)),
-                bytes: (found - at) as u64,
+                file: segment_file(segment),
+                offset: offset as u64,
+                bytes,
                 what: match header.sequence - missing {
                     0 | 1 => format!("the frame {missing} cannot be read"),
                     _ => format!("the frames {missing} to {} cannot be read", header.sequence - 1),

@@ -13,8 +13,8 @@ use crate::checkpoint::{self, Checkpointer, Found, Pairs, SledPairs};
 use crate::dedupe::{self, Dedupe, dedupe_folder};
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::{
-    Ahead, End, FoundSegment, Journal, Mend, Opened, Place, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
-    SegmentFiles, journal_folder, recover, segment_file, survey,
+    Ahead, End, FoundSegment, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES, SegmentFiles,
+    Segments, journal_folder, recover, survey,
 };
 use crate::lock;
 use crate::owner::Owner;
@@ -84,6 +84,20 @@ impl Ground<'_> {
         dedupe::Place { disk: self.disk, folder: &self.folders.dedupe, journal: self.journal }
     }
 
+    fn known_to(&self, known: u64) -> Segments<'_> {
+        Segments { all: self.segments, journal: self.journal, known }
+    }
+
+    /// The last frame that the index had seen. Where it is all that is left of a journal, that is said.
+    fn known_by(&self, loaded: &checkpoint::Loaded, report: &mut OpenReport) -> u64 {
+        let known = loaded.meta.end.sequence;
+        if report.new {
+            let what = format!("every file of the journal is gone; the index had seen {known} frames of it");
+            report.damages.push(Damage { file: "journal".to_owned(), offset: 0, bytes: 0, what });
+        }
+        if loaded.meta.journal == self.journal { known } else { 0 }
+    }
+
     /// Builds the state from the checkpoint and the journal behind it, or from the journal alone.
     fn read_back(
         &self,
@@ -91,14 +105,18 @@ impl Ground<'_> {
         found: Result<Found, String>,
         report: &mut OpenReport,
     ) -> Result<(Rebuild, Recovered, Checkpointer), OpenError> {
+        let known = match &found {
+            Ok(Found::Checkpoint(loaded)) => self.known_by(loaded, report),
+            _ => 0,
+        };
         let why = match found {
             Err(error) => Some(format!("the index cannot be read: {error}")),
             Ok(Found::Nothing) => {
-                let (rebuild, recovered) = self.read_journal()?;
+                let (rebuild, recovered) = self.read_journal(known)?;
                 return Ok((rebuild, recovered, Checkpointer::new(pairs, Some((0, 0)))));
             }
             Ok(Found::Unfinished) => None,
-            Ok(Found::Checkpoint(loaded)) => match self.read_checkpoint(*loaded, report)? {
+            Ok(Found::Checkpoint(loaded)) => match self.read_checkpoint(*loaded)? {
                 Ok((rebuild, recovered, names)) => {
                     return Ok((rebuild, recovered, Checkpointer::new(pairs, Some(names))));
                 }
@@ -116,30 +134,16 @@ impl Ground<'_> {
         if let Err(error) = &fresh {
             tracing::warn!(%error, "the index cannot be made anew; it is tried again with each checkpoint");
         }
-        let (rebuild, recovered) = self.read_journal()?;
+        let (rebuild, recovered) = self.read_journal(known)?;
         Ok((rebuild, recovered, Checkpointer::new(pairs, fresh.ok().map(|()| (0, 0)))))
     }
 
-    /// Only what was synced is ever put into the index, so what it has seen beyond the journal's end is lost.
-    fn lost_end(&self, end: Option<End>, seen: u64) -> Damage {
-        let last = self.segments.last().map_or(1, |last| last.number);
-        let (reached, place) = end.map_or((0, Place { segment: last, offset: 0 }), |end| (end.sequence, end.place));
-        Damage {
-            file: segment_file(place.segment),
-            offset: u64::from(place.offset),
-            bytes: 0,
-            what: format!(
-                "the end of the journal is lost: the index has seen the frame {seen}, and the journal ends at {reached}"
-            ),
-        }
-    }
-
-    fn read_journal(&self) -> Result<(Rebuild, Recovered), OpenError> {
+    /// `known` is the last frame that the index had seen; only what was synced is ever put into it.
+    fn read_journal(&self, known: u64) -> Result<(Rebuild, Recovered), OpenError> {
         Dedupe::clear(&self.dedupe_place()).map_err(io(&self.folders.dedupe))?;
         let mut rebuild = Rebuild::default();
         let from = self.segments.first().map_or(1, |first| first.number);
-        let recovered =
-            recover(self.disk, (self.segments, self.journal, Mend::Cut), from, &mut |frame| rebuild.apply(&frame));
+        let recovered = recover(self.disk, self.known_to(known), from, &mut |frame| rebuild.apply(&frame));
         Ok((rebuild, recovered.map_err(recover_error)?))
     }
 
@@ -148,7 +152,6 @@ impl Ground<'_> {
     fn read_checkpoint(
         &self,
         loaded: checkpoint::Loaded,
-        report: &mut OpenReport,
     ) -> Result<Result<(Rebuild, Recovered, (usize, usize)), String>, OpenError> {
         let checkpoint::Loaded { meta, names, state } = loaded;
         if meta.journal != self.journal {
@@ -156,7 +159,6 @@ impl Ground<'_> {
         }
         let from = meta.end.place.segment;
         if !self.segments.iter().any(|segment| segment.number == from) {
-            report.damages.push(self.lost_end(None, meta.end.sequence));
             return Ok(Err("the index stands at a segment that is not there".to_owned()));
         }
         let dedupe = match Dedupe::open(&self.dedupe_place()) {
@@ -170,19 +172,15 @@ impl Ground<'_> {
             if rebuild.catalog.read_part(self.disk, &self.folders.journal, self.journal, segment.number) {
                 continue;
             }
-            let alone = std::slice::from_ref(segment);
-            let read = recover(self.disk, (alone, self.journal, Mend::ReadOnly), segment.number, &mut |frame| {
-                rebuild.apply(&frame)
-            });
+            let alone = Segments { all: std::slice::from_ref(segment), journal: self.journal, known: 0 };
+            let read = recover(self.disk, alone, segment.number, &mut |frame| rebuild.apply(&frame));
             damages.extend(read.map_err(recover_error)?.damages);
         }
         rebuild.held = meta.end.sequence;
-        let recovered =
-            recover(self.disk, (self.segments, self.journal, Mend::Cut), from, &mut |frame| rebuild.apply(&frame));
+        let recovered = recover(self.disk, self.known_to(meta.end.sequence), from, &mut |frame| rebuild.apply(&frame));
         let mut recovered = recovered.map_err(recover_error)?;
         let reached = recovered.end.map_or(0, |end| end.sequence);
         if reached < meta.end.sequence {
-            report.damages.push(self.lost_end(recovered.end, meta.end.sequence));
             return Ok(Err(format!(
                 "the index stands at frame {}, and the journal ends at frame {reached}",
                 meta.end.sequence
@@ -222,7 +220,12 @@ pub(super) fn open(
     let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir), index: index_folder(dir) };
     let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments };
     let (pairs, found) = find_checkpoint(disk, dir);
-    let (rebuild, recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
+    let (rebuild, mut recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
+    for damage in report.damages.iter().chain(&recovered.damages) {
+        tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
+        quarantine(disk, dir, damage);
+    }
+    recovered.mend(disk).map_err(recover_error)?;
     // The page cache is no proof: what was read may never have been synced, and may be answered for next.
     for file in &recovered.read {
         disk.sync(file).map_err(io(&folder))?;
@@ -232,10 +235,6 @@ pub(super) fn open(
     report.damages.extend(damages);
     report.torn = torn;
     report.frames_read = frames;
-    for damage in &report.damages {
-        tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
-        quarantine(disk, dir, damage);
-    }
 
     let (live, at, ready, next_number) = arrange(disk, &folder, journal, &survey.segments, end, &options)?;
     let used_bytes =

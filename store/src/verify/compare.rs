@@ -3,7 +3,7 @@
 use super::walk::{Marks, Walked};
 use super::{Compared, Ground, VerifyReport};
 use crate::catalog::PartFound;
-use crate::journal::{Counts, End, Place, segment_file, segment_name};
+use crate::journal::{Counts, End, Place, segment_name};
 use crate::local::{Rebuild, io_error};
 use crate::options::DEDUPE_MAX;
 use crate::state::{DeliverySlot, EventSlot, NONE, Standing};
@@ -30,19 +30,9 @@ pub(super) fn all(
     catalogues(ground, &alone, report)?;
     seen_ids(&marks, with_index.is_some(), report);
     let Some((meta, with_index)) = with_index else { return Ok(()) };
-    let reached = end.map_or(0, |end| end.sequence);
-    if meta.end.sequence > reached {
+    if meta.end.sequence > end.map_or(0, |end| end.sequence) {
+        // The journal's damage is named already; the index is made again, for it stands where the journal is not.
         report.index = Compared::Damaged;
-        let file = end.map_or_else(|| "journal".to_owned(), |end| segment_file(end.place.segment));
-        report.damaged(Damage {
-            file,
-            offset: end.map_or(0, |end| u64::from(end.place.offset)),
-            bytes: 0,
-            what: format!(
-                "the journal ends at the frame {reached}, and the index has seen the frame {}: those between are lost",
-                meta.end.sequence
-            ),
-        });
     }
     index(&alone, &with_index, report);
     Ok(())

@@ -94,6 +94,11 @@ impl<'a> Walk<'a> {
         Walk { ground, report, progress, walked, before }
     }
 
+    /// The last frame that the index has seen.
+    pub(super) fn known(&self) -> u64 {
+        self.walked.with_index.as_ref().map_or(0, |(meta, _)| meta.end.sequence)
+    }
+
     pub(super) fn end(self) -> Walked {
         self.walked
     }
@@ -133,14 +138,14 @@ impl<'a> Walk<'a> {
                     self.mark(frame.sequence, head);
                 }
             }
-            self.known(frame, at, &item);
+            self.hangs_together(frame, at, &item);
             at += raw.bytes();
         }
         Ok(())
     }
 
     /// Whether the deliveries of an outcome are there, and their history hangs together.
-    fn known(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: &Item) {
+    fn hangs_together(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: &Item) {
         let state = &self.walked.alone.state;
         let deliveries: Vec<_> = match item {
             Item::Event(_) | Item::Position(_) => return,
