@@ -336,6 +336,26 @@ impl Report {
         })
     }
 
+    /// The first error in one line, for a log or a note: its place, what is wrong, what was meant, and how many more
+    /// there are. Empty where there is no error.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let Some(first) = self.diagnostics.iter().find(|found| found.severity == Severity::Error) else {
+            return String::new();
+        };
+        let mut text = match self.positions(&first.file, first.span.as_ref()).0 {
+            Some(at) => format!("{}:{}:{}: {}", first.file, at.line, at.column, first.message),
+            None => format!("{}: {}", first.file, first.message),
+        };
+        if let Some(label) = &first.label {
+            text.push_str(&format!(" ({label})"));
+        }
+        if let Some(more) = self.error_count().checked_sub(1).filter(|more| *more > 0) {
+            text.push_str(&format!(", and {}", count(more, "more error")));
+        }
+        text
+    }
+
     fn positions(&self, file: &str, span: Option<&Range<usize>>) -> (Option<Position>, Option<Position>) {
         let Some((text, span)) = span.and_then(|span| Some((self.sources.get(file)?, span))) else {
             return (None, None);
@@ -416,7 +436,7 @@ impl<'t> Lines<'t> {
 mod tests {
     use super::*;
 
-    fn report(text: &str, span: Range<usize>) -> Report {
+    fn report_of(text: &str, span: Range<usize>) -> Report {
         let file: Arc<str> = Arc::from("a.toml");
         let mut report = Report::new();
         report.add_source(&file, text);
@@ -426,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_with_its_line_and_a_caret() {
-        let text = report("first = 1\r\nsécond = 2\n", 11..18).render(false);
+        let text = report_of("first = 1\r\nsécond = 2\n", 11..18).render(false);
         assert!(text.starts_with("error[some_code]: something is wrong\n --> a.toml:2:1\n"), "{text}");
         assert!(
             text.contains("2 | sécond = 2") && text.contains("^^^^^^ here") && text.ends_with("1 error\n"),
@@ -439,29 +459,29 @@ mod tests {
         // Behind the end, turned around, and in the middle of a character.
         #[expect(clippy::reversed_empty_ranges, reason = "the very thing that is tried")]
         for span in [0..0, 5..900, 900..901, 3..1, 1..2] {
-            let report = report("é☃\nx", span);
+            let report = report_of("é☃\nx", span);
             assert!(report.render(true).contains("a.toml"));
             assert!(report.to_json()["diagnostics"][0]["line"].is_u64());
         }
-        assert!(report("", 0..0).render(false).contains("a.toml:1:1"));
+        assert!(report_of("", 0..0).render(false).contains("a.toml:1:1"));
     }
 
     #[test]
     fn a_very_long_line_is_named_and_not_shown() {
         let line = format!("a = \"{}\"", "x".repeat(1_000_000));
-        let text = report(&line, 4..6).render(false);
+        let text = report_of(&line, 4..6).render(false);
         assert!(text.len() < 1_000 && text.contains("a.toml:1:5"), "{}", text.len());
     }
 
     #[test]
     fn a_span_of_many_lines_shows_its_first() {
-        let text = report(&"line\n".repeat(1_000), 5..4_000).render(false);
+        let text = report_of(&"line\n".repeat(1_000), 5..4_000).render(false);
         assert!(text.lines().count() < 20 && text.contains("a.toml:2:1"), "{text}");
     }
 
     #[test]
     fn beyond_the_limit_diagnostics_are_counted() {
-        let mut report = report("a = 1", 0..1);
+        let mut report = report_of("a = 1", 0..1);
         let one = report.diagnostics()[0].clone();
         (0..RENDERED_MAX).for_each(|_| report.push(one.clone()));
         assert!(report.render(false).contains("… and 1 more"));
@@ -470,13 +490,28 @@ mod tests {
 
     #[test]
     fn a_secret_beside_a_mistake_is_masked() {
-        let report = report("auth = { token = \"hunter2\", tokn = 1 }", 28..32);
+        let report = report_of("auth = { token = \"hunter2\", tokn = 1 }", 28..32);
         assert!(!report.render(false).contains("hunter2"), "{report}");
     }
 
     #[test]
+    fn a_headline_is_the_first_error_in_one_line() {
+        let file: Arc<str> = Arc::from("a.toml");
+        let mut report = Report::new();
+        assert_eq!(report.headline(), "");
+        report.push(Diagnostic::error("other", &file, "odd").as_warning());
+        assert_eq!(report.headline(), "");
+        report.push(Diagnostic::error("other", &file, "gone"));
+        assert_eq!(report.headline(), "a.toml: gone");
+        let mut report = report_of("a = 1\nb = 2", 6..7);
+        assert_eq!(report.headline(), "a.toml:2:1: something is wrong (here)");
+        report.push(Diagnostic::error("other", &file, "gone"));
+        assert_eq!(report.headline(), "a.toml:2:1: something is wrong (here), and 1 more error");
+    }
+
+    #[test]
     fn json_has_lines_and_columns_and_none_for_a_whole_file() {
-        let mut report = report("a = 1\nb = 2", 6..7);
+        let mut report = report_of("a = 1\nb = 2", 6..7);
         report.push(Diagnostic::error("other", &Arc::from("b.toml"), "gone").as_warning());
         let json = report.to_json();
         assert_eq!((&json["errors"], &json["warnings"]), (&1.into(), &1.into()));

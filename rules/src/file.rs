@@ -81,9 +81,8 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     if !table.has("pattern") && from.is_empty() && !table.has("from") {
         let message = format!("{} has neither a pattern nor a from, so it would match every event", table.title());
         let help = "add [rule.pattern], or from = [\"a source\"]";
-        table
-            .reading()
-            .push(Diagnostic::error_at(codes::RULE_WITHOUT_CONDITION, &table.place(), message).with_help(help));
+        let found = Diagnostic::error_at(codes::RULE_WITHOUT_CONDITION, &table.place(), message).with_help(help);
+        table.lacks(&["pattern", "from"], found);
     } else if from.is_empty() && table.has("from") && !table.has("pattern") {
         table.refuse("from", codes::BAD_VALUE, "an empty `from` names no source", None);
     }

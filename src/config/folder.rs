@@ -111,7 +111,7 @@ fn rules_paths(folder: &Path) -> Result<Vec<Arc<str>>, Box<Diagnostic>> {
         // A name that is no UTF-8 is shown and opened by its readable part, and fails there, rather than be
         // passed over in silence.
         let name = name.to_string_lossy();
-        if name.ends_with(".toml") && !name.starts_with('.') {
+        if is_rules_file(Path::new(&*name)) {
             paths.push(Arc::from(format!("{RULES_FOLDER}/{name}")));
         }
         // One more than the limit says that the limit is met.
@@ -121,6 +121,12 @@ fn rules_paths(folder: &Path) -> Result<Vec<Arc<str>>, Box<Diagnostic>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether a file of this name in the folder of rules is one of them: editors leave others there.
+pub(crate) fn is_rules_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".toml") && !name.starts_with('.')
 }
 
 fn read_one(folder: &Path, path: &Arc<str>, files: &mut Files, report: &mut Report) {

@@ -24,7 +24,14 @@ pub fn normalise(fields: &[Field], table: &Map<String, Value>) -> Result<Map<Str
             None => errors.push(unknown_key(fields, key)),
         }
     }
+    // A key that is there misspelt has been reported, and is not missed as well.
+    let names = || fields.iter().map(|field| field.name);
+    let unknown = table.keys().filter(|key| names().all(|name| name != key.as_str()));
+    let meant: Vec<&str> = unknown.filter_map(|key| nearest(key, names())).collect();
     for field in fields.iter().filter(|field| !table.contains_key(field.name)) {
+        if field.required && meant.contains(&field.name) {
+            continue;
+        }
         if field.required {
             errors.push(ConfigError {
                 path: Vec::new(),

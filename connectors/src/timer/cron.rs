@@ -40,7 +40,8 @@ pub(super) fn fields(text: &str) -> Result<Cron, ConfigError> {
         6 => &[SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY],
         7 => &[SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR],
         count => {
-            let message = format!("`{}` has {count} fields, and a schedule has 5, 6 or 7", text.escape_default());
+            let fields = if count == 1 { "field" } else { "fields" };
+            let message = format!("`{}` has {count} {fields}, and a schedule has 5, 6 or 7", text.escape_default());
             return Err(error(message).help(
                 "5 are minute, hour, day of the month, month, day of the week; 6 have seconds first; 7 the year last; \
                  or write @daily, @every 5m, rate(5 minutes), at(2027-01-01T00:00:00)",

@@ -154,7 +154,7 @@ fn what_is_no_schedule_is_refused_with_a_hint() {
         ("0 61 * * * *", "`61` is no minute", "0-59"),
         ("30 2 * *", "has 4 fields", "minute, hour"),
         ("* * * * * * * *", "has 8 fields", "minute, hour"),
-        ("nonsense", "has 1 fields", "@daily"),
+        ("nonsense", "has 1 field,", "@daily"),
         ("", "empty", "@daily"),
         ("@yearlyy", "no schedule `@yearlyy`", "did you mean `@yearly`?"),
         ("@evry 5m", "no schedule `@evry 5m`", "did you mean `@every`?"),

@@ -103,10 +103,19 @@ fn every_mistake_is_found_at_its_place() {
         ("window", "bad_value"),
         ("map.a", "wrong_type"),
         ("table.iner", "unknown_key"),
-        ("", "missing_key"),
     ];
     assert_eq!(found, expected.map(|(path, code)| (path.to_owned(), code)));
     assert!(errors[0].help.as_deref().unwrap().starts_with("did you mean `name`?"));
+}
+
+#[test]
+fn a_key_that_must_be_there_is_missed_unless_it_is_there_misspelt() {
+    let codes = |given: Value| -> Vec<&str> {
+        normalise(FIELDS, given.as_object().unwrap()).unwrap_err().iter().map(|error| error.code).collect()
+    };
+    assert_eq!(codes(json!({})), ["missing_key"]);
+    assert_eq!(codes(json!({ "nonsense": 1 })), ["unknown_key", "missing_key"]);
+    assert_eq!(codes(json!({ "nmae": "x" })), ["unknown_key"]);
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -26,10 +26,9 @@ pub(super) fn read_targets(rule: &Table<'_>, host: &Host<'_>) -> Vec<Target> {
         // Asked for all the same, so that it counts among the keys that exist.
         let _ = rule.value("target");
         let message = format!("{} has no target, so it has nothing to do", rule.title());
-        rule.reading().push(
-            Diagnostic::error_at(codes::RULE_WITHOUT_TARGET, &rule.place(), message)
-                .with_help("add [[rule.target]] with one of function, sink, channel, http and event"),
-        );
+        let found = Diagnostic::error_at(codes::RULE_WITHOUT_TARGET, &rule.place(), message)
+            .with_help("add [[rule.target]] with one of function, sink, channel, http and event");
+        rule.lacks(&["target"], found);
         return Vec::new();
     }
     let tables = rule.one_or_more_tables("target", "[[rule.target]]");
@@ -103,13 +102,12 @@ fn read_to(table: &Table<'_>, given: &[&str], host: &Host<'_>) -> Option<TargetT
         };
         let mut diagnostic = Diagnostic::error_at(codes::TARGET_AMBIGUOUS, &table.place(), message);
         if given.is_empty() {
-            // The likeliest reason: a key that is nearly right, or the same key one table too far in.
-            diagnostic = diagnostic.with_help("for instance function = \"NAME\"");
-        } else {
-            diagnostic = diagnostic.with_help("make a [[rule.target]] of each");
-            for kind in given {
-                diagnostic = diagnostic.with_related(&table.place_of(kind), format!("`{kind}`"));
-            }
+            table.lacks(&KINDS, diagnostic.with_help("for instance function = \"NAME\""));
+            return None;
+        }
+        diagnostic = diagnostic.with_help("make a [[rule.target]] of each");
+        for kind in given {
+            diagnostic = diagnostic.with_related(&table.place_of(kind), format!("`{kind}`"));
         }
         table.reading().push(diagnostic);
         return None;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Host, read_tags};
 use crate::codes;
+use crate::diagnostic::Diagnostic;
 use crate::reader::Table;
 use crate::rule::RuleTest;
 
@@ -82,12 +83,15 @@ fn event_text(table: &Table<'_>, host: &Host<'_>, source: Option<&Name>) -> Opti
     let inline = table.json("event");
     let path = table.filled_string("file");
     if table.has("event") == table.has("file") {
-        let (code, message) = if table.has("event") {
-            (codes::BAD_VALUE, "a test has an `event` or a `file`, not both")
+        if table.has("event") {
+            let message = "a test has an `event` or a `file`, not both".to_owned();
+            let help = Some("remove one of them".to_owned());
+            table.reading().refuse(codes::BAD_VALUE, table.place().span, message, help);
         } else {
-            (codes::MISSING_KEY, "a test needs an event: event = { type = \"…\", data = { … } }, or file = \"…\"")
-        };
-        table.reading().refuse(code, table.place().span, message.to_owned(), None);
+            let found = Diagnostic::error_at(codes::MISSING_KEY, &table.place(), "a test needs an event")
+                .with_help("write event = { type = \"…\", data = { … } }, or file = \"…\"");
+            table.lacks(&["event", "file"], found);
+        }
         return None;
     }
     let (key, text) = match (inline, path) {

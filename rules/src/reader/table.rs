@@ -25,6 +25,8 @@ pub struct Table<'t> {
     known: RefCell<Vec<String>>,
     /// The keys that have been reported, or are somebody else's to report.
     excused: RefCell<Vec<String>>,
+    /// What is said at the end of keys that must be there and are not, unless another key is one of them misspelt.
+    lacking: RefCell<Vec<(Vec<String>, Diagnostic)>>,
 }
 
 impl<'t> Table<'t> {
@@ -34,7 +36,8 @@ impl<'t> Table<'t> {
         span: Range<usize>,
         title: String,
     ) -> Table<'t> {
-        Table { reading, entries, span, title, known: RefCell::default(), excused: RefCell::default() }
+        let (known, excused, lacking) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Table { reading, entries, span, title, known, excused, lacking }
     }
 
     /// What all tables of this file share.
@@ -93,9 +96,17 @@ impl<'t> Table<'t> {
         let there = self.has(key);
         if !there {
             let message = format!("{} needs the key `{key}`", self.title);
-            self.reading.refuse(codes::MISSING_KEY, self.span.clone(), message, Some(help.to_owned()));
+            let found = Diagnostic::error_at(codes::MISSING_KEY, &self.place(), message).with_help(help);
+            self.lacks(&[key], found);
         }
         there
+    }
+
+    /// Reports, when all keys are known, that one of these is missing; not so where one is there misspelt, which is
+    /// then what is reported.
+    pub fn lacks(&self, keys: &[&str], diagnostic: Diagnostic) {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.lacking.borrow_mut().push((keys, diagnostic));
     }
 
     /// Reports a key that later versions will have.
@@ -487,14 +498,21 @@ impl<'t> Table<'t> {
         );
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that nobody asked for, and what is missing.
     pub fn finish(self) {
         let known = self.known.borrow();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let mut meant = Vec::new();
         for key in self.entries.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) && !self.excused.borrow().iter().any(|one| one == name) {
                 self.unknown_key(&[name.to_owned()], &self.title, &known);
+                meant.extend(nearest(name, known.iter().copied()));
+            }
+        }
+        for (keys, diagnostic) in self.lacking.take() {
+            if !keys.iter().any(|key| meant.contains(&key.as_str())) {
+                self.reading.push(diagnostic);
             }
         }
     }
