@@ -196,11 +196,14 @@ impl Broker {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
-    /// Says something in `/readyz` until [`Broker::clear_warning`]; one note for each code.
-    pub fn warn(&self, note: Note) {
+    /// Says something in `/readyz` until [`Broker::clear_warning`]; one note for each code. False where the very same
+    /// was said already.
+    pub fn warn(&self, note: Note) -> bool {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = !warnings.contains(&note);
         warnings.retain(|old| old.code != note.code);
         warnings.push(note);
+        is_news
     }
 
     /// Takes a warning back.

@@ -50,6 +50,7 @@ mod sources;
 mod tests;
 
 pub use alert_kind::AlertKind;
+pub(crate) use folder::is_rules_file;
 pub use load::{Surroundings, load, load_at, load_files};
 pub use project::{
     ChannelDef, CommandDef, Env, EnvReader, FunctionDef, LimitSettings, Project, Runtime, Server, SinkDef, SourceDef,

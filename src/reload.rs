@@ -4,9 +4,11 @@
 //! API. A project that does not load changes nothing: the one in force stays, and the log, `/readyz`, a metric
 //! and an alert say so. The last good one is kept in the data folder, for a restart while the files are broken.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use eventyard_rules::Report;
 use notify::Watcher;
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Note};
 use crate::callees::{self, BuildError, Built};
-use crate::config::{self, AlertKind, EnvReader, Project, Surroundings};
+use crate::config::{self, AlertKind, EnvReader, Project, Surroundings, is_rules_file};
 use crate::fate::Fate;
 use crate::telemetry::metrics::ResultLabel;
 
@@ -150,14 +152,21 @@ impl Broker {
     /// Says everywhere that changed files are refused.
     pub(crate) async fn refuse(&self, refused: &ReloadRefused) {
         let (text, first) = match refused {
-            ReloadRefused::Mistakes(report) => (report.render(false), first_message(report)),
+            ReloadRefused::Mistakes(report) => (report.render(false), report.headline()),
             other => (other.to_string(), other.to_string()),
         };
         self.metrics().project_stale.set(1);
-        let message = format!("changed files are refused, the project before stays in force: {first}; eventyard check");
+        let message = format!(
+            "the project's files are refused, and the last good project stays in force: {first}; `eventyard check` shows \
+             all"
+        );
         tracing::error!("{message}");
-        self.warn(Note { code: REFUSED, message: message.clone() });
+        let is_news = self.warn(Note { code: REFUSED, message: message.clone() });
         self.tell(Fate::Refused { report: text.clone() });
+        if !is_news {
+            // Asked for once more with nothing mended: people have been told.
+            return;
+        }
         let data = serde_json::json!({
             "alert": AlertKind::RulesRefused.word(),
             "text": message,
@@ -177,29 +186,27 @@ pub(crate) fn keep_last_good(data: &Path, project: &Project) {
     }
 }
 
-fn first_message(report: &Report) -> String {
-    report.diagnostics().first().map(|first| first.message.clone()).unwrap_or_default()
-}
-
-/// Watches the project's files and reloads after each change. Runs until `stop`.
-pub async fn watch(broker: Arc<Broker>, stop: CancellationToken) {
+/// Watches the project's files and reloads after each change. `begun` is what was seen of them before they were read
+/// for the project in force. Runs until `stop`.
+pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationToken) {
     let Some(origins) = broker.origins().map(Arc::clone) else { return };
     let changed = Arc::new(Notify::new());
     // The watcher only wakes us; what has changed is decided by looking. It ends when it is dropped.
-    let watcher = watcher(&origins.folder, Arc::clone(&changed));
+    let mut watcher = watcher(&origins.folder, Arc::clone(&changed));
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes of files are not reported here; they are looked at every {LOOK_AGAIN:?}");
     }
-    let mut tried = fingerprint(&origins.folder);
+    let look = || Fingerprint::of(&origins.folder).with(&broker.in_force().project.named_files);
+    let mut tried = begun.with(&broker.in_force().project.named_files);
     loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = changed.notified() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-        }
-        let mut seen = fingerprint(&origins.folder);
+        let mut seen = look();
         if seen == tried {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = changed.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
             continue;
         }
         loop {
@@ -208,11 +215,15 @@ pub async fn watch(broker: Arc<Broker>, stop: CancellationToken) {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(QUIET) => {}
             }
-            let again = fingerprint(&origins.folder);
+            let again = look();
             if again == seen {
                 break;
             }
             seen = again;
+        }
+        if let Ok(watcher) = &mut watcher {
+            // The folder may be another one now, which nobody watches yet.
+            let _ = watch_rules(watcher, &origins.folder);
         }
         tried = seen;
         // A refusal has been told everywhere already.
@@ -223,29 +234,65 @@ pub async fn watch(broker: Arc<Broker>, stop: CancellationToken) {
 fn watcher(folder: &Path, changed: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |_event| changed.notify_one())?;
     watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-    let rules = folder.join("rules");
-    if rules.is_dir() {
-        watcher.watch(&rules, notify::RecursiveMode::NonRecursive)?;
-    }
+    watch_rules(&mut watcher, folder)?;
     Ok(watcher)
 }
 
-/// What can be seen of a project's files without reading them: which there are, how long, and when changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fingerprint(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
+fn watch_rules(watcher: &mut notify::RecommendedWatcher, folder: &Path) -> notify::Result<()> {
+    let rules = folder.join("rules");
+    if rules.is_dir() { watcher.watch(&rules, notify::RecursiveMode::NonRecursive) } else { Ok(()) }
+}
 
-fn fingerprint(folder: &Path) -> Fingerprint {
-    let mut paths = vec![folder.join("eventyard.toml")];
-    if let Ok(entries) = std::fs::read_dir(folder.join("rules")) {
-        paths.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
+/// What can be seen of a project's files without reading them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(BTreeMap<PathBuf, Option<Seen>>);
+
+/// What can be seen of one file. A file that is replaced has another number, and one that may no longer be read
+/// another time of change, though neither its length nor its time of modification need differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    file_number: u64,
+    length: u64,
+    modified_ns: (i64, i64),
+    changed_ns: (i64, i64),
+}
+
+impl Seen {
+    fn of(path: &Path) -> Option<Seen> {
+        std::fs::metadata(path).ok().map(|meta| Seen {
+            file_number: meta.ino(),
+            length: meta.len(),
+            modified_ns: (meta.mtime(), meta.mtime_nsec()),
+            changed_ns: (meta.ctime(), meta.ctime_nsec()),
+        })
     }
-    paths.sort();
-    let look = |path: PathBuf| {
-        let seen = std::fs::metadata(&path).ok();
-        let seen = seen.map(|meta| (meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
-        (path, seen)
-    };
-    Fingerprint(paths.into_iter().map(look).collect())
+}
+
+impl Fingerprint {
+    /// What is seen of a folder's project now: its main file and its rules files.
+    #[must_use]
+    pub fn of(folder: &Path) -> Fingerprint {
+        let rules = folder.join("rules");
+        // Not the times of a folder, which change with every file that an editor leaves in it for a moment; but
+        // whether it is one.
+        let kind = std::fs::metadata(&rules).ok().filter(|meta| !meta.is_dir()).and_then(|_| Seen::of(&rules));
+        let mut paths = vec![folder.join("eventyard.toml")];
+        if let Ok(entries) = std::fs::read_dir(&rules) {
+            paths.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_rules_file(path)));
+        }
+        let seen = paths.into_iter().map(|path| {
+            let seen = Seen::of(&path);
+            (path, seen)
+        });
+        Fingerprint(seen.chain([(rules, kind)]).collect())
+    }
+
+    /// The same with the files that the project in force names: those of secrets, and of its tests' events.
+    #[must_use]
+    pub fn with(mut self, named: &[PathBuf]) -> Fingerprint {
+        self.0.extend(named.iter().map(|path| (path.clone(), Seen::of(path))));
+        self
+    }
 }
 
 #[cfg(test)]
@@ -256,18 +303,56 @@ mod tests {
     fn a_fingerprint_sees_content_coming_going_and_changing() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("eventyard.toml"), "").unwrap();
-        let empty = fingerprint(folder.path());
-        assert_eq!(empty, fingerprint(folder.path()));
+        let empty = Fingerprint::of(folder.path());
+        assert_eq!(empty, Fingerprint::of(folder.path()));
 
         std::fs::create_dir(folder.path().join("rules")).unwrap();
         let rule = folder.path().join("rules/a.toml");
         std::fs::write(&rule, "x").unwrap();
-        let one = fingerprint(folder.path());
+        let one = Fingerprint::of(folder.path());
         assert_ne!(empty, one);
 
         std::fs::write(&rule, "xy").unwrap();
-        assert_ne!(one, fingerprint(folder.path()));
+        assert_ne!(one, Fingerprint::of(folder.path()));
         std::fs::remove_file(&rule).unwrap();
-        assert_eq!(empty, fingerprint(folder.path()));
+        assert_eq!(empty, Fingerprint::of(folder.path()));
+    }
+
+    #[test]
+    fn a_fingerprint_sees_what_leaves_length_and_time_as_they_were() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("eventyard.toml");
+        std::fs::write(&main, "one").unwrap();
+        let before = Fingerprint::of(folder.path());
+        std::fs::set_permissions(&main, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let unreadable = Fingerprint::of(folder.path());
+        assert_ne!(before, unreadable, "it may not be read any more");
+
+        let modified = std::fs::metadata(&main).unwrap().modified().unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, "two").unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+        std::fs::rename(&other, &main).unwrap();
+        assert_ne!(unreadable, Fingerprint::of(folder.path()), "another file with the same length and time");
+    }
+
+    #[test]
+    fn a_fingerprint_sees_the_files_that_a_project_names_and_not_what_editors_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret.txt");
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        let look = || Fingerprint::of(folder.path()).with(std::slice::from_ref(&secret));
+        let before = look();
+        std::fs::write(&secret, "hunter2").unwrap();
+        let with_secret = look();
+        assert_ne!(before, with_secret);
+        for left in [".a.toml.swp", ".#a.toml", "a.toml~", "4913", "notes.txt"] {
+            std::fs::write(folder.path().join("rules").join(left), "x").unwrap();
+        }
+        assert_eq!(with_secret, look());
+        std::fs::remove_dir_all(folder.path().join("rules")).unwrap();
+        std::fs::write(folder.path().join("rules"), "x").unwrap();
+        assert_ne!(with_secret, look(), "a file in place of the folder");
     }
 }

@@ -21,7 +21,7 @@ use crate::callees::{self, BuildError, Built};
 use crate::clock::Clocks;
 use crate::config::{self, EnvReader, Project, Surroundings};
 use crate::dispatch::dispatch;
-use crate::reload::{self, Origins, ReloadRefused, keep_last_good};
+use crate::reload::{self, Fingerprint, Origins, ReloadRefused, keep_last_good};
 use crate::server::{self, ServerError, ServerSettings};
 
 /// How long attempts that were cut off have to write that they were.
@@ -81,6 +81,8 @@ pub struct Running {
     pub opened: OpenReport,
     /// What is legal in the project but probably wrong.
     pub warnings: Report,
+    /// Why the folder's files were refused, where the last good project runs instead.
+    pub refused: Option<Report>,
     grace: Duration,
     stop_server: CancellationToken,
     stop_dispatch: CancellationToken,
@@ -98,6 +100,8 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let clocks = Clocks::machine();
     eventyard_connectors::http::install_crypto();
 
+    // Before the files are read, so that no change of them is missed however long the store takes to recover.
+    let begun = Fingerprint::of(&options.folder);
     let around = Surroundings { env: options.env.as_ref(), now: clocks.now() };
     let Loaded { project, warnings, refused } = load(&options, &around)?;
     let data = options.data.clone().unwrap_or_else(|| project.store.dir.clone());
@@ -114,9 +118,9 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
     let origins = Origins::new(options.folder, data.clone(), options.env, options.shim);
     broker.set_origins(origins);
-    match refused {
+    match &refused {
         None => keep_last_good(&data, &broker.in_force().project),
-        Some(report) => broker.refuse(&ReloadRefused::Mistakes(report)).await,
+        Some(report) => broker.refuse(&ReloadRefused::Mistakes(report.clone())).await,
     }
 
     let (stop_dispatch, stop_server) = (CancellationToken::new(), CancellationToken::new());
@@ -125,7 +129,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     broker.set_accepting(true);
     broker.run_sources(sources);
     let server = tokio::spawn(server::serve(listener, Arc::clone(&broker), settings, stop_server.clone()));
-    let watching = options.watch.then(|| tokio::spawn(reload::watch(Arc::clone(&broker), stop_server.clone())));
+    let watching = options.watch.then(|| tokio::spawn(reload::watch(Arc::clone(&broker), begun, stop_server.clone())));
 
     tracing::info!(%address, rules = broker.in_force().rules.rules().len(), "ready");
     Ok(Running {
@@ -133,6 +137,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
         address,
         opened,
         warnings,
+        refused,
         grace,
         stop_server,
         stop_dispatch,

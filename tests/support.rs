@@ -103,12 +103,12 @@ impl Broker {
 
     /// The same with variables.
     pub(crate) fn start_with(command: &str, folder: &Path, variables: &[(&str, &str)]) -> Broker {
-        let mut child = eventyard(&[command], folder)
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        Broker::spawn(eventyard(&[command], folder).envs(variables.iter().copied()).stderr(Stdio::inherit()))
+    }
+
+    /// The same from a command that is the caller's, for one who wants its standard error.
+    pub(crate) fn spawn(command: &mut Command) -> Broker {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut broker = Broker { child, stdout, address: String::new() };
         let said = broker.lines_until("ready on http://");
@@ -136,6 +136,13 @@ impl Broker {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The most memory that it has had at a time, in bytes; `None` where the system does not say.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
     /// What it printed up to and with a line that holds `wanted`. Ends the test when it ends without.

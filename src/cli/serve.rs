@@ -144,7 +144,12 @@ fn refused(error: StartError, folder: &Path) -> Failure {
 
 fn greet(running: &Running, context: &Context, telling: bool) -> Outcome {
     let screen = context.screen;
-    if !running.warnings.is_empty() {
+    if let Some(report) = &running.refused {
+        complain(report.render(errors_coloured()).trim_end());
+        complain(
+            "warning: the project does not load, so the last good one runs; it is replaced as soon as the files are mended",
+        );
+    } else if !running.warnings.is_empty() {
         complain(running.warnings.render(errors_coloured()).trim_end());
     }
     screen.line(format!("{} on http://{}", screen.good("ready"), running.address))?;
