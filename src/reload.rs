@@ -232,7 +232,12 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
 }
 
 fn watcher(folder: &Path, changed: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_event| changed.notify_one())?;
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking at the files is reported too; to look because of that would never end.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    })?;
     watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
     watch_rules(&mut watcher, folder)?;
     Ok(watcher)

@@ -221,3 +221,22 @@ fn a_token_is_asked_for_and_found_in_each_place() {
     assert_eq!(run(&["events", "list", "--url", &url], folder).code, 1);
     assert_eq!(broker.terminate(), Some(0));
 }
+
+#[test]
+fn a_broker_without_work_does_nothing() {
+    let folder = copy_project("examples/quickstart");
+    let broker = Broker::start("run", folder.path());
+    let used = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", broker.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // utime and stime, in hundredths of a second.
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let (began, before) = (Instant::now(), used());
+    while began.elapsed() < Duration::from_secs(2) {
+        // A process that takes a while: the time passes without a word to the broker.
+        assert_eq!(run(&["errors", "no_space"], folder.path()).code, 0);
+    }
+    let percent = (used() - before) * 1000 / u64::try_from(began.elapsed().as_millis()).unwrap();
+    assert!(percent < 20, "an idle broker keeps {percent} % of a processor busy");
+}
