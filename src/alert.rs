@@ -5,6 +5,8 @@
 //! never passes through intake, which may be closed for lack of room. What dies of the broker's own events and
 //! alerts is not announced again (that could go on for ever): a metric, a log line and `/readyz` say it.
 
+pub(crate) mod group;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -94,9 +96,10 @@ fn announcement(
     let envelope = own_event(broker, kind, namespace, id, subject, data);
     let due_at = broker.clocks().steady_now();
     let mut deliveries = route(&in_force, &envelope, due_at).deliveries;
-    for queue in in_force.listeners(kind) {
+    for listener in in_force.listeners(kind) {
         let snapshot = in_force.rules.hash();
-        deliveries.push(NewDelivery { queue: queue.clone(), lane: None, due_at, snapshot });
+        let due_at = listener.group.map_or(due_at, |window| group::window_end(due_at, window));
+        deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot });
     }
     Admission { envelope, deliveries, dedupe: None }
 }

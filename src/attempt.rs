@@ -2,15 +2,16 @@
 //! hands what it saw to [`settle`](crate::settle). It decides nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendRequest, Sink};
-use eventyard_event::{Data, Envelope, Name};
+use eventyard_event::{Data, Envelope, Name, Timestamp};
 use eventyard_functions::{Executor, Invocation};
 use eventyard_rules::{EventTarget, Input};
 use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
 
-use crate::alert::OWN_SOURCE;
+use crate::alert::{OWN_SOURCE, group};
 use crate::broker::Broker;
 use crate::in_force::{Callee, Target};
 use crate::retry::Outcome;
@@ -23,30 +24,22 @@ pub const HOPS_MAX: u8 = 16;
 /// The most of an answer, or of an error's text, that is kept with an attempt.
 const KEPT_BYTES_MAX: usize = 1024;
 
-/// Attempts a delivery once and settles it. Returns when the outcome is durable, or when the store cannot write
-/// it (then the lease stays, and the next start finds an interrupted attempt).
-pub async fn attempt(broker: &Broker, taken: Taken) {
+/// Attempts a delivery once and settles it; or several of one queue, which are then called as one and settled by
+/// that one outcome. Returns when the outcome is durable, or when the store cannot write it (then the lease stays,
+/// and the next start finds an interrupted attempt).
+pub async fn attempt(broker: &Broker, taken: Vec<Taken>) {
     let in_force = broker.in_force();
-    let Some(target) = in_force.target(&taken.queue) else {
-        let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(&taken) });
-        settle(broker, &taken, None, tried).await;
+    let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
+        for taken in &taken {
+            let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(taken) });
+            settle(broker, taken, None, tried, broker.chance()).await;
+        }
         return;
     };
     let began_at = broker.clocks().now();
-    let backoff_if_interrupted = target.policy.delay(1, broker.chance());
-    let begin = Begin { delivery: taken.delivery, at: began_at, backoff_if_interrupted };
-    match broker.store().begin(vec![begin]).await.pop() {
-        Some(Ok(())) => {}
-        Some(Err(SettleError::Store(error))) => {
-            tracing::warn!(%error, delivery = %taken.delivery, "an attempt was not begun because the store could not write it");
-            broker.store().release(vec![taken.delivery]).await;
-            return;
-        }
-        Some(Err(error)) => {
-            tracing::error!(%error, "the store and dispatch disagree about a lease");
-            return;
-        }
-        None => return,
+    let taken = begin(broker, taken, began_at, target.policy.delay(1, broker.chance())).await;
+    if taken.is_empty() {
+        return;
     }
     let mut tried = tokio::select! {
         biased;
@@ -54,7 +47,28 @@ pub async fn attempt(broker: &Broker, taken: Taken) {
         () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
     };
     tried.began_at = began_at;
-    settle(broker, &taken, Some(target), tried).await;
+    // One draw for all, so that what was sent together comes back together.
+    let chance = broker.chance();
+    let settled = taken.iter().map(|taken| settle(broker, taken, Some(target), tried.clone(), chance));
+    futures_util::future::join_all(settled).await;
+}
+
+/// Writes that attempts begin; returns those for which that worked.
+async fn begin(broker: &Broker, taken: Vec<Taken>, at: Timestamp, backoff_if_interrupted: Duration) -> Vec<Taken> {
+    let begins = taken.iter().map(|taken| Begin { delivery: taken.delivery, at, backoff_if_interrupted }).collect();
+    let results = broker.store().begin(begins).await;
+    let mut begun = Vec::with_capacity(taken.len());
+    for (taken, result) in taken.into_iter().zip(results) {
+        match result {
+            Ok(()) => begun.push(taken),
+            Err(SettleError::Store(error)) => {
+                tracing::warn!(%error, delivery = %taken.delivery, "an attempt was not begun because the store could not write it");
+                broker.store().release(vec![taken.delivery]).await;
+            }
+            Err(error) => tracing::error!(%error, "the store and dispatch disagree about a lease"),
+        }
+    }
+    begun
 }
 
 fn gone(taken: &Taken) -> Reason {
@@ -67,14 +81,39 @@ fn gone(taken: &Taken) -> Reason {
 }
 
 /// Calls the target once. Cancellation: a call that is dropped may or may not have reached its target.
-async fn call(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
+async fn call(broker: &Broker, target: &Target, taken: &[Taken]) -> Tried {
+    match (taken, &target.callee) {
+        ([taken], _) => call_with(broker, target, taken).await,
+        (alerts, Callee::Sink(sink)) => send_as_one(broker, sink.as_ref(), target, alerts).await,
+        // Only channels group, and a channel is a sink.
+        _ => Tried::begun(Outcome::Interrupted),
+    }
+}
+
+/// Sends several alerts in one request.
+async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: &[Taken]) -> Tried {
+    let newest = alerts.iter().max_by_key(|alert| alert.tries);
+    let (Some(joined), Some(newest)) = (group::join(alerts), newest) else {
+        return Tried::begun(Outcome::Interrupted);
+    };
+    let as_one = Taken { envelope: joined.envelope, ..newest.clone() };
+    match payload(&as_one.envelope, target.input) {
+        Ok(payload) => {
+            let request = SendRequest { delivery: joined.id, ..request(broker, target, &as_one, payload) };
+            send(sink, target, request).await
+        }
+        Err(reason) => Tried::begun(Outcome::Permanent { reason }),
+    }
+}
+
+async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
     let payload = match payload(&taken.envelope, target.input) {
         Ok(payload) => payload,
         Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
     };
     match &target.callee {
         Callee::Function { name, executor } => invoke(name, executor.as_ref(), target, taken, payload).await,
-        Callee::Sink(sink) => send(broker, sink.as_ref(), target, taken, payload).await,
+        Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
         Callee::Event(event) => pass_on(broker, event, taken),
     }
 }
@@ -151,8 +190,8 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
     }
 }
 
-async fn send(broker: &Broker, sink: &dyn Sink, target: &Target, taken: &Taken, payload: Payload) -> Tried {
-    let request = SendRequest {
+fn request(broker: &Broker, target: &Target, taken: &Taken, payload: Payload) -> SendRequest {
+    SendRequest {
         delivery: taken.delivery.to_string(),
         attempt: taken.tries.saturating_add(1),
         at: broker.clocks().now(),
@@ -160,7 +199,10 @@ async fn send(broker: &Broker, sink: &dyn Sink, target: &Target, taken: &Taken, 
         payload,
         timeout: target.timeout,
         traceparent: Some(traceparent(taken)),
-    };
+    }
+}
+
+async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
     // The sink keeps to the time-out itself and names what took too long; this is for one that does not.
     let sent = match tokio::time::timeout(target.timeout, sink.send(request)).await {
         Ok(sent) => sent,

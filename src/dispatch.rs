@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alert::group::GROUP_ALERTS_MAX;
 use crate::attempt::attempt;
 use crate::broker::Broker;
 
@@ -110,8 +111,13 @@ fn choose(
     let candidates: Vec<fair::Candidate<'_>> = ready
         .iter()
         .map(|ready| {
-            let limit = in_force.concurrency(&ready.queue);
-            let room = limit.saturating_sub(in_flight.of(&ready.queue));
+            let running = in_flight.of(&ready.queue);
+            let room = if in_force.is_grouped(&ready.queue) {
+                // One group at a time, so that what becomes due meanwhile is joined too.
+                if running == 0 { GROUP_ALERTS_MAX } else { 0 }
+            } else {
+                in_force.concurrency(&ready.queue).saturating_sub(running)
+            };
             fair::Candidate { queue: &ready.queue, wanted: ready.eligible_count.min(room).min(TAKE_MAX) }
         })
         .filter(|candidate| candidate.wanted > 0)
@@ -127,6 +133,7 @@ async fn start(
     attempts: &TaskTracker,
     finished: &mpsc::Sender<QueueKey>,
 ) -> usize {
+    let in_force = broker.in_force();
     let mut started = 0;
     for (queue, count) in chosen {
         let now = broker.clocks().steady_now();
@@ -137,21 +144,30 @@ async fn start(
                 continue;
             }
         };
-        for one in taken {
+        for _ in &taken {
             in_flight.add(queue);
             started += 1;
-            spawn(broker, one, attempts, finished.clone());
+        }
+        if in_force.is_grouped(queue) {
+            spawn(broker, taken, attempts, finished.clone());
+        } else {
+            for one in taken {
+                spawn(broker, vec![one], attempts, finished.clone());
+            }
         }
     }
     started
 }
 
-fn spawn(broker: &Arc<Broker>, taken: Taken, attempts: &TaskTracker, finished: mpsc::Sender<QueueKey>) {
+/// Starts one attempt, of one delivery or of alerts that are sent as one.
+fn spawn(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, finished: mpsc::Sender<QueueKey>) {
     let broker = Arc::clone(broker);
     attempts.spawn(async move {
-        let queue = taken.queue.clone();
+        let queues: Vec<QueueKey> = taken.iter().map(|taken| taken.queue.clone()).collect();
         attempt(&broker, taken).await;
-        // The channel holds as many as there can be attempts; it is closed only when dispatch has stopped.
-        let _ = finished.send(queue).await;
+        for queue in queues {
+            // The channel holds as many as there can be attempts; it is closed only when dispatch has stopped.
+            let _ = finished.send(queue).await;
+        }
     });
 }

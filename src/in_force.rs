@@ -101,6 +101,8 @@ pub struct Callees {
 pub(crate) struct Listener {
     pub(crate) queue: QueueKey,
     pub(crate) alerts: Vec<AlertKind>,
+    /// How long alerts wait for others, to be sent as one.
+    pub(crate) group: Option<Duration>,
 }
 
 impl InForce {
@@ -141,7 +143,7 @@ impl InForce {
                 input: Input::Event,
             };
             targets.insert(queue.clone(), Arc::new(target));
-            channels.push(Listener { queue, alerts: channel.alerts.clone() });
+            channels.push(Listener { queue, alerts: channel.alerts.clone(), group: channel.group });
         }
         InForce { project, rules, targets, channels, http_sources: Vec::new() }
     }
@@ -171,8 +173,13 @@ impl InForce {
     }
 
     /// The channels that listen to a kind of alert.
-    pub(crate) fn listeners(&self, kind: AlertKind) -> impl Iterator<Item = &QueueKey> {
-        self.channels.iter().filter(move |channel| channel.alerts.contains(&kind)).map(|channel| &channel.queue)
+    pub(crate) fn listeners(&self, kind: AlertKind) -> impl Iterator<Item = &Listener> {
+        self.channels.iter().filter(move |channel| channel.alerts.contains(&kind))
+    }
+
+    /// Whether what is due in a queue is sent as one: the alerts of a channel that groups.
+    pub(crate) fn is_grouped(&self, queue: &QueueKey) -> bool {
+        queue.rule.is_none() && self.channels.iter().any(|channel| channel.group.is_some() && channel.queue == *queue)
     }
 
     /// The hash of the compiled rules, as text.

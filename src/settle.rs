@@ -14,6 +14,7 @@ use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
 use crate::telemetry::metrics::TargetLabel;
 
 /// What an attempt saw.
+#[derive(Clone)]
 pub struct Tried {
     /// How it ended.
     pub outcome: Outcome,
@@ -41,13 +42,14 @@ impl Tried {
     }
 }
 
-/// Settles one delivery; returns when that is durable. `target` is `None` where it is gone.
-pub async fn settle(broker: &Broker, taken: &Taken, target: Option<&Target>, tried: Tried) {
+/// Settles one delivery; returns when that is durable. `target` is `None` where it is gone; `chance` is a random
+/// number in `0.0..1.0`, the same for deliveries that should come back together.
+pub async fn settle(broker: &Broker, taken: &Taken, target: Option<&Target>, tried: Tried, chance: f64) {
     let at = broker.clocks().now();
     let record = tried.begun.then(|| record(taken, &tried, at));
     let policy = target.map_or(RetryPolicy::HTTP, |target| target.policy);
     let budget = Budget { attempts: taken.attempts, began_at: taken.budget_began_at };
-    let decision = decide(&policy, budget, tried.outcome, broker.clocks().steady_now(), broker.chance());
+    let decision = decide(&policy, budget, tried.outcome, broker.clocks().steady_now(), chance);
 
     let mut emits = tried.emits;
     let verdict = match &decision {

@@ -1,6 +1,7 @@
 //! All integration tests in one binary, one file for each promise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
+mod alert_groups;
 mod architecture;
 mod cli_broker;
 mod cli_project;

@@ -248,6 +248,7 @@ fn channel_items(api: &Api) -> Vec<ChannelItem> {
             kind: channel.kind.clone(),
             description: channel.description.clone(),
             alerts: channel.alerts.iter().map(|alert| alert.word().to_owned()).collect(),
+            group_seconds: channel.group.map(|window| window.as_secs()),
             state: active(channel.enabled),
             pending: pending.get(&queue).copied().unwrap_or(0),
         }

@@ -217,6 +217,9 @@ pub struct ChannelItem {
     pub description: String,
     /// The alerts it listens to.
     pub alerts: Vec<String>,
+    /// How many seconds alerts wait for others, to be sent as one; `null` where each is sent at once.
+    #[serde(default)]
+    pub group_seconds: Option<u64>,
     /// `active` or `disabled`.
     pub state: String,
     /// Alerts that have not ended.

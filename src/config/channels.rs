@@ -1,5 +1,7 @@
 //! `[channel.NAME]`: a way to tell people.
 
+use std::time::Duration;
+
 use eventyard_connectors::http::HttpClient;
 use eventyard_connectors::registry::build_channel;
 use eventyard_connectors::spec::Role;
@@ -12,6 +14,11 @@ use super::{AlertKind, connector};
 
 /// Alerts that have a name and come with the parts they tell of.
 const ALERTS_RESERVED: [&str; 2] = ["function_crashing", "quota_reached"];
+
+/// The shortest and the longest window of alerts that are sent as one. Whoever waits for longer than the latter has
+/// no alert but a report, and an alert is given up a day after it was made.
+const GROUP_MIN: Duration = Duration::from_secs(1);
+const GROUP_MAX: Duration = Duration::from_secs(6 * 3600);
 
 pub(super) fn read_channels(file: &Table<'_>, client: &HttpClient) -> Vec<ChannelDef> {
     file.named_tables("channel").into_iter().map(|(name, table)| read_channel(name, table, client)).collect()
@@ -26,7 +33,7 @@ fn read_channel(name: Name, table: Table<'_>, client: &HttpClient) -> ChannelDef
             alerts.push(alert);
         }
     }
-    table.reserved("group");
+    let group = table.duration("group", GROUP_MIN..=GROUP_MAX);
     let known = connector::read_kind(&table, Role::Channel);
     let kind_is_known = known.is_some();
     let (kind, fields) = known.unwrap_or_default();
@@ -42,6 +49,7 @@ fn read_channel(name: Name, table: Table<'_>, client: &HttpClient) -> ChannelDef
         enabled: block.enabled,
         description: block.description,
         alerts,
+        group,
         settings: settings.unwrap_or_default(),
     }
 }

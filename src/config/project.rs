@@ -214,6 +214,8 @@ pub struct ChannelDef {
     pub kind: String,
     /// What it listens to.
     pub alerts: Vec<AlertKind>,
+    /// How long alerts wait for others, to be sent as one; `None` to send each at once.
+    pub group: Option<Duration>,
     /// What its connector is built from.
     pub settings: Settings,
 }

@@ -119,7 +119,7 @@ fn cases() -> Vec<(&'static str, String)> {
         own("not_in_this_version", "[function.f]\nruntime = \"wasm\"\npackage = \"x\"\n"),
         own("not_in_this_version", "[function.f]\nruntime = \"nodejs20.x\"\n"),
         ("not_in_this_version", function("aliases = { live = { 3 = 90 } }")),
-        own("not_in_this_version", "[channel.c]\nkind = \"webhook\"\nurl = \"http://127.0.0.1\"\ngroup = \"5m\"\n"),
+        own("out_of_range", "[channel.c]\nkind = \"webhook\"\nurl = \"http://127.0.0.1\"\ngroup = \"7h\"\n"),
         own("env_missing", "[server]\ntoken = { env = \"MISSING\" }\n"),
         ("env_missing", http("preset = \"github\"\nsecret = { env = \"MISSING\" }")),
         ("env_missing", http("dedupe = { env = \"MISSING\" }")),
