@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clocks;
 use crate::fate::{FATES_WAITING_MAX, Fate};
+use crate::home::ProjectHome;
 use crate::in_force::InForce;
-use crate::reload::Origins;
 use crate::sources::Sources;
 use crate::telemetry::metrics::Metrics;
 
@@ -37,7 +37,7 @@ pub struct Broker {
     cut_off: CancellationToken,
     sources: Sources,
     /// Where the project came from; set once, by [`run`](crate::run), and never in a simulation.
-    origins: OnceLock<Arc<Origins>>,
+    home: OnceLock<Arc<ProjectHome>>,
     /// What `/readyz` warns of, by code.
     warnings: Mutex<Vec<Note>>,
 }
@@ -78,7 +78,7 @@ impl Broker {
             targets_changed: Notify::new(),
             cut_off: CancellationToken::new(),
             sources: Sources::default(),
-            origins: OnceLock::new(),
+            home: OnceLock::new(),
             warnings: Mutex::new(Vec::new()),
         };
         broker.metrics.rules.set(count(broker.in_force().rules.rules().len()));
@@ -171,13 +171,13 @@ impl Broker {
 
     /// Where the project came from; `None` for one that was made in code.
     #[must_use]
-    pub fn origins(&self) -> Option<&Arc<Origins>> {
-        self.origins.get()
+    pub fn home(&self) -> Option<&Arc<ProjectHome>> {
+        self.home.get()
     }
 
     /// Says where the project came from, so that it can be read again. Only the first call counts.
-    pub fn set_origins(&self, origins: Origins) {
-        let _ = self.origins.set(Arc::new(origins));
+    pub fn set_home(&self, home: ProjectHome) {
+        let _ = self.home.set(Arc::new(home));
     }
 
     /// A new id for an event that is taken now.

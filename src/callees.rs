@@ -15,7 +15,7 @@ use eventyard_store::QueueKey;
 
 use crate::config::{FunctionDef, Project, Runtime};
 use crate::in_force::{Callees, HttpMount, InForce};
-use crate::intake::Origin;
+use crate::origin::Origin;
 use crate::sources::Declared;
 
 /// A project that is ready to be put in force.

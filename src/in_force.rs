@@ -16,7 +16,7 @@ use eventyard_rules::{EventTarget, Input, Rule, RuleSet, TargetTo};
 use eventyard_store::QueueKey;
 
 use crate::config::{AlertKind, Project};
-use crate::intake::Origin;
+use crate::origin::Origin;
 use crate::retry::RetryPolicy;
 
 /// How many attempts of a target run at once where its rule does not say: commands cost a process each.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::Broker;
 use crate::fate::Fate;
 use crate::in_force::InForce;
+use crate::origin::Origin;
 use crate::route::{Routed, route};
 use crate::telemetry::metrics::{CodeLabel, SourceLabel};
 
@@ -20,17 +21,6 @@ use crate::telemetry::metrics::{CodeLabel, SourceLabel};
 const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
 /// How long a client is asked to wait when a person may have to act.
 const RETRY_AFTER_FULL: Duration = Duration::from_secs(10);
-
-/// Whom events come from, as far as rules and the store are concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The namespace that the events get.
-    pub namespace: Name,
-    /// `[source.NAME]`, or `events` for `POST /events`.
-    pub source_name: Name,
-    /// The source's tags.
-    pub tags: Vec<String>,
-}
 
 /// What a source is told of an event once it is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

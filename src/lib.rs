@@ -12,6 +12,9 @@ pub mod clock;
 /// A project is a folder, checked before anything starts.
 pub mod config;
 
+/// Where that folder is, so that it can be read again.
+pub mod home;
+
 /// The compiled rules and whom their targets call: one immutable snapshot.
 pub mod in_force;
 
@@ -22,6 +25,9 @@ pub mod callees;
 pub mod broker;
 
 // The journey of an event.
+
+/// Whom events come from.
+pub mod origin;
 
 /// The sources that are kept going.
 pub mod sources;

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Note};
 use crate::callees::{self, BuildError, Built};
-use crate::config::{self, AlertKind, EnvReader, Project, Surroundings, is_rules_file};
+use crate::config::{self, AlertKind, Project, Surroundings, is_rules_file};
 use crate::fate::Fate;
+use crate::home::ProjectHome;
 use crate::telemetry::metrics::ResultLabel;
 
 /// Files must be unchanged for this long before they are read: an editor that writes in two steps is waited for.
@@ -29,28 +30,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The code of the warning in `/readyz` while changed files are refused.
 const REFUSED: &str = "rules_refused";
-
-/// Where a project comes from, and what it takes to make it run.
-pub struct Origins {
-    /// The project's folder.
-    pub folder: PathBuf,
-    /// Where the store and the last good project are.
-    pub data: PathBuf,
-    /// Reads the environment, for `{ env = … }`.
-    pub env: EnvReader,
-    /// Our own binary, which commands are started through.
-    pub shim: PathBuf,
-    /// One reload at a time.
-    pub(crate) turn: tokio::sync::Mutex<()>,
-}
-
-impl Origins {
-    /// Where a project comes from.
-    #[must_use]
-    pub fn new(folder: PathBuf, data: PathBuf, env: EnvReader, shim: PathBuf) -> Origins {
-        Origins { folder, data, env, shim, turn: tokio::sync::Mutex::new(()) }
-    }
-}
 
 /// A reload that was taken.
 #[derive(Clone, Debug)]
@@ -88,9 +67,9 @@ impl Broker {
     /// # Errors
     /// [`ReloadRefused`]; nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<ReloadReport, ReloadRefused> {
-        let origins = Arc::clone(self.origins().ok_or(ReloadRefused::NoFolder)?);
-        let _turn = origins.turn.lock().await;
-        let (loading, now) = (Arc::clone(&origins), self.clocks().now());
+        let home = Arc::clone(self.home().ok_or(ReloadRefused::NoFolder)?);
+        let _turn = home.turn.lock().await;
+        let (loading, now) = (Arc::clone(&home), self.clocks().now());
         // Reading files and compiling rules would hold up everything else on this thread.
         let loaded = tokio::task::spawn_blocking(move || {
             let around = Surroundings { env: loading.env.as_ref(), now };
@@ -109,7 +88,7 @@ impl Broker {
                 let hash = built.in_force.hash();
                 result(if changed { "accepted" } else { "unchanged" });
                 if changed {
-                    self.adopt(&origins, built);
+                    self.adopt(&home, built);
                 }
                 self.warn_of_restart(&restart_needed);
                 Ok(ReloadReport { changed, hash, restart_needed, warnings })
@@ -128,9 +107,9 @@ impl Broker {
         }
     }
 
-    fn adopt(self: &Arc<Self>, origins: &Origins, built: Built) {
+    fn adopt(self: &Arc<Self>, home: &ProjectHome, built: Built) {
         tracing::info!(rules = built.in_force.rules.rules().len(), "another project is in force");
-        keep_last_good(&origins.data, &built.in_force.project);
+        keep_last_good(&home.data, &built.in_force.project);
         self.put_in_force(built.in_force);
         self.run_sources(built.sources);
     }
@@ -189,14 +168,14 @@ pub(crate) fn keep_last_good(data: &Path, project: &Project) {
 /// Watches the project's files and reloads after each change. `begun` is what was seen of them before they were read
 /// for the project in force. Runs until `stop`.
 pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationToken) {
-    let Some(origins) = broker.origins().map(Arc::clone) else { return };
+    let Some(home) = broker.home().map(Arc::clone) else { return };
     let changed = Arc::new(Notify::new());
     // The watcher only wakes us; what has changed is decided by looking. It ends when it is dropped.
-    let mut watcher = watcher(&origins.folder, Arc::clone(&changed));
+    let mut watcher = watcher(&home.folder, Arc::clone(&changed));
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes of files are not reported here; they are looked at every {LOOK_AGAIN:?}");
     }
-    let look = || Fingerprint::of(&origins.folder).with(&broker.in_force().project.named_files);
+    let look = || Fingerprint::of(&home.folder).with(&broker.in_force().project.named_files);
     let mut tried = begun.with(&broker.in_force().project.named_files);
     loop {
         let mut seen = look();
@@ -223,7 +202,7 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
         }
         if let Ok(watcher) = &mut watcher {
             // The folder may be another one now, which nobody watches yet.
-            let _ = watch_rules(watcher, &origins.folder);
+            let _ = watch_rules(watcher, &home.folder);
         }
         tried = seen;
         // A refusal has been told everywhere already.

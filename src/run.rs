@@ -21,7 +21,8 @@ use crate::callees::{self, BuildError, Built};
 use crate::clock::Clocks;
 use crate::config::{self, EnvReader, Project, Surroundings};
 use crate::dispatch::dispatch;
-use crate::reload::{self, Fingerprint, Origins, ReloadRefused, keep_last_good};
+use crate::home::ProjectHome;
+use crate::reload::{self, Fingerprint, ReloadRefused, keep_last_good};
 use crate::server::{self, ServerError, ServerSettings};
 
 /// How long attempts that were cut off have to write that they were.
@@ -116,8 +117,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
 
     let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
-    let origins = Origins::new(options.folder, data.clone(), options.env, options.shim);
-    broker.set_origins(origins);
+    broker.set_home(ProjectHome::new(options.folder, data.clone(), options.env, options.shim));
     match &refused {
         None => keep_last_good(&data, &broker.in_force().project),
         Some(report) => broker.refuse(&ReloadRefused::Mistakes(report.clone())).await,

@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::config::{AlertKind, SourceDef};
-use crate::intake::{IntakeError, Origin, Receipt};
+use crate::intake::{IntakeError, Receipt};
+use crate::origin::Origin;
 use crate::telemetry::metrics::SourceLabel;
 
 /// A source that fails this often in a row is down, and people are told: with the supervisor's pauses that is

@@ -11,7 +11,7 @@ use eventyard::clock::Clocks;
 use eventyard::config::{self, AlertKind, Surroundings};
 use eventyard::dispatch::dispatch;
 use eventyard::in_force::{Callees, InForce};
-use eventyard::intake::Origin;
+use eventyard::origin::Origin;
 use eventyard_connectors::sink::{SendError, SendRequest, Sent, Sink};
 use eventyard_connectors::source::Incoming;
 use eventyard_event::{Event, Name, Timestamp};

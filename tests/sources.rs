@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventyard::config::SourceDef;
-use eventyard::intake::Origin;
+use eventyard::origin::Origin;
 use eventyard::sources::Declared;
 use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError};
 use eventyard_connectors::supervise::SourceState;

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::views::Accepted;
 use super::{Api, json};
 use crate::in_force::{HttpMount, InForce};
-use crate::intake::Origin;
+use crate::origin::Origin;
 use crate::server::body::ReadBody;
 use crate::telemetry::metrics::CodeLabel;
 

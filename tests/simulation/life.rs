@@ -11,7 +11,7 @@ use eventyard::config::{self, Project, Surroundings};
 use eventyard::dead_letter::Selection;
 use eventyard::dispatch::dispatch;
 use eventyard::in_force::{Callees, InForce};
-use eventyard::intake::Origin;
+use eventyard::origin::Origin;
 use eventyard_connectors::sink::Sink;
 use eventyard_connectors::source::Incoming;
 use eventyard_event::{Data, DeliveryId, Event, Name, Timestamp};
