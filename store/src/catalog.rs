@@ -44,22 +44,25 @@ pub(crate) struct SegmentCatalog {
 /// How a segment's events and ends are looked up.
 #[derive(Debug)]
 enum Find {
-    /// While the segment grows.
-    Growing { events: IdMap<u32>, ends: BTreeMap<DeliveryId, Ended> },
+    /// While the segment grows. `tabled` of its events stand in the table: see [`Catalog::table_events`].
+    Growing { events: IdMap<u32>, tabled: usize, ends: BTreeMap<DeliveryId, Ended> },
     /// Afterwards, in half the memory: numbers of events by id, and ends by delivery.
     Full { events: Vec<u32>, ends: Vec<(DeliveryId, Ended)> },
 }
 
 impl Default for Find {
     fn default() -> Find {
-        Find::Growing { events: IdMap::default(), ends: BTreeMap::new() }
+        Find::Growing { events: IdMap::default(), tabled: 0, ends: BTreeMap::new() }
     }
 }
 
 impl SegmentCatalog {
     fn event(&self, id: EventId) -> Option<&Listed> {
         let number = match &self.find {
-            Find::Growing { events, .. } => *events.get(&id_key(id))?,
+            Find::Growing { events, tabled, .. } => match events.get(&id_key(id)) {
+                Some(number) => *number,
+                None => return self.events.iter().skip(*tabled).find(|listed| listed.id == id),
+            },
             Find::Full { events, .. } => {
                 let key = |number: &u32| self.events.get(*number as usize).map(|listed| listed.id);
                 let at = events.partition_point(|number| key(number) < Some(id));
@@ -76,6 +79,15 @@ impl SegmentCatalog {
                 let at = ends.binary_search_by_key(&delivery, |(delivery, _)| *delivery).ok()?;
                 ends.get(at).map(|(_, ended)| *ended)
             }
+        }
+    }
+
+    fn table_events(&mut self) {
+        if let Find::Growing { events, tabled, .. } = &mut self.find {
+            for (number, listed) in (0u32..).zip(&self.events).skip(*tabled) {
+                events.insert(id_key(listed.id), number);
+            }
+            *tabled = self.events.len();
         }
     }
 
@@ -136,7 +148,7 @@ impl SegmentCatalog {
             let ended = Ended { cancelled: fields.flag("cancelled")?, last: read_place(&mut fields)? };
             ends.insert(delivery, ended);
         }
-        let mut catalog = SegmentCatalog { events, find: Find::Growing { events: IdMap::default(), ends } };
+        let mut catalog = SegmentCatalog { events, find: Find::Growing { events: IdMap::default(), tabled: 0, ends } };
         catalog.close();
         Ok(catalog)
     }
@@ -158,11 +170,7 @@ fn path_of(folder: &Path, segment: u32) -> PathBuf {
 impl Catalog {
     pub(crate) fn add_event(&mut self, id: EventId, item: ItemPlace) {
         let segment = self.segments.entry(item.place.segment).or_default();
-        let number = u32::try_from(segment.events.len()).unwrap_or(u32::MAX);
         segment.events.push(Listed { id, offset: item.place.offset, bytes: item.bytes });
-        if let Find::Growing { events, .. } = &mut segment.find {
-            events.insert(id_key(id), number);
-        }
         self.event_count += 1;
     }
 
@@ -171,6 +179,12 @@ impl Catalog {
         if let Find::Growing { ends, .. } = &mut self.segments.entry(segment).or_default().find {
             ends.insert(delivery, ended);
         }
+    }
+
+    /// Makes events quick to find. Who looks for one by its id calls this before: what was just committed is
+    /// rarely asked for, and so a commit does not pay for a table that nobody may need.
+    pub(crate) fn table_events(&mut self) {
+        self.segments.values_mut().for_each(SegmentCatalog::table_events);
     }
 
     pub(crate) fn find_event(&self, id: EventId) -> Option<ItemPlace> {

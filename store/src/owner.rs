@@ -54,8 +54,9 @@ pub(crate) struct CommitWork {
 pub(crate) struct Committed {
     pub(crate) admitted: Vec<Admitted>,
     pub(crate) body: Vec<u8>,
-    /// For no other reason than to be dropped.
+    /// For no other reason than to be dropped, as is the envelope of another event that is no longer kept.
     pub(crate) _parts: Vec<Part>,
+    pub(crate) _spent: Option<Arc<Envelope>>,
 }
 
 /// What happens to deliveries.
@@ -126,6 +127,8 @@ pub(crate) struct Owner {
     frame_count: usize,
     /// Begins; they are answered after the write.
     begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    /// Envelopes that the state keeps no longer; they go away with the answers.
+    spent: Vec<Arc<Envelope>>,
     /// Ids that are first seen in this batch.
     seen: HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>,
 }
@@ -140,6 +143,7 @@ impl Owner {
             gathered: Vec::new(),
             frame_count: 0,
             begun: Vec::new(),
+            spent: Vec::new(),
             seen: HashMap::default(),
         }
     }
@@ -304,8 +308,9 @@ impl Owner {
 
     fn answer(&mut self) {
         for gathered in self.gathered.drain(..) {
-            gathered.answer();
+            gathered.answer(&mut self.spent);
         }
+        self.spent.clear();
     }
 
     fn apply(&mut self, end: End) {
@@ -340,6 +345,7 @@ impl Owner {
             }
         }
         drop(catalog);
+        self.spent = state.take_spent();
         drop(state);
         self.shared.set_end(end);
         self.shared.changed.notify_one();
@@ -371,10 +377,10 @@ impl Owner {
 
 impl Gathered {
     /// A caller that went away needs no answer.
-    fn answer(self) {
+    fn answer(self, spent: &mut Vec<Arc<Envelope>>) {
         match self.effect {
             Effect::Commit { parts, body, admitted, reply, .. } => {
-                drop(reply.send(Ok(Committed { admitted, body, _parts: parts })));
+                drop(reply.send(Ok(Committed { admitted, body, _parts: parts, _spent: spent.pop() })));
             }
             Effect::Outcome(_, Some(reply)) => drop(reply.send(Ok(()))),
             Effect::Outcome(_, None) => {}

@@ -6,6 +6,7 @@
 //! Applying a record a second time changes nothing, which is what lets a checkpoint be taken while the state
 //! moves on: each delivery keeps the sequence of the last frame that it was changed by.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(crate) struct EventSlot {
     pub(crate) deliveries: Vec<u32>,
     /// How many of them have not ended; dead ones have not, because they may be replayed.
     live: u32,
+    /// Which of the [`Recent`] envelopes is its own, where it is still there.
+    recent: u32,
     /// It has changed since the last checkpoint.
     dirty: bool,
     /// A checkpoint holds it.
@@ -243,20 +246,22 @@ impl State {
     /// deliveries is not kept in memory: nothing can happen to it any more. The keys of lanes are taken out of
     /// `admit`; what is left of it is for the caller to drop, where the memory came from.
     pub(crate) fn admit(&mut self, order: u64, item: ItemPlace, admit: &mut Admit, envelope: Option<&Arc<Envelope>>) {
-        if admit.deliveries.is_empty() || self.by_id.contains_key(&id_key(admit.id)) {
+        if admit.deliveries.is_empty() {
             return;
         }
+        let Entry::Vacant(by_id) = self.by_id.entry(id_key(admit.id)) else { return };
         let live = u32::try_from(admit.deliveries.len()).unwrap_or(u32::MAX);
         let event = EventSlot {
             id: admit.id,
             item,
             deliveries: Vec::with_capacity(admit.deliveries.len()),
             live,
+            recent: envelope.map_or(NONE, |envelope| self.recent.keep(envelope)),
             dirty: false,
             saved: false,
         };
         let Some(number) = self.events.insert(event) else { return };
-        self.by_id.insert(id_key(admit.id), number);
+        by_id.insert(number);
         for (place, delivery) in (0u32..).zip(&mut admit.deliveries) {
             let (lane, after_dead) = match delivery.lane.take() {
                 None => (NONE, AfterDead::Continue),
@@ -282,9 +287,6 @@ impl State {
                 moving: false,
             };
             self.insert_delivery(number, slot);
-        }
-        if let Some(envelope) = envelope {
-            self.recent.keep(number, envelope);
         }
         self.mark(number);
     }
@@ -330,6 +332,7 @@ impl State {
             item,
             deliveries: Vec::with_capacity(deliveries.len()),
             live: u32::try_from(live).unwrap_or(u32::MAX),
+            recent: NONE,
             dirty: false,
             saved: true,
         };
@@ -484,7 +487,7 @@ impl State {
     fn forget(&mut self, event: u32) {
         let Some(entry) = self.events.remove(event) else { return };
         self.by_id.remove(&id_key(entry.id));
-        self.recent.forget(event);
+        self.recent.forget(entry.recent);
         if entry.saved {
             self.gone.push(entry.id);
         }
@@ -619,6 +622,12 @@ impl State {
         }
     }
 
+    /// Envelopes that are not kept any more. Taken and dropped by whoever changed the state, when the lock is
+    /// given back.
+    pub(crate) fn take_spent(&mut self) -> Vec<Arc<Envelope>> {
+        std::mem::take(&mut self.recent.spent)
+    }
+
     /// How many deliveries wait for their time.
     pub(crate) fn waiting_count(&self) -> u64 {
         self.queues.iter().map(|queue| queue.later_count() as u64).sum()
@@ -626,7 +635,7 @@ impl State {
 
     /// The envelope of an event, where it is still in memory.
     pub(crate) fn recent(&self, event: u32) -> Option<&Arc<Envelope>> {
-        self.recent.envelopes.get(&event)
+        self.recent.get(self.events.get(event)?.recent)
     }
 
     /// A delivery's standing in the words of the contract.
@@ -702,31 +711,53 @@ impl State {
     }
 }
 
-/// Envelopes of what was committed last.
+/// Envelopes of what was committed last, oldest first.
 #[derive(Default)]
 struct Recent {
-    envelopes: HashMap<u32, Arc<Envelope>, BuildHasherDefault<IdHasher>>,
-    order: VecDeque<(u32, usize)>,
+    envelopes: VecDeque<(Option<Arc<Envelope>>, usize)>,
+    /// The number of the first one; they are counted on and on, [`NONE`] left out, and whoever asks for one
+    /// looks whether it is the one that was meant.
+    first: u32,
     bytes: usize,
+    /// Those that are not kept any more; for whoever changed the state to drop.
+    spent: Vec<Arc<Envelope>>,
 }
 
 impl Recent {
-    fn keep(&mut self, event: u32, envelope: &Arc<Envelope>) {
+    fn keep(&mut self, envelope: &Arc<Envelope>) -> u32 {
         // What an envelope takes beside its data: attributes and the allocations they stand in.
         let bytes = envelope.event.data.bytes().len() + 512;
-        self.envelopes.insert(event, Arc::clone(envelope));
-        self.order.push_back((event, bytes));
+        let mut number = self.number_of(self.envelopes.len());
+        if number == NONE {
+            self.envelopes.push_back((None, 0));
+            number = self.number_of(self.envelopes.len());
+        }
+        self.envelopes.push_back((Some(Arc::clone(envelope)), bytes));
         self.bytes += bytes;
         while self.bytes > RECENT_BYTES_MAX
-            && let Some((oldest, bytes)) = self.order.pop_front()
+            && let Some((oldest, bytes)) = self.envelopes.pop_front()
         {
+            self.first = self.first.wrapping_add(1);
             self.bytes -= bytes;
-            // The number may have been given to a younger event since; forgetting that one costs a read.
-            self.envelopes.remove(&oldest);
+            self.spent.extend(oldest);
         }
+        number
     }
 
-    fn forget(&mut self, event: u32) {
-        self.envelopes.remove(&event);
+    fn number_of(&self, at: usize) -> u32 {
+        // Each takes 512 bytes of 16 MiB at the least, so there are never as many as four billion.
+        self.first.wrapping_add(u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    fn get(&self, number: u32) -> Option<&Arc<Envelope>> {
+        self.envelopes.get(number.wrapping_sub(self.first) as usize)?.0.as_ref()
+    }
+
+    fn forget(&mut self, number: u32) {
+        if number != NONE
+            && let Some((envelope, _)) = self.envelopes.get_mut(number.wrapping_sub(self.first) as usize)
+        {
+            self.spent.extend(envelope.take());
+        }
     }
 }

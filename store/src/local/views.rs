@@ -161,7 +161,11 @@ impl LocalStore {
         if let Some(live) = live {
             return self.view_live_event(id, &live).map(Some);
         }
-        let item = self.shared.catalog().find_event(id);
+        let item = {
+            let mut catalog = self.shared.catalog();
+            catalog.table_events();
+            catalog.find_event(id)
+        };
         // Between the two looks the event may have come, or ended.
         match item {
             Some(item) => self.view_at(id, item).map(Some),

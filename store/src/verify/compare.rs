@@ -19,7 +19,7 @@ pub(super) fn all(
     end: Option<End>,
     report: &mut VerifyReport,
 ) -> Result<(), OpenError> {
-    let Walked { alone, with_index, marks, beside, orphans, gaps } = walked;
+    let Walked { mut alone, with_index, marks, beside, orphans, gaps } = walked;
     let follow = [
         orphans.damage("outcomes of deliveries whose event cannot be read"),
         gaps.damage("outcomes of deliveries of which an earlier outcome cannot be read"),
@@ -34,6 +34,7 @@ pub(super) fn all(
         // The journal's damage is named already; the index is made again, for it stands where the journal is not.
         report.index = Compared::Damaged;
     }
+    alone.catalog.table_events();
     index(&alone, &with_index, report);
     Ok(())
 }
