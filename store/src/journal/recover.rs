@@ -151,8 +151,7 @@ pub(crate) fn recover(
         // What comes before a segment that holds frames was synced before its first one was written.
         let synced = used.is_some_and(|used| index < used);
         let end = scan.read(synced, &mut recovered, each)?;
-        let left = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).saturating_sub(end));
-        recovered.left_bytes = left as u64;
+        recovered.left_bytes = used_bytes(bytes.get(end..).unwrap_or_default()) as u64;
         if !synced {
             recovered.judge_tail(segment.number, end, known);
             recovered.last = Some(Last { path: segment.path.clone(), number: segment.number, bytes, end });
@@ -210,6 +209,16 @@ fn last_used(disk: &AnyDisk, segments: &[&FoundSegment], journal: [u8; 16]) -> R
     }
     // No frame at all: the first segment may still hold the torn beginnings of one.
     Ok(if segments.is_empty() { None } else { Some(0) })
+}
+
+/// The length up to the last byte that is not zero.
+fn used_bytes(bytes: &[u8]) -> usize {
+    const PART: usize = 4096;
+    const ZERO: [u8; PART] = [0; PART];
+    let parts = bytes.chunks(PART).rposition(|part| ZERO.get(..part.len()) != Some(part));
+    let Some(at) = parts.map(|part| part * PART) else { return 0 };
+    let part = bytes.get(at..).unwrap_or_default();
+    at + part.iter().take(PART).rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Overwrites what is not zero yet.
