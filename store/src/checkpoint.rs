@@ -21,6 +21,8 @@ use crate::shared::Shared;
 use crate::state::{Changes, NONE};
 
 mod entries;
+#[cfg(test)]
+pub(crate) mod formats;
 mod load;
 mod sled;
 

@@ -200,6 +200,13 @@ impl Dedupe {
     }
 }
 
+/// Writes a file of its own for some ids; what the test of its bytes reads back.
+#[cfg(test)]
+pub(crate) fn write_file(place: &Place<'_>, number: u64, ids: &[([u8; 16], EventId, Timestamp)]) -> io::Result<()> {
+    let entry = |&(hash, event, expires_at): &_| Entry { hash, event, expires_at };
+    Bucket::write(place, number, number, ids.iter().map(entry).collect()).map(drop)
+}
+
 /// What a checkpoint does with the ids: writes the new ones, merges, drops. `lock` gives the shared value for a
 /// moment; no file is touched while it is held.
 pub(crate) fn checkpoint<'a, G: std::ops::DerefMut<Target = Dedupe>>(

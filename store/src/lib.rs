@@ -19,6 +19,8 @@ mod codec;
 mod dedupe;
 mod delivery;
 mod error;
+#[cfg(test)]
+mod formats;
 mod journal;
 mod local;
 mod lock;

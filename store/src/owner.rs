@@ -161,7 +161,14 @@ impl Owner {
         if self.todo.is_empty() {
             self.shared.inbox.drain(&mut self.todo, BATCH_WORKS_MAX, BATCH_BYTES_MAX);
         }
+        // Looked at once for each batch: a batch never spans segments.
+        let reserved = self.journal.ahead.reserve_is_gone();
         while let Some(work) = self.todo.pop_front() {
+            if reserved && matches!(work, Work::Commit(_)) {
+                self.shared.set_full(true);
+                work.refuse(StoreError::Full);
+                continue;
+            }
             if !self.journal.fits(work.body_bytes()) {
                 if self.journal.gathered_bytes() > 0 {
                     self.todo.push_front(work);

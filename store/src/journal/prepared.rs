@@ -149,6 +149,13 @@ impl Ahead {
         self.lock().trouble == Some(NoSegment::Full)
     }
 
+    /// Whether outcomes have taken the reserve and no space has come since: what is left of the live segment is
+    /// then theirs too.
+    pub(crate) fn reserve_is_gone(&self) -> bool {
+        let inner = self.lock();
+        inner.ready.is_empty() && inner.trouble == Some(NoSegment::Full)
+    }
+
     /// The numbers and lengths of those that are ready.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().ready.iter().map(|segment| segment.bytes as u64).sum()

@@ -6,8 +6,8 @@
 //! payload = the fields of its kind, in the order in which they are written below
 //! ```
 //!
-//! Bytes of every kind and version that was ever written stand in `tests/formats/` and are read by a test. A
-//! field is never added to a version: a new version is, and the reader keeps reading the old ones.
+//! Bytes of every kind and version that was ever written stand in `tests/formats/` and are read by a test; the
+//! layout is told in full in `docs/formats.md`. A field is never added to a version: a new version is, and the reader keeps reading the old ones.
 
 use bytes::Bytes;
 use eventyard_event::{Data, DeliveryId, Envelope, Event, EventId, ExtensionValue, Timestamp};

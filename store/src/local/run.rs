@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::StoreError;
 use crate::checkpoint::Checkpointer;
 use crate::disk::{Disk, OpenHow, SimulatedDisk};
 use crate::journal::segment_name;
 use crate::owner::Owner;
 use crate::shared::Shared;
+use crate::{Health, StoreError};
 
 /// How often it is looked whether a checkpoint is due and whether the journal is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -77,11 +77,17 @@ impl Running {
         let owner = builder.spawn(move || {
             let mut sound = true;
             while sound && (owner.has_more() || owner.shared.inbox.wait()) {
-                if let Err(error) = owner.batch() {
+                // Whoever looks after the folder may have found that it is gone.
+                let done = match owner.shared.health() {
+                    Health::Poisoned(error) => Err(error),
+                    _ => owner.batch(),
+                };
+                if let Err(error) = done {
                     owner.poison(error);
                     sound = false;
                 }
             }
+            sound &= !matches!(owner.shared.health(), Health::Poisoned(_));
             owner.shared.ahead.close();
             if sound && owner.shared.closing.load(Ordering::Acquire) {
                 save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
@@ -149,7 +155,7 @@ impl Running {
         drop(ended.wait_for(|ended| *ended).await);
         shared.changed.notify_one();
         match shared.health() {
-            crate::Health::Poisoned(error) => Err(StoreError::Poisoned(error)),
+            Health::Poisoned(error) => Err(StoreError::Poisoned(error)),
             _ => Ok(()),
         }
     }
@@ -186,6 +192,9 @@ fn keep_saving(shared: &Shared, stop: &Stop, checkpointer: &Mutex<Checkpointer>)
     let mut waited = Duration::ZERO;
     while stop.wait(LOOK_EVERY) {
         waited += LOOK_EVERY;
+        if matches!(shared.health(), Health::Poisoned(_)) {
+            return;
+        }
         look_after(shared);
         let unsaved = shared.unsaved_bytes.load(Ordering::Relaxed);
         if unsaved >= shared.options.checkpoint_bytes || unsaved > 0 && waited >= shared.options.checkpoint_every {
@@ -203,8 +212,9 @@ fn look_after(shared: &Shared) {
     {
         let error = format!("{} is gone; was the data folder deleted?", live.display());
         tracing::error!(%error, "the journal has vanished; nothing is accepted until a restart");
-        shared.poison(error.clone());
-        shared.inbox.close(StoreError::Poisoned(error));
+        // Closed first: who sees the poison must not find the inbox open.
+        shared.inbox.close(StoreError::Poisoned(error.clone()));
+        shared.poison(error);
     }
 }
 

@@ -1,0 +1,79 @@
+//! The index's entries, for the test that holds their bytes against those of earlier versions.
+
+use eventyard_event::{EventId, Name, Timestamp};
+
+use super::{Meta, entries};
+use crate::codec::Fields;
+use crate::journal::{Counts, End, Place};
+use crate::state::{Admit, AdmitDelivery, ItemPlace, Standing, State, Turn};
+use crate::{AfterDead, Lane, QueueKey, SavedPosition};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn end() -> End {
+    End { sequence: 77, place: Place { segment: 2, offset: 8192 } }
+}
+
+fn event_id() -> EventId {
+    EventId::new(Timestamp::from_millis(1_800_000_000_000), [1; 10])
+}
+
+/// An event of which one delivery is pending in a lane, one waits, one is under way and one is dead.
+fn state() -> State {
+    let mut state = State::default();
+    let at = |millis: i64| Timestamp::from_millis(1_800_000_000_000 + millis);
+    let lane = Some(Lane { key: b"c-17".to_vec(), after_dead: AfterDead::Wait });
+    let to = |lane| AdmitDelivery { queue: 4, lane, due_at: at(0), snapshot: 2 };
+    let mut admit =
+        Admit { id: event_id(), received_at: at(0), deliveries: vec![to(lane), to(None), to(None), to(None)] };
+    let item = ItemPlace { place: Place { segment: 1, offset: 4136 }, bytes: 300 };
+    state.admit(10 << 16 | 3, item, &mut admit, None);
+    let counts = Counts { attempts: 1, tries: 2, deaths: 1 };
+    let place = Place { segment: 1, offset: 5000 };
+    for (delivery, turn) in [(1, Turn::Retry { at: at(900) }), (3, Turn::Dead { at: at(800) })] {
+        state.settle(11, event_id().delivery(delivery), place, counts, turn);
+    }
+    state.begin(12, event_id().delivery(2), at(700), 5000);
+    state
+}
+
+/// Each kind of entry by name, as it is written today.
+pub(crate) fn entries(queue: &QueueKey, saved: &SavedPosition) -> Vec<(&'static str, Vec<u8>)> {
+    let state = state();
+    let (_, event) = state.find(event_id()).unwrap();
+    vec![
+        ("index_meta", entries::put_meta([3; 16], end())),
+        ("index_queue", entries::put_queue_name(queue)),
+        ("index_position_key", entries::position_key(&name("default"), &name("files"))),
+        ("index_position", entries::put_saved(saved)),
+        ("index_event", entries::put_entry(&state, event)),
+    ]
+}
+
+/// Reads an entry, and holds what is read against what it was written from.
+pub(crate) fn read_again(name_of: &str, bytes: &[u8]) {
+    match name_of {
+        "index_meta" => assert_eq!(entries::read_meta(bytes).unwrap(), Meta { journal: [3; 16], end: end() }),
+        "index_queue" => assert_eq!(entries::read_queue_name(bytes).unwrap().target.as_str(), "warehouse"),
+        "index_position_key" => {
+            let read = entries::read_position_key(&bytes[1..]).unwrap();
+            assert_eq!(read, (name("default"), name("files")));
+        }
+        "index_position" => assert_eq!(entries::read_saved(bytes).unwrap().bytes, b"offset 42"),
+        "index_event" => {
+            let key = super::event_key(event_id());
+            Fields::new(&key[1..]).event_id("id").unwrap();
+            let read = entries::read_entry(&key[1..], bytes).unwrap();
+            assert_eq!((read.id, read.order), (event_id(), 10 << 16 | 3));
+            let standings: Vec<_> = read.deliveries.iter().map(|(delivery, ..)| delivery.standing).collect();
+            assert_eq!(standings, [Standing::Pending, Standing::Waiting, Standing::Leased, Standing::Dead]);
+            let mut again = State::default();
+            again.restore(read.id, read.item, read.deliveries);
+            let (_, event) = again.find(event_id()).unwrap();
+            assert_eq!(entries::put_entry(&again, event), bytes, "nothing is lost on the way in and out");
+        }
+        other => panic!("{other}"),
+    }
+}

@@ -1,0 +1,256 @@
+//! The bytes of every record, held against those in `tests/formats/`: today's code reads what was ever written,
+//! and writes what it wrote before. `EVENTYARD_BLESS=1` writes the files anew, which is right for a version that
+//! was never released and wrong for every other: a new layout gets a new version, and a folder of its own.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventyard_event::{Data, DeliveryId, Envelope, Event, EventId, ExtensionValue, Name, Timestamp};
+
+use crate::checkpoint::formats as checkpoint;
+use crate::dedupe;
+use crate::disk::{AnyDisk, RealDisk};
+use crate::journal::*;
+use crate::{
+    Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Dedupe, Lane, NewDelivery, NewPosition, QueueKey,
+    Reason, SavedPosition, Verdict,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/1")
+}
+
+/// The bytes of a file; first written, where that is asked for.
+fn bytes_of(name: &str, written: &[u8]) -> Vec<u8> {
+    let path = folder().join(format!("{name}.hex"));
+    if std::env::var_os("EVENTYARD_BLESS").is_some() {
+        let mut text = String::new();
+        for line in written.chunks(32) {
+            line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+            text.push('\n');
+        }
+        std::fs::write(&path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + millis)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn event_id(number: u8) -> EventId {
+    EventId::new(at(0), [number; 10])
+}
+
+fn delivery_id(number: u8) -> DeliveryId {
+    event_id(number).delivery(u32::from(number))
+}
+
+fn place(segment: u32, offset: u32) -> Place {
+    Place { segment, offset }
+}
+
+fn queue() -> QueueKey {
+    QueueKey { namespace: name("default"), rule: Some(name("big-orders")), target: name("warehouse") }
+}
+
+fn admission() -> Admission {
+    let event = Event {
+        id: "A-1001".to_owned(),
+        source: "/shop".to_owned(),
+        ty: "order.created".to_owned(),
+        subject: Some("orders/17".to_owned()),
+        time: Some("2027-01-15T08:00:00Z".to_owned()),
+        datacontenttype: Some("application/json".to_owned()),
+        dataschema: None,
+        extensions: [
+            ("big".to_owned(), ExtensionValue::Boolean(true)),
+            ("count".to_owned(), ExtensionValue::Integer(-7)),
+            ("region".to_owned(), ExtensionValue::String("eu".to_owned())),
+            ("small".to_owned(), ExtensionValue::Boolean(false)),
+        ]
+        .into_iter()
+        .collect(),
+        data: Data::Json(Bytes::from_static(b"{\"amount\": 1500}")),
+    };
+    let lane = |after_dead| Some(Lane { key: b"c-17".to_vec(), after_dead });
+    let to = |queue, lane| NewDelivery { queue, lane, due_at: at(5), snapshot: [7; 16] };
+    let alert = QueueKey { rule: None, target: name("oncall"), ..queue() };
+    Admission {
+        envelope: Envelope {
+            id: event_id(1),
+            namespace: name("default"),
+            source_name: name("shop"),
+            tags: vec!["eu".to_owned(), "finance".to_owned()],
+            received_at: at(1),
+            hop_count: 3,
+            keys_unique: true,
+            event,
+        },
+        deliveries: vec![
+            to(queue(), None),
+            to(queue(), lane(AfterDead::Continue)),
+            to(queue(), lane(AfterDead::Wait)),
+            to(alert, None),
+        ],
+        dedupe: Some(Dedupe { window: Duration::from_secs(60) }),
+    }
+}
+
+fn settlement(verdict: Verdict, outcome: Option<AttemptOutcome>) -> SettlementRecord {
+    SettlementRecord {
+        delivery: delivery_id(2),
+        at: at(30),
+        counts: Counts { attempts: 2, tries: 3, deaths: 1 },
+        previous: place(1, 4136),
+        first: place(1, 4136),
+        verdict,
+        attempt: outcome.map(|outcome| AttemptRecord {
+            number: 3,
+            began_at: at(10),
+            ended_at: at(20),
+            outcome,
+            code: "http_503".to_owned(),
+            message: "the target answered 503".to_owned(),
+            response: "Service Unavailable".to_owned(),
+        }),
+    }
+}
+
+/// Each record that is no event, with the bytes that are written for it today.
+fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
+    let mut records = Vec::new();
+    let mut record = |name, item: Item| {
+        let mut bytes = Vec::new();
+        assert!(match &item {
+            Item::Event(_) => false,
+            Item::Position(position) => put_position(&mut bytes, position),
+            Item::Begin(begins) => put_begins(&mut bytes, begins),
+            Item::Settlement(settlement) => put_settlement(&mut bytes, settlement),
+            Item::Replay { at, letters } => put_replay(&mut bytes, letters, *at),
+            Item::Purge { at, letters } => put_purge(&mut bytes, letters, *at),
+        });
+        records.push((name, item, bytes));
+    };
+    let position = NewPosition { namespace: name("default"), source: name("files"), bytes: b"offset 42".to_vec() };
+    record("position", Item::Position(position));
+    let begin = |number| Begin {
+        delivery: delivery_id(number),
+        at: at(10),
+        backoff_if_interrupted: Duration::from_millis(5000),
+    };
+    record("begin", Item::Begin(vec![begin(1), begin(2)]));
+    let delivered = settlement(Verdict::Delivered, Some(AttemptOutcome::Succeeded));
+    record("settlement_delivered", Item::Settlement(delivered));
+    let retry = |counted| Verdict::Retry { at: at(1030), counted };
+    record("settlement_retry", Item::Settlement(settlement(retry(true), Some(AttemptOutcome::Retryable))));
+    record("settlement_interrupted", Item::Settlement(settlement(retry(false), Some(AttemptOutcome::Interrupted))));
+    let reason = Reason { code: "attempts_exhausted".to_owned(), message: "2 of 2 attempts failed".to_owned() };
+    let dead = Verdict::Dead { reason };
+    record("settlement_dead", Item::Settlement(settlement(dead.clone(), Some(AttemptOutcome::Permanent))));
+    record("settlement_dead_unattempted", Item::Settlement(settlement(dead, None)));
+    record("replay", Item::Replay { at: at(40), letters: vec![(delivery_id(2), at(41)), (delivery_id(3), at(42))] });
+    record("purge", Item::Purge { at: at(50), letters: vec![(delivery_id(2), place(2, 4136))] });
+    records
+}
+
+#[test]
+fn every_record_is_read_as_it_was_written_and_written_as_before() {
+    for (name, item, written) in records() {
+        let bytes = bytes_of(name, &written);
+        assert_eq!(written, bytes, "{name} is written otherwise than before");
+        let raw = split_item(&bytes).unwrap();
+        assert_eq!(raw.bytes(), bytes.len(), "{name}");
+        assert_eq!(read_item(raw).unwrap(), item, "{name} is read otherwise than it was written");
+    }
+}
+
+#[test]
+fn an_event_is_read_as_it_was_written_and_written_as_before() {
+    for (name, kind) in [("event_json", 1), ("event_bytes", 2), ("event_no_data", 0)] {
+        let mut admission = admission();
+        let mark = DedupeMark { hash: [9; 16], expires_at: at(60_001) };
+        match kind {
+            2 => admission.envelope.event.data = Data::Bytes(Bytes::from_static(&[0, 0xff, 7])),
+            0 => {
+                admission.envelope.event =
+                    Event { id: "1".to_owned(), source: "/".to_owned(), ty: "t".to_owned(), ..Event::default() };
+                admission.deliveries.clear();
+            }
+            _ => {}
+        }
+        let mark = Some(mark).filter(|_| kind != 0);
+        let mut written = Vec::new();
+        assert!(put_event(&mut written, &admission, mark));
+        let bytes = bytes_of(name, &written);
+        assert_eq!(written, bytes, "{name} is written otherwise than before");
+        let raw = split_item(&bytes).unwrap();
+        assert_eq!(raw.kind, ItemKind::Event);
+        let head = EventHead {
+            id: admission.envelope.id,
+            received_at: admission.envelope.received_at,
+            dedupe: mark,
+            deliveries: admission.deliveries,
+        };
+        assert_eq!(read_item(raw).unwrap(), Item::Event(head), "{name}");
+        let read = read_envelope(&Bytes::copy_from_slice(raw.payload)).unwrap();
+        assert_eq!(read, admission.envelope, "{name}");
+    }
+}
+
+#[test]
+fn an_item_of_a_newer_version_or_of_an_unknown_kind_is_told_from_damage() {
+    let (_, _, sound) = records().remove(0);
+    let with = |at: usize, value: u8| {
+        let mut bytes = sound.clone();
+        bytes[at] = value;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&bytes[..8]);
+        hasher.update(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&hasher.finalize().to_le_bytes());
+        bytes
+    };
+    assert_eq!(split_item(&with(1, 2)).unwrap_err(), ItemError::Newer { found: 2 });
+    assert_eq!(split_item(&with(0, 99)).unwrap_err(), ItemError::Kind(99));
+    let mut flipped = sound.clone();
+    flipped[1] = 2;
+    assert_eq!(split_item(&flipped).unwrap_err(), ItemError::Checksum, "a flipped version byte is damage");
+}
+
+#[test]
+fn the_entries_of_the_index_are_read_as_they_were_written_and_written_as_before() {
+    for (name, written) in
+        checkpoint::entries(&queue(), &SavedPosition { bytes: b"offset 42".to_vec(), last_event: Some(event_id(1)) })
+    {
+        let bytes = bytes_of(name, &written);
+        assert_eq!(written, bytes, "{name} is written otherwise than before");
+        checkpoint::read_again(name, &bytes);
+    }
+}
+
+#[test]
+fn a_file_of_seen_ids_is_read_as_it_was_written_and_written_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = AnyDisk::Real(RealDisk);
+    let place = dedupe::Place { disk: &disk, folder: dir.path(), journal: [3; 16] };
+    let marks: Vec<_> = (1..=3u8).map(|number| ([number; 16], event_id(number), at(i64::from(number)))).collect();
+    dedupe::write_file(&place, 5, &marks).unwrap();
+    let path = dir.path().join("000000000005.ids");
+    let written = std::fs::read(&path).unwrap();
+    let bytes = bytes_of("seen_ids", &written);
+    assert_eq!(written, bytes, "seen ids are written otherwise than before");
+    std::fs::write(&path, bytes).unwrap();
+    let read = dedupe::Dedupe::open(&place).unwrap();
+    for (hash, event, expires_at) in marks {
+        assert_eq!(read.find_in_files(&disk, &hash).unwrap(), Some((event, expires_at)));
+    }
+    assert_eq!(read.find_in_files(&disk, &[4; 16]).unwrap(), None);
+}
