@@ -17,6 +17,7 @@ mod events;
 mod explain;
 mod health;
 mod ingest;
+mod pages;
 mod project;
 
 pub mod codes;

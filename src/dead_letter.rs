@@ -11,6 +11,10 @@ use crate::broker::Broker;
 /// should not wait for a million of them.
 const AT_ONCE_MAX: usize = 500;
 
+/// How many dead letters are read in one call of the store. Each comes with its event, so a page of them may take so
+/// many times `[limits] event`.
+const PAGE_MAX: usize = 100;
+
 /// Which dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
@@ -86,7 +90,7 @@ impl Broker {
         let mut ids = Vec::new();
         let mut cursor = None;
         loop {
-            let request = PageRequest { limit: 1000, cursor };
+            let request = PageRequest { limit: PAGE_MAX, cursor };
             let page = self.store().dead_letters(filter.clone(), request).await?;
             ids.extend(page.items.into_iter().map(|letter| letter.delivery.id));
             cursor = page.next;

@@ -14,6 +14,7 @@ mod accept;
 pub mod access;
 pub mod body;
 mod connection;
+mod stall;
 pub mod tls;
 
 use std::sync::Arc;
@@ -51,6 +52,9 @@ pub struct ServerLimits {
     /// Bytes a second below which a body is given up: each that came moves the deadline on by its share, so
     /// that a large batch over a slow line passes and one byte every nine seconds does not.
     pub body_rate_min: u32,
+    /// How long a client may take none of an answer before the connection is cut. One that asks and never
+    /// listens would otherwise keep its place, and the answers that wait for it, for ever.
+    pub answer_stall_max: Duration,
     /// The bytes of a batch; one event of it, and a body that holds one event, are bounded by `[limits] event`.
     /// A batch is held in memory until it is committed.
     pub batch_bytes_max: usize,
@@ -58,6 +62,9 @@ pub struct ServerLimits {
     pub call_bytes_max: usize,
     /// The bytes of all bodies that are being read or answered; beyond it 503 `busy`.
     pub bodies_bytes_max: usize,
+    /// The bytes of events on one page of a list: a page that comes to more ends early, and `next` goes on from
+    /// there. A thousand events of a mebibyte would otherwise be one answer.
+    pub page_bytes_max: usize,
     /// How long requests in flight may still take when told to stop; then they are cut off.
     pub stop_time_max: Duration,
 }
@@ -71,9 +78,11 @@ impl Default for ServerLimits {
             handshake_time_max: Duration::from_secs(10),
             body_time_max: Duration::from_secs(10),
             body_rate_min: 16 * 1024,
+            answer_stall_max: Duration::from_secs(30),
             batch_bytes_max: 64 * 1024 * 1024,
             call_bytes_max: 4 * 1024 * 1024,
             bodies_bytes_max: 256 * 1024 * 1024,
+            page_bytes_max: 16 * 1024 * 1024,
             stop_time_max: Duration::from_secs(8),
         }
     }

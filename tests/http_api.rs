@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use eventyard::api::views::{DeadLetterItem, DeliveryItem, EventItem, List, RuleItem, SourceItem, Status, TargetItem};
+use eventyard::server::{ServerLimits, ServerSettings};
 use eventyard_store::{DeliveryState, StoreError};
 use serde_json::json;
 
-use crate::http_broker::start;
+use crate::http_broker::{start, start_with};
 use crate::wire::request;
 
 #[tokio::test]
@@ -52,6 +53,39 @@ async fn a_list_comes_in_pages_and_a_forged_cursor_is_refused() {
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_cursor"), "{path}");
         let answer = server.get(&format!("/api/v1/{path}?limit=1000000000")).await;
         assert_eq!(answer.status, 200, "a large limit is clamped");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_large_events_ends_early_and_the_next_goes_on_from_there() {
+    let limits = ServerLimits { page_bytes_max: 150 * 1024, ..ServerLimits::default() };
+    let server = start_with(ServerSettings { limits, ..ServerSettings::default() }).await;
+    let filling = "x".repeat(10_000);
+    for id in 0..50 {
+        let event = json!({
+            "specversion": "1.0", "id": id.to_string(), "source": "/shop", "type": "order.created",
+            "data": { "amount": 1500, "filling": filling },
+        });
+        assert_eq!(server.send(&event.to_string()).await.status, 202);
+    }
+    server.store.all_become(DeliveryState::Dead);
+    for path in ["events", "dead-letters"] {
+        let mut counts = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut cursor = String::new();
+        loop {
+            let answer = server.get(&format!("/api/v1/{path}?limit=1000&cursor={cursor}")).await;
+            assert!(answer.body.len() < 450 * 1024, "{path}: a page of {} bytes", answer.body.len());
+            let page = answer.json();
+            let items = page["items"].as_array().unwrap();
+            counts.push(items.len());
+            seen.extend(items.iter().map(|item| item["cloudevent"]["id"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!((counts.as_slice(), seen.len()), (&[20, 20, 10][..], 50), "{path}");
     }
 }
 

@@ -206,6 +206,30 @@ async fn a_head_that_drips_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_never_listens_does_not_keep_its_place() {
+    let server = start(ServerLimits { answer_stall_max: Duration::from_millis(300), ..quick() }).await;
+    let mut wire = Wire::connect(server.address).await;
+    let question = "GET /nothing HTTP/1.1\r\nhost: test\r\n\r\n".repeat(1000);
+    // One question after another and no answer read: at some time neither side can send any more.
+    let began = tokio::time::Instant::now();
+    let asking = async { while wire.try_send(&question).await {} };
+    tokio::time::timeout(Duration::from_secs(15), asking).await.expect("the connection was kept");
+    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    server.still_serves().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_idles_between_requests_is_closed() {
+    let server = start(quick()).await;
+    let mut wire = Wire::connect(server.address).await;
+    for _ in 0..2 {
+        wire.send("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\na").await;
+        assert_eq!(wire.answer().await.status, 200);
+    }
+    wire.closed().await;
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_are_told_and_closed_and_places_come_back() {
     let server = start(ServerLimits { connections_max: 2, ..ServerLimits::default() }).await;
     let idle = [Wire::connect(server.address).await, Wire::connect(server.address).await];

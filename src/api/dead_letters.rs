@@ -5,20 +5,22 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use eventyard_event::DeliveryId;
-use eventyard_store::DeadLetterFilter;
+use eventyard_store::{DeadLetter, DeadLetterFilter};
 
 use super::problem::Problem;
 use super::query::Query;
 use super::requests::{self, SelectionRequest};
 use super::views::{DeadLetterItem, List, Purged, Replayed};
-use super::{Api, Segment, codes, json};
+use super::{Api, Segment, codes, json, pages};
 
 /// `GET /api/v1/dead-letters`.
 pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["rule", "target", "since", "limit", "cursor"])?;
     let filter =
         DeadLetterFilter { rule: query.name("rule")?, target: query.name("target")?, since: query.time("since")? };
-    let page = api.broker.store().dead_letters(filter, query.page()?).await?;
+    let bytes_max = api.bodies.limits().page_bytes_max;
+    let read = |page| api.broker.store().dead_letters(filter.clone(), page);
+    let page = pages::within(bytes_max, query.page()?, |letter: &DeadLetter| &letter.envelope, read).await?;
     Ok(json(&List { items: page.items.into_iter().map(DeadLetterItem::brief).collect(), next: page.next }))
 }
 

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use eventyard_event::EventId;
-use eventyard_store::EventFilter;
+use eventyard_store::{EventFilter, EventView};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::problem::Problem;
 use super::query::Query;
 use super::views::{EventItem, List};
-use super::{Api, Segment, json};
+use super::{Api, Segment, json, pages};
 use crate::fate::Fate;
 
 /// The longest that `wait` waits; a client asks again.
@@ -34,7 +34,9 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         state: query.word("state")?,
         unmatched: query.flag("unmatched")?,
     };
-    let page = api.broker.store().events(filter, query.page()?).await?;
+    let bytes_max = api.bodies.limits().page_bytes_max;
+    let read = |page| api.broker.store().events(filter.clone(), page);
+    let page = pages::within(bytes_max, query.page()?, |view: &EventView| &view.envelope, read).await?;
     Ok(json(&List { items: page.items.into_iter().map(EventItem::brief).collect(), next: page.next }))
 }
 

@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::stall::Impatient;
 use super::{ServerLimits, ServerSettings};
 use crate::api::problem::Problem;
 
@@ -83,7 +84,7 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time_max)
         .max_buf_size(limits.head_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream, limits.answer_stall_max)), service);
 
     let mut told_to_stop = false;
     let ended = loop {
