@@ -47,6 +47,7 @@ pub async fn attempt(broker: &Broker, taken: Vec<Taken>) {
         () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
     };
     tried.began_at = began_at;
+    in_force.secrets.hide_in(&mut tried);
     // One draw for all, so that what was sent together comes back together.
     let chance = broker.chance();
     let settled = taken.iter().map(|taken| settle(broker, taken, Some(target), tried.clone(), chance));

@@ -18,6 +18,7 @@ use eventyard_store::QueueKey;
 use crate::config::{AlertKind, Project};
 use crate::origin::Origin;
 use crate::retry::RetryPolicy;
+use crate::secrets::Secrets;
 
 /// How many attempts of a target run at once where its rule does not say: commands cost a process each.
 const FUNCTION_CONCURRENCY: usize = 8;
@@ -37,6 +38,8 @@ pub struct InForce {
     pub project: Arc<Project>,
     /// The compiled rules.
     pub rules: RuleSet,
+    /// What may not be kept of what targets answer.
+    pub secrets: Secrets,
     targets: HashMap<QueueKey, Arc<Target>>,
     /// Who listens to which alerts.
     channels: Vec<Listener>,
@@ -145,7 +148,8 @@ impl InForce {
             targets.insert(queue.clone(), Arc::new(target));
             channels.push(Listener { queue, alerts: channel.alerts.clone(), group: channel.group });
         }
-        InForce { project, rules, targets, channels, http_sources: Vec::new() }
+        let secrets = Secrets::of(&project);
+        InForce { project, rules, secrets, targets, channels, http_sources: Vec::new() }
     }
 
     /// Where the deliveries of a rule to one of its targets queue.

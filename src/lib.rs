@@ -44,6 +44,9 @@ pub mod dispatch;
 /// One attempt of one delivery.
 pub mod attempt;
 
+/// Takes the project's secrets out of what targets answered.
+pub mod secrets;
+
 /// What an outcome means for a delivery: a pure decision.
 pub mod retry;
 

@@ -74,7 +74,9 @@ fn copy(from: &Path, to: &Path, port: &str) {
         let entry = entry.unwrap();
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         // What an earlier run of the example left behind is no part of it.
-        if matches!(entry.file_name().to_str(), Some("data" | "alerts.log" | "courier-hired")) {
+        if matches!(entry.file_name().to_str(), Some("data" | "courier-hired" | "registry-is-up"))
+            || entry.path().extension().is_some_and(|extension| extension == "log")
+        {
             continue;
         }
         if from.is_dir() {
