@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use eventyard_event::{DeliveryId, EventId};
 
 use crate::codec::{DecodeError, Fields, Put};
-use crate::disk::{AnyDisk, Disk, OpenHow, read_exact};
+use crate::disk::{AnyDisk, Disk, OpenHow, read_all};
 use crate::journal::{Place, put_place, read_place};
 use crate::state::{IdMap, ItemPlace, id_key};
 
@@ -231,13 +231,7 @@ impl Catalog {
     /// Reads a segment's part from its file. `false` where that cannot be: then the segment is to be read.
     pub(crate) fn read_part(&mut self, disk: &AnyDisk, folder: &Path, journal: [u8; 16], segment: u32) -> bool {
         let path = path_of(folder, segment);
-        let read = || -> io::Result<Vec<u8>> {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let listed = disk.list(folder)?.into_iter().find(|listed| listed.name == name);
-            let bytes = listed.map(|listed| listed.bytes).ok_or(io::ErrorKind::NotFound)?;
-            let file = disk.open(&path, OpenHow::Read)?;
-            read_exact(disk, &file, 0, usize::try_from(bytes).unwrap_or(usize::MAX))
-        };
+        let read = || disk.open(&path, OpenHow::Read).and_then(|file| read_all(disk, &file));
         let Some(part) = read().ok().and_then(|bytes| SegmentCatalog::read(&bytes, journal, segment).ok()) else {
             return false;
         };

@@ -113,20 +113,25 @@ impl Checkpointer {
     pub(crate) fn run(&mut self, shared: &Shared) -> Result<(), String> {
         let done = self.write(shared);
         self.broken = done.is_err();
+        if self.broken {
+            // The next one writes all there is, so what has changed until then need not be kept in mind: it would
+            // grow for as long as the index cannot be written.
+            drop(shared.state().take_changes());
+        }
         done
     }
 
     fn write(&mut self, shared: &Shared) -> Result<(), String> {
+        // In this order: what was applied up to this end is in the changes that are taken after it.
+        let end = shared.end();
+        shared.write_catalogs(end.place.segment)?;
+        shared.write_dedupe()?;
         if self.broken {
             self.pairs.set_aside()?;
             self.pairs.reopen()?;
             (self.queues, self.snapshots) = (0, 0);
             shared.state().unsave_all();
         }
-        // In this order: what was applied up to this end is in the changes that are taken after it.
-        let end = shared.end();
-        shared.write_catalogs(end.place.segment)?;
-        shared.write_dedupe()?;
         let Changes { changed, gone, positions } = shared.state().take_changes();
         let mut batch = Batch::new();
         self.put_names(shared, &mut batch);

@@ -107,6 +107,24 @@ pub(crate) fn read_exact<D: Disk>(disk: &D, file: &D::File, offset: u64, bytes: 
     Ok(into)
 }
 
+/// Reads a file to its end.
+///
+/// # Errors
+/// As [`Disk::read`].
+pub(crate) fn read_all<D: Disk>(disk: &D, file: &D::File) -> io::Result<Vec<u8>> {
+    const PART_BYTES: usize = 256 * 1024;
+    let mut found = Vec::new();
+    loop {
+        let at = found.len();
+        found.resize(at + PART_BYTES, 0);
+        let count = disk.read(file, at as u64, found.get_mut(at..).unwrap_or_default())?;
+        found.truncate(at + count);
+        if count == 0 {
+            return Ok(found);
+        }
+    }
+}
+
 /// The one disk type that the rest of the crate is written on, so that [`LocalStore`](crate::LocalStore) is one
 /// type whatever it stands on.
 #[derive(Clone)]

@@ -673,14 +673,13 @@ impl State {
 
     /// Forgets what checkpoints hold: the next one writes everything.
     pub(crate) fn unsave_all(&mut self) {
-        let ids: Vec<EventId> = self.events.iter().map(|(_, event)| event.id).collect();
-        for id in ids {
-            if let Some(event) = self.by_id.get(&id_key(id)).and_then(|number| self.events.get_mut(*number)) {
+        let numbers: Vec<u32> = self.events.iter().map(|(number, _)| number).collect();
+        self.changed.clear();
+        for number in numbers {
+            if let Some(event) = self.events.get_mut(number) {
                 event.saved = false;
-                if !event.dirty {
-                    event.dirty = true;
-                    self.changed.push(id);
-                }
+                event.dirty = true;
+                self.changed.push(event.id);
             }
         }
         self.gone.clear();

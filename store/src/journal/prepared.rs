@@ -16,8 +16,9 @@ use crate::disk::{AnyDisk, AnyFile};
 /// The next segment and the reserve.
 const AHEAD: usize = 2;
 
-/// How long after a refusal for want of space it is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How long after a refusal for want of space it is tried again. Each try writes until the disk is full, so it is
+/// not made all the time.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why there is no segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::{
 
 /// Items of a page.
 const LIMIT_MAX: usize = 1000;
-/// Events that one call looks at: a filter that fits few of them gives a short page and a cursor, instead of
+/// Events or dead letters that one call looks at: a filter that fits few of them gives a short page and a cursor, instead of
 /// reading the whole journal while the caller waits.
 const SCAN_MAX: usize = 20_000;
 /// Looked up under the lock at a time.
@@ -204,13 +204,14 @@ impl LocalStore {
             }
         };
         let mut items = Vec::new();
+        let mut looked_at = 0;
         loop {
             let chunk = self.dead_before(at);
             if chunk.is_empty() {
                 return Ok(Page { items, next: None });
             }
             for (key, id, queue) in chunk {
-                if items.len() == limit {
+                if items.len() == limit || looked_at == SCAN_MAX {
                     let mut fields = Vec::new();
                     fields.put_i64(at.0);
                     fields.put_u64(at.1);
@@ -218,6 +219,7 @@ impl LocalStore {
                     return Ok(Page { items, next: Some(self.cursor(List::DeadLetters, &fields)) });
                 }
                 at = (key.0, key.1, key.2, 0);
+                looked_at += 1;
                 if filter.since.is_some_and(|since| Timestamp::from_millis(key.0) < since) {
                     return Ok(Page { items, next: None });
                 }

@@ -20,7 +20,11 @@ use crate::{Health, StoreError};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 enum Runner {
-    Threads { owner: Option<JoinHandle<()>>, others: Vec<JoinHandle<()>>, stop: Arc<Stop> },
+    /// The owner ends the others.
+    Threads {
+        owner: Option<JoinHandle<()>>,
+        stop: Arc<Stop>,
+    },
     Task(tokio::task::AbortHandle),
 }
 
@@ -73,6 +77,7 @@ impl Running {
             let builder = std::thread::Builder::new().name("store-index".to_owned());
             builder.spawn(move || keep_saving(&shared, &stop, &checkpointer))?
         };
+        let stops = Arc::clone(&stop);
         let builder = std::thread::Builder::new().name("store-journal".to_owned());
         let owner = builder.spawn(move || {
             let mut sound = true;
@@ -89,16 +94,22 @@ impl Running {
             }
             sound &= !matches!(owner.shared.health(), Health::Poisoned(_));
             owner.shared.ahead.close();
+            stops.stop();
+            // A segment that is still being made would take its name in the folder after the next process has
+            // begun to use it, and the index can be opened by one at a time.
+            for other in [ahead, saver] {
+                drop(other.join());
+            }
             if sound && owner.shared.closing.load(Ordering::Acquire) {
                 save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
             }
-            // Held until nothing is written any more, so that no other process writes beside this one. The
-            // checkpoint's own files are closed with the last of the threads.
+            // Held until nothing is written any more and all is closed, so that no other process writes beside
+            // this one.
             drop(checkpointer);
             drop(lock);
             done.send_replace(true);
         })?;
-        let runner = Mutex::new(Runner::Threads { owner: Some(owner), others: vec![ahead, saver], stop });
+        let runner = Mutex::new(Runner::Threads { owner: Some(owner), stop });
         Ok(Running { shared, runner, ended })
     }
 
@@ -166,11 +177,11 @@ impl Drop for Running {
         self.shared.inbox.close(StoreError::Closed);
         match self.runner.get_mut().unwrap_or_else(PoisonError::into_inner) {
             Runner::Task(task) => task.abort(),
-            Runner::Threads { owner, others, stop } => {
+            Runner::Threads { owner, stop } => {
                 stop.stop();
                 // The owner writes what was handed to it and ends; nobody waits for more than that.
-                for thread in owner.take().into_iter().chain(others.drain(..)) {
-                    drop(thread.join());
+                if let Some(owner) = owner.take() {
+                    drop(owner.join());
                 }
             }
         }
