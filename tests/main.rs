@@ -7,6 +7,7 @@ mod cli_broker;
 mod cli_project;
 mod cli_store;
 mod cli_usage;
+mod clock_jumps;
 mod github_ci;
 mod http_access;
 mod http_api;

@@ -128,7 +128,8 @@ pub struct Taken {
     pub tries: u32,
     /// How many times it has been dead already.
     pub deaths: u32,
-    /// When the present budget began: commit, or replay. `max_age` counts from here.
+    /// When the present budget began: when it was first due, after its commit or its replay. `max_age` counts from
+    /// here, by the clock of due times.
     pub budget_began_at: Timestamp,
     /// The event.
     pub envelope: std::sync::Arc<Envelope>,

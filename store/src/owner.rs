@@ -63,7 +63,7 @@ pub(crate) struct Committed {
 pub(crate) enum Outcome {
     Begin(Vec<Begin>),
     Settle { delivery: DeliveryId, at_in_body: usize, counts: Counts, turn: Turn, emits: Vec<Part> },
-    Replay { at: Timestamp, letters: Vec<(DeliveryId, Timestamp)> },
+    Replay { letters: Vec<(DeliveryId, Timestamp)> },
     Purge { letters: Vec<(DeliveryId, Place)> },
 }
 
@@ -469,9 +469,9 @@ pub(crate) fn apply_outcome(
             }
             apply_parts(state, catalog, sequence, body, &mut emits);
         }
-        Outcome::Replay { at, letters } => {
+        Outcome::Replay { letters } => {
             for (delivery, due_at) in letters {
-                unknown(state.replay(sequence, delivery, due_at, at), delivery);
+                unknown(state.replay(sequence, delivery, due_at), delivery);
             }
         }
         Outcome::Purge { letters } => {

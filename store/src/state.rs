@@ -276,7 +276,8 @@ impl State {
                 counts: Counts::default(),
                 order,
                 due: delivery.due_at.as_millis(),
-                budget_began: admit.received_at.as_millis(),
+                // By the clock of due times: what an event was received at is the wall clock's, which may jump.
+                budget_began: delivery.due_at.as_millis(),
                 last: Place::NONE,
                 first: Place::NONE,
                 applied: order >> 16,
@@ -410,7 +411,7 @@ impl State {
     }
 
     /// A dead letter is pending again.
-    pub(crate) fn replay(&mut self, sequence: u64, delivery: DeliveryId, due_at: Timestamp, at: Timestamp) -> Applied {
+    pub(crate) fn replay(&mut self, sequence: u64, delivery: DeliveryId, due_at: Timestamp) -> Applied {
         let slot = match self.touch(sequence, delivery) {
             Ok(slot) => slot,
             Err(why) => return why,
@@ -420,7 +421,7 @@ impl State {
         entry.moving = false;
         entry.counts.attempts = 0;
         entry.due = due_at.as_millis();
-        entry.budget_began = at.as_millis();
+        entry.budget_began = entry.due;
         let (lane, after_dead) = (entry.lane, entry.after_dead);
         self.stand(slot, Standing::Pending);
         if lane != NONE && after_dead == AfterDead::Continue {

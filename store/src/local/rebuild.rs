@@ -72,7 +72,7 @@ impl Rebuild {
                 let (delivery, counts) = (record.delivery, record.counts);
                 Outcome::Settle { delivery, at_in_body, counts, turn, emits: Vec::new() }
             }
-            Item::Replay { at, letters } => Outcome::Replay { at, letters },
+            Item::Replay { letters, .. } => Outcome::Replay { letters },
             Item::Purge { letters, .. } => Outcome::Purge { letters },
             Item::Event(_) | Item::Position(_) => return,
         };

@@ -268,7 +268,7 @@ impl LocalStore {
             let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
             let mut body = Vec::new();
             put_replay(&mut body, &letters, at);
-            self.raise(deliveries, body, Outcome::Replay { at, letters }, &mut done).await?;
+            self.raise(deliveries, body, Outcome::Replay { letters }, &mut done).await?;
         }
         Ok(done)
     }
