@@ -53,8 +53,8 @@ fn end_of(round: u32, random: &mut fastrand::Rng) -> End {
         4 | 9 => End::Starting(random.f64()),
         6 => End::Reloading { spoiled: false },
         2 => End::Reloading { spoiled: true },
-        _ if random.bool() => End::Acknowledged(random.usize(1..160)),
-        _ => End::Called(random.usize(1..160)),
+        _ if random.bool() => End::Acknowledged(random.usize(1..120)),
+        _ => End::Called(random.usize(1..120)),
     }
 }
 
