@@ -1,0 +1,208 @@
+//! Reading items: the same fields in the same order as `write.rs` writes them.
+
+use bytes::Bytes;
+use eventyard_event::{Data, Envelope, Event, ExtensionValue};
+
+use super::{Counts, DedupeMark, EventHead, Item, ItemKind, Place, RawItem, SettlementRecord, item_bytes, split_item};
+use crate::codec::{DecodeError, Fields};
+use crate::{
+    AfterDead, AttemptOutcome, AttemptRecord, Begin, Lane, NewDelivery, NewPosition, QueueKey, Reason, Verdict,
+};
+
+pub(crate) fn read_queue(fields: &mut Fields<'_>) -> Result<QueueKey, DecodeError> {
+    Ok(QueueKey {
+        namespace: fields.name("queue.namespace")?,
+        rule: if fields.flag("queue.rule")? { Some(fields.name("queue.rule")?) } else { None },
+        target: fields.name("queue.target")?,
+    })
+}
+
+pub(crate) fn read_counts(fields: &mut Fields<'_>) -> Result<Counts, DecodeError> {
+    Ok(Counts { attempts: fields.u32("attempts")?, tries: fields.u32("tries")?, deaths: fields.u32("deaths")? })
+}
+
+pub(crate) fn read_place(fields: &mut Fields<'_>) -> Result<Place, DecodeError> {
+    Ok(Place { segment: fields.u32("segment")?, offset: fields.u32("offset")? })
+}
+
+/// The items of a damaged body that can be read all the same.
+pub(crate) fn items_of_damaged(body: &[u8]) -> Vec<Item> {
+    let mut found = Vec::new();
+    let mut rest = body;
+    // A length that was damaged leads astray, and the walk ends there.
+    while let Ok(bytes) = item_bytes(rest) {
+        found.extend(split_item(rest).ok().and_then(|raw| read_item(raw).ok()));
+        let Some(next) = rest.get(bytes..) else { break };
+        rest = next;
+    }
+    found
+}
+
+/// Reads the fields of an item. Of an event, only the head.
+pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
+    let mut fields = Fields::new(item.payload);
+    let item = match item.kind {
+        ItemKind::Event => {
+            let head_bytes = usize::try_from(fields.u32("head")?).map_err(|_| DecodeError("head"))?;
+            let mut head = Fields::new(fields.raw(head_bytes, "head")?);
+            let item = Item::Event(read_head(&mut head)?);
+            head.end("head")?;
+            return Ok(item);
+        }
+        ItemKind::Position => Item::Position(NewPosition {
+            namespace: fields.name("namespace")?,
+            source: fields.name("source")?,
+            bytes: fields.bytes("bytes")?.to_vec(),
+        }),
+        ItemKind::Begin => {
+            let count = fields.count_of(36, "begins")?;
+            let mut begins = Vec::with_capacity(count);
+            for _ in 0..count {
+                begins.push(Begin {
+                    delivery: fields.delivery_id("delivery")?,
+                    at: fields.time("at")?,
+                    backoff_if_interrupted: std::time::Duration::from_millis(fields.u64("backoff")?),
+                });
+            }
+            Item::Begin(begins)
+        }
+        ItemKind::Settlement => Item::Settlement(read_settlement(&mut fields)?),
+        ItemKind::Replay => {
+            let at = fields.time("at")?;
+            let count = fields.count_of(28, "letters")?;
+            let mut letters = Vec::with_capacity(count);
+            for _ in 0..count {
+                letters.push((fields.delivery_id("delivery")?, fields.time("due_at")?));
+            }
+            Item::Replay { at, letters }
+        }
+        ItemKind::Purge => {
+            let at = fields.time("at")?;
+            let count = fields.count_of(28, "letters")?;
+            let mut letters = Vec::with_capacity(count);
+            for _ in 0..count {
+                letters.push((fields.delivery_id("delivery")?, read_place(&mut fields)?));
+            }
+            Item::Purge { at, letters }
+        }
+    };
+    fields.end("item")?;
+    Ok(item)
+}
+
+fn read_head(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
+    let id = fields.event_id("id")?;
+    let received_at = fields.time("received_at")?;
+    let dedupe = if fields.flag("dedupe")? {
+        Some(DedupeMark { hash: fields.hash("dedupe.hash")?, expires_at: fields.time("dedupe.expires_at")? })
+    } else {
+        None
+    };
+    let count = fields.count_of(29, "deliveries")?;
+    let mut deliveries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let queue = read_queue(fields)?;
+        let after_dead = match fields.u8("lane")? {
+            0 => None,
+            1 => Some(AfterDead::Continue),
+            2 => Some(AfterDead::Wait),
+            _ => return Err(DecodeError("lane")),
+        };
+        let lane = match after_dead {
+            None => None,
+            Some(after_dead) => Some(Lane { key: fields.bytes("lane.key")?.to_vec(), after_dead }),
+        };
+        let due_at = fields.time("due_at")?;
+        deliveries.push(NewDelivery { queue, lane, due_at, snapshot: fields.hash("snapshot")? });
+    }
+    Ok(EventHead { id, received_at, dedupe, deliveries })
+}
+
+fn read_settlement(fields: &mut Fields<'_>) -> Result<SettlementRecord, DecodeError> {
+    let delivery = fields.delivery_id("delivery")?;
+    let at = fields.time("at")?;
+    let counts = read_counts(fields)?;
+    let previous = read_place(fields)?;
+    let first = read_place(fields)?;
+    let verdict = match fields.u8("verdict")? {
+        0 => Verdict::Delivered,
+        kind @ (1 | 2) => Verdict::Retry { at: fields.time("retry.at")?, counted: kind == 2 },
+        3 => Verdict::Dead {
+            reason: Reason { code: fields.text("reason.code")?.into(), message: fields.text("reason.message")?.into() },
+        },
+        _ => return Err(DecodeError("verdict")),
+    };
+    let outcome = match fields.u8("outcome")? {
+        0 => None,
+        1 => Some(AttemptOutcome::Succeeded),
+        2 => Some(AttemptOutcome::Retryable),
+        3 => Some(AttemptOutcome::Permanent),
+        4 => Some(AttemptOutcome::Interrupted),
+        _ => return Err(DecodeError("outcome")),
+    };
+    let attempt = match outcome {
+        None => None,
+        Some(outcome) => Some(AttemptRecord {
+            number: fields.u32("number")?,
+            began_at: fields.time("began_at")?,
+            ended_at: fields.time("ended_at")?,
+            outcome,
+            code: fields.text("code")?.into(),
+            message: fields.text("message")?.into(),
+            response: fields.text("response")?.into(),
+        }),
+    };
+    Ok(SettlementRecord { delivery, at, counts, previous, first, verdict, attempt })
+}
+
+/// Reads the envelope out of an event item's payload. The data is not copied: it stays a slice of `payload`.
+pub(crate) fn read_envelope(payload: &Bytes) -> Result<Envelope, DecodeError> {
+    let mut fields = Fields::new(payload);
+    let head_bytes = usize::try_from(fields.u32("head")?).map_err(|_| DecodeError("head"))?;
+    let mut head = Fields::new(fields.raw(head_bytes, "head")?);
+    let id = head.event_id("id")?;
+    let received_at = head.time("received_at")?;
+    let namespace = fields.name("namespace")?;
+    let source_name = fields.name("source_name")?;
+    let count = fields.count_of(1, "tags")?;
+    let mut tags = Vec::with_capacity(count);
+    for _ in 0..count {
+        tags.push(fields.text("tag")?.to_owned());
+    }
+    let hop_count = fields.u8("hop_count")?;
+    let keys_unique = fields.flag("keys_unique")?;
+    let mut event = Event {
+        id: fields.text("event.id")?.to_owned(),
+        source: fields.text("event.source")?.to_owned(),
+        ty: fields.text("event.type")?.to_owned(),
+        ..Event::default()
+    };
+    for (attribute, field) in [
+        (&mut event.subject, "subject"),
+        (&mut event.time, "time"),
+        (&mut event.datacontenttype, "datacontenttype"),
+        (&mut event.dataschema, "dataschema"),
+    ] {
+        *attribute = fields.option_text(field)?.map(str::to_owned);
+    }
+    for _ in 0..fields.count_of(2, "extensions")? {
+        let name = fields.text("extension")?.to_owned();
+        let value = match fields.u8("extension")? {
+            0 => ExtensionValue::String(fields.text("extension")?.to_owned()),
+            1 => ExtensionValue::Integer(fields.u32("extension")?.cast_signed()),
+            2 => ExtensionValue::Boolean(false),
+            3 => ExtensionValue::Boolean(true),
+            _ => return Err(DecodeError("extension")),
+        };
+        event.extensions.insert(name, value);
+    }
+    let kind = fields.u8("data")?;
+    let data = payload.slice(payload.len() - fields.left()..);
+    event.data = match kind {
+        0 if data.is_empty() => Data::None,
+        1 => Data::Json(data),
+        2 => Data::Bytes(data),
+        _ => return Err(DecodeError("data")),
+    };
+    Ok(Envelope { id, namespace, source_name, tags, received_at, hop_count, keys_unique, event })
+}
