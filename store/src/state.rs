@@ -7,149 +7,35 @@
 //! moves on: each delivery keeps the sequence of the last frame that it was changed by.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
 
 use crate::journal::{Counts, Place};
-use crate::{AfterDead, DeliveryState, Lane, SavedPosition};
+use crate::{AfterDead, DeliveryState, SavedPosition};
 
+mod changes;
+mod due;
 mod lane;
 mod lease;
 mod names;
 mod queue;
+mod recent;
 mod slab;
+mod slots;
 
+pub(crate) use changes::Changes;
 pub(crate) use lease::Lease;
 pub(crate) use names::Names;
 pub(crate) use queue::Queue;
+use recent::Recent;
 pub(crate) use slab::{NONE, Slab};
+pub(crate) use slots::{Admit, AdmitDelivery, DeliverySlot, EventSlot, ItemPlace, Queued, Standing, Tally, Turn};
 
 /// Events of one frame; an event's order within the journal is its frame's sequence and its place in there.
 pub(crate) const FRAME_EVENTS_MAX: usize = 1 << 16;
-
-/// Bytes of envelopes that are kept in memory because they will be taken soon. Beyond it the oldest are
-/// forgotten and read from the journal when they are taken.
-const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Where an event's item stands in the journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ItemPlace {
-    pub(crate) place: Place,
-    /// Its header included.
-    pub(crate) bytes: u32,
-}
-
-/// An event in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct EventSlot {
-    pub(crate) id: EventId,
-    pub(crate) item: ItemPlace,
-    /// Its deliveries, by place.
-    pub(crate) deliveries: Vec<u32>,
-    /// How many of them have not ended; dead ones have not, because they may be replayed.
-    live: u32,
-    /// Which of the [`Recent`] envelopes is its own, where it is still there.
-    recent: u32,
-    /// It has changed since the last checkpoint.
-    dirty: bool,
-    /// A checkpoint holds it.
-    saved: bool,
-}
-
-/// In which part of its queue a delivery stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Queued {
-    #[default]
-    No,
-    Fresh,
-    Returned,
-    Later,
-}
-
-/// Where a delivery stands. Whether it is due is the queue's matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Pending,
-    Waiting,
-    Leased,
-    Dead,
-    Delivered,
-    Cancelled,
-}
-
-impl Standing {
-    fn ended(self) -> bool {
-        matches!(self, Standing::Delivered | Standing::Cancelled)
-    }
-
-    pub(crate) fn unsettled(self) -> bool {
-        matches!(self, Standing::Pending | Standing::Waiting | Standing::Leased)
-    }
-}
-
-/// A delivery in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct DeliverySlot {
-    pub(crate) event: u32,
-    pub(crate) place: u32,
-    pub(crate) queue: u32,
-    pub(crate) lane: u32,
-    pub(crate) snapshot: u32,
-    pub(crate) counts: Counts,
-    /// The frame's sequence and the event's place within it: commit order.
-    pub(crate) order: u64,
-    /// Not attempted before; of a dead one, when it died.
-    pub(crate) due: i64,
-    pub(crate) budget_began: i64,
-    /// The newest settlement of its history, and the first.
-    pub(crate) last: Place,
-    pub(crate) first: Place,
-    /// The last frame that changed it.
-    pub(crate) applied: u64,
-    pub(crate) standing: Standing,
-    pub(crate) after_dead: AfterDead,
-    pub(crate) queued: Queued,
-    /// It has never stood in a queue.
-    pub(crate) new: bool,
-    /// A settlement, a replay or a purge of it is on its way to the journal.
-    pub(crate) moving: bool,
-}
-
-/// A delivery that comes into being.
-#[derive(Clone, Debug)]
-pub(crate) struct AdmitDelivery {
-    pub(crate) queue: u32,
-    pub(crate) lane: Option<Lane>,
-    pub(crate) due_at: Timestamp,
-    pub(crate) snapshot: u32,
-}
-
-/// An event that comes into being.
-#[derive(Clone, Debug)]
-pub(crate) struct Admit {
-    pub(crate) id: EventId,
-    pub(crate) received_at: Timestamp,
-    pub(crate) deliveries: Vec<AdmitDelivery>,
-}
-
-/// What a settlement does to a delivery.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Turn {
-    Delivered,
-    Retry { at: Timestamp },
-    Dead { at: Timestamp },
-}
-
-/// Deliveries by where they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) unsettled: u64,
-    pub(crate) leased: u64,
-    pub(crate) dead: u64,
-}
 
 /// Ids are random in their low half already.
 #[derive(Default)]
@@ -200,14 +86,6 @@ pub(crate) struct State {
     changed: Vec<EventId>,
     gone: Vec<EventId>,
     positions_changed: BTreeSet<(Name, Name)>,
-}
-
-/// What has changed since the last checkpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    pub(crate) changed: Vec<EventId>,
-    pub(crate) gone: Vec<EventId>,
-    pub(crate) positions: BTreeSet<(Name, Name)>,
 }
 
 /// What ended for good, for the catalogue.
@@ -499,16 +377,6 @@ impl State {
         }
     }
 
-    /// Notes that an event has changed since the last checkpoint.
-    fn mark(&mut self, event: u32) {
-        if let Some(entry) = self.events.get_mut(event)
-            && !entry.dirty
-        {
-            entry.dirty = true;
-            self.changed.push(entry.id);
-        }
-    }
-
     fn tally_in(&mut self, queue: u32, standing: Standing) {
         self.tally.unsettled += u64::from(standing.unsettled());
         self.tally.leased += u64::from(standing == Standing::Leased);
@@ -543,95 +411,10 @@ impl State {
         &mut self.queues[at]
     }
 
-    /// Makes a delivery that is first in its lane, or in none, stand in its queue.
-    fn offer(&mut self, slot: u32) {
-        let Some(entry) = self.deliveries.get(slot) else { return };
-        let ready = matches!(entry.standing, Standing::Pending | Standing::Waiting) && entry.queued == Queued::No;
-        if !ready {
-            return;
-        }
-        let number = entry.queue;
-        let now = self.now;
-        self.queue_mut(number);
-        if let Some(queue) = self.queues.get_mut(number as usize) {
-            queue.push(&mut self.deliveries, slot, now);
-        }
-        self.relist(number);
-    }
-
-    fn offer_in_lane(&mut self, slot: u32) {
-        match self.deliveries.get(slot).map(|entry| entry.lane) {
-            Some(NONE) => self.offer(slot),
-            Some(lane) => self.lane_moved(lane),
-            None => {}
-        }
-    }
-
-    fn withdraw(&mut self, slot: u32) {
-        let Some(number) = self.deliveries.get(slot).map(|entry| entry.queue) else { return };
-        if let Some(queue) = self.queues.get_mut(number as usize) {
-            queue.remove(&mut self.deliveries, slot);
-        }
-        self.relist(number);
-    }
-
-    /// Puts a queue under the right time in the table of queues.
-    fn relist(&mut self, number: u32) {
-        let Some(queue) = self.queues.get_mut(number as usize) else { return };
-        let next = queue.next_time(&self.deliveries);
-        if queue.listed == next {
-            return;
-        }
-        if let Some(before) = queue.listed {
-            self.times.remove(&(before, number));
-        }
-        if let Some(next) = next {
-            self.times.insert((next, number));
-        }
-        queue.listed = next;
-    }
-
-    /// The queues that have eligible deliveries, with how many.
-    pub(crate) fn ready(&mut self, now: Timestamp) -> Vec<(u32, usize)> {
-        self.now = self.now.max(now.as_millis());
-        let due: Vec<u32> = self.times.range(..=(now.as_millis(), u32::MAX)).map(|(_, queue)| *queue).collect();
-        let mut found = Vec::with_capacity(due.len());
-        for number in due {
-            if let Some(queue) = self.queues.get_mut(number as usize) {
-                queue.promote(&mut self.deliveries, now.as_millis());
-                let count = queue.eligible_count(&self.deliveries, now.as_millis());
-                if count > 0 {
-                    found.push((number, count));
-                }
-            }
-            self.relist(number);
-        }
-        found
-    }
-
-    /// When the next one becomes due that was not at the last call of [`State::ready`].
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        let listed = self.times.range((self.now, u32::MAX)..).next().map(|(due, _)| *due);
-        let behind = self
-            .times
-            .range(..=(self.now, u32::MAX))
-            .filter_map(|(_, queue)| self.queues.get(*queue as usize)?.next_due_after(&self.deliveries, self.now))
-            .min();
-        match (listed, behind) {
-            (Some(a), Some(b)) => Some(Timestamp::from_millis(a.min(b))),
-            (a, b) => a.or(b).map(Timestamp::from_millis),
-        }
-    }
-
     /// Envelopes that are not kept any more. Taken and dropped by whoever changed the state, when the lock is
     /// given back.
     pub(crate) fn take_spent(&mut self) -> Vec<Arc<Envelope>> {
         std::mem::take(&mut self.recent.spent)
-    }
-
-    /// How many deliveries wait for their time.
-    pub(crate) fn waiting_count(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.later_count() as u64).sum()
     }
 
     /// The envelope of an event, where it is still in memory.
@@ -651,113 +434,6 @@ impl State {
             Standing::Dead => DeliveryState::Dead,
             Standing::Delivered => DeliveryState::Delivered,
             Standing::Cancelled => DeliveryState::Cancelled,
-        }
-    }
-
-    /// Takes what has changed since the last checkpoint.
-    pub(crate) fn take_changes(&mut self) -> Changes {
-        Changes {
-            changed: std::mem::take(&mut self.changed),
-            gone: std::mem::take(&mut self.gone),
-            positions: std::mem::take(&mut self.positions_changed),
-        }
-    }
-
-    /// An event that a checkpoint is about to write: from now on it counts as unchanged and as held.
-    pub(crate) fn save(&mut self, id: EventId) -> Option<(u32, EventSlot)> {
-        let number = *self.by_id.get(&id_key(id))?;
-        let event = self.events.get_mut(number)?;
-        event.dirty = false;
-        event.saved = true;
-        Some((number, event.clone()))
-    }
-
-    /// Forgets what checkpoints hold: the next one writes everything.
-    pub(crate) fn unsave_all(&mut self) {
-        let numbers: Vec<u32> = self.events.iter().map(|(number, _)| number).collect();
-        self.changed.clear();
-        for number in numbers {
-            if let Some(event) = self.events.get_mut(number) {
-                event.saved = false;
-                event.dirty = true;
-                self.changed.push(event.id);
-            }
-        }
-        self.gone.clear();
-        self.positions_changed = self.positions.keys().cloned().collect();
-    }
-
-    /// Due times are the wall clock's; one that lies further ahead than the longest pause was written while the
-    /// clock was wrong.
-    pub(crate) fn clamp_due(&mut self, latest: Timestamp) {
-        let late: Vec<u32> = self
-            .deliveries
-            .iter()
-            .filter(|(_, entry)| entry.standing.unsettled() && entry.due > latest.as_millis())
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in late {
-            let queued = self.deliveries.get(slot).is_some_and(|entry| entry.queued != Queued::No);
-            if queued {
-                self.withdraw(slot);
-            }
-            if let Some(entry) = self.deliveries.get_mut(slot) {
-                entry.due = latest.as_millis();
-            }
-            if queued {
-                self.offer(slot);
-            }
-        }
-    }
-}
-
-/// Envelopes of what was committed last, oldest first.
-#[derive(Default)]
-struct Recent {
-    envelopes: VecDeque<(Option<Arc<Envelope>>, usize)>,
-    /// The number of the first one; they are counted on and on, [`NONE`] left out, and whoever asks for one
-    /// looks whether it is the one that was meant.
-    first: u32,
-    bytes: usize,
-    /// Those that are not kept any more; for whoever changed the state to drop.
-    spent: Vec<Arc<Envelope>>,
-}
-
-impl Recent {
-    fn keep(&mut self, envelope: &Arc<Envelope>) -> u32 {
-        // What an envelope takes beside its data: attributes and the allocations they stand in.
-        let bytes = envelope.event.data.bytes().len() + 512;
-        let mut number = self.number_of(self.envelopes.len());
-        if number == NONE {
-            self.envelopes.push_back((None, 0));
-            number = self.number_of(self.envelopes.len());
-        }
-        self.envelopes.push_back((Some(Arc::clone(envelope)), bytes));
-        self.bytes += bytes;
-        while self.bytes > RECENT_BYTES_MAX
-            && let Some((oldest, bytes)) = self.envelopes.pop_front()
-        {
-            self.first = self.first.wrapping_add(1);
-            self.bytes -= bytes;
-            self.spent.extend(oldest);
-        }
-        number
-    }
-
-    fn number_of(&self, at: usize) -> u32 {
-        // Each takes 512 bytes of 16 MiB at the least, so there are never as many as four billion.
-        self.first.wrapping_add(u32::try_from(at).unwrap_or(u32::MAX))
-    }
-
-    fn get(&self, number: u32) -> Option<&Arc<Envelope>> {
-        self.envelopes.get(number.wrapping_sub(self.first) as usize)?.0.as_ref()
-    }
-
-    fn forget(&mut self, number: u32) {
-        if number != NONE
-            && let Some((envelope, _)) = self.envelopes.get_mut(number.wrapping_sub(self.first) as usize)
-        {
-            self.spent.extend(envelope.take());
         }
     }
 }
