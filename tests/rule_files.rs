@@ -136,3 +136,35 @@ fn a_time_that_comes_twice_fires_once() {
         assert_eq!(instants, "2027-10-31T02:30:00+02:00\n2027-11-01T02:30:00+01:00\n", "{schedule}");
     }
 }
+
+#[test]
+fn the_mistakes_that_are_made_first_are_answered_with_what_to_write() {
+    let rule = |from: &str, to: &str| (MAIN.to_owned(), RULE.replace(from, to));
+    let main = |more: &str| (format!("{MAIN}{more}"), RULE.to_owned());
+    for ((main, rules), wanted) in [
+        (rule("\"a\"", "a"), "put the text into straight quotes"),
+        (rule("\"a\"", "\u{201c}a\u{201d}"), "put the text into straight quotes"),
+        (rule("name = \"a\"", "name: a"), "with an equals sign"),
+        (rule("[[rule]]", "[rule]"), "write [[rule]], with two brackets"),
+        (rule("[[rule]]", "[[rules]]"), "did you mean `rule`?"),
+        (rule("[\"x\"]", "\"x\""), "write type = [\"x\"]"),
+        (rule("type", "detail-type"), "write `type`"),
+        (rule("{ sink = \"s\" }", "\"s\""), "write target = { function = \"NAME\" }"),
+        (rule("sink = \"s\"", "http = \"http://127.0.0.1/\""), "write http = { url = "),
+        (rule("sink = \"s\"", "sink = \"s\", timeout = 30"), "timeout = \"30s\""),
+        (rule("sink = \"s\"", "sink = \"s\", retry = 3"), "write retry = { attempts = 5 }"),
+        (rule("\"a\"", "\"Big Orders\""), "`big-orders` would be one"),
+        (rule("target =", "from = \"events\"\ntarget ="), "write from = [\"events\"]"),
+        (main("[sink.s]\nkind = \"discard\"\n"), "give one another name"),
+        (main("[function.f]\nruntime = \"command\"\ncommand = \"sh\"\n"), "write command = [\"sh\"]"),
+        (main("[source.h]\nkind = \"http\"\npath = \"x\"\n"), "write `/x`"),
+        (main("[source.h]\npath = \"/x\"\n"), "kind = one of http, timer"),
+        (main("[server]\nlisten = \"8484\"\n"), "write an address and a port"),
+        (main("[server]\ntoken = { file = \"token\" }\n"), "starts at the project folder"),
+        (main("[limits]\nevent = 65536\n"), "event = \"65536B\""),
+    ] {
+        let folder = project(&[("eventyard.toml", &main), ("rules/a.toml", &rules)]);
+        let checked = run(&["check"], folder.path());
+        assert!(checked.code == 2 && checked.stdout.contains(wanted), "`{wanted}` is missing:\n{}", checked.stdout);
+    }
+}

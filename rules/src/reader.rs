@@ -51,6 +51,23 @@ pub enum Reference<'r> {
 /// read. It never holds the value.
 pub type Resolve<'a> = dyn Fn(Reference<'_>) -> Result<Option<String>, String> + 'a;
 
+/// What to do about a syntax error, by a part of what the parser says of it.
+const SYNTAX_HELP: &[(&str, &str)] = &[
+    ("must be quoted", "put the text into straight quotes: name = \"…\""),
+    ("invalid basic string", "close the text with a straight quote on the same line: name = \"…\""),
+    ("duplicate key", "it is in this file already; make one of the two, or give one another name"),
+    ("array elements", "a list has commas between its entries and ends with `]`; is one missing here, or above?"),
+    ("unclosed array", "a list ends with `]`"),
+    ("unclosed table", "the head of a table ends with `]`, and that of one of several with `]]`"),
+    ("unclosed inline table", "a table in braces ends with `}`"),
+    ("key with no value", "write key = value, with an equals sign"),
+    ("invalid unquoted key", "write key = value, with an equals sign, and a table's head as [[rule]]"),
+];
+
+fn syntax_help(said: &str) -> Option<&'static str> {
+    SYNTAX_HELP.iter().find(|(part, _)| said.contains(part)).map(|(_, help)| *help)
+}
+
 /// A TOML text taken apart.
 #[derive(Debug)]
 pub struct Document<'t> {
@@ -119,6 +136,7 @@ impl<'a> Reading<'a> {
         for error in document.shown_syntax_errors() {
             let mut found = Diagnostic::error(codes::TOML_SYNTAX, file, format!("not valid TOML: {}", error.message()));
             found.span = error.span();
+            found.help = syntax_help(error.message()).map(str::to_owned);
             reading.push(found);
         }
         let first = document.syntax_errors.iter().map(|error| error.span().map_or(0, |span| span.start)).min();

@@ -129,9 +129,13 @@ fn check_program(table: &Table<'_>, program: &str, folder: &Path, env: &Env) {
     };
     if let Some(problem) = problem {
         let message = format!("the program `{program}` {problem}");
-        let found = Diagnostic::error_at(codes::COMMAND_MISSING, &table.place_of("command"), message).with_help(
-            "a relative path starts at the project folder; until it is there, each call fails and is retried",
-        );
+        let help = if program.contains(char::is_whitespace) {
+            let parts: Vec<String> = program.split_whitespace().map(|part| format!("{part:?}")).collect();
+            format!("each argument is a text of its own: command = [{}]", parts.join(", "))
+        } else {
+            "a relative path starts at the project folder; until it is there, each call fails and is retried".to_owned()
+        };
+        let found = Diagnostic::error_at(codes::COMMAND_MISSING, &table.place_of("command"), message).with_help(help);
         table.reading().push(found.as_warning());
     }
 }

@@ -33,7 +33,7 @@ impl PathTemplate {
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<PathTemplate, String> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err(format!("the path `{text}` does not begin with `/`"));
+            return Err(format!("the path `{text}` does not begin with `/`; write `/{text}`"));
         };
         if text.len() > PATH_BYTES_MAX {
             return Err(format!("the path is longer than {PATH_BYTES_MAX} bytes"));

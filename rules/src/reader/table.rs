@@ -14,6 +14,15 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::text::{Settings, Text};
 use crate::units::{nearest, parse_duration, parse_size, show_duration, show_size};
 
+/// What a table looks like that people write as something simpler.
+const SHAPES: [(&str, &str); 5] = [
+    ("target", "{ function = \"NAME\" }, or { sink = \"NAME\" }, or { http = { url = \"…\" } }"),
+    ("http", "{ url = \"https://example.com/path\" }"),
+    ("event", "{ type = \"…\" }"),
+    ("retry", "{ attempts = 5 }"),
+    ("environment", "{ NAME = \"value\" }"),
+];
+
 /// One table of a file. Its getters report what is wrong and go on; see the module's page.
 pub struct Table<'t> {
     reading: &'t Reading<'t>,
@@ -238,7 +247,10 @@ impl<'t> Table<'t> {
     fn unit_text(&self, key: &str, wanted: &str) -> Option<Text> {
         let value = self.value(key)?;
         if value.get_ref().is_integer() || value.get_ref().is_float() {
-            self.reading.wrong_type(key, wanted, value);
+            let unit = if wanted.contains("size") { "B" } else { "s" };
+            let help = integer(value.get_ref())
+                .map(|number| format!("write the unit with it, in quotes: {key} = \"{number}{unit}\""));
+            self.reading.wrong_type_with_help(key, wanted, value, help);
             return None;
         }
         self.reading.text(key, value)
@@ -351,7 +363,9 @@ impl<'t> Table<'t> {
     /// A value as a table, wherever it stands.
     fn as_table(&self, key: &str, value: &'t TomlValue<'t>, title: String) -> Option<Table<'t>> {
         let Some(entries) = value.get_ref().as_table() else {
-            self.reading.wrong_type(key, "a table", value);
+            let shape = SHAPES.iter().find(|(known, _)| *known == key);
+            let help = shape.map(|(key, shape)| format!("write {key} = {shape}"));
+            self.reading.wrong_type_with_help(key, "a table", value, help);
             return None;
         };
         Some(Table::new(self.reading, entries, value.span(), title))
@@ -362,7 +376,8 @@ impl<'t> Table<'t> {
     pub fn tables(&self, key: &str, title: &str) -> Vec<Table<'t>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
-            self.reading.wrong_type(key, &format!("a list of tables ({title})"), value);
+            let help = value.get_ref().is_table().then(|| format!("write {title}, with two brackets on each side"));
+            self.reading.wrong_type_with_help(key, &format!("a list of tables ({title})"), value, help);
             return Vec::new();
         };
         items.iter().filter_map(|item| self.as_table(key, item, title.to_owned())).collect()
@@ -372,8 +387,8 @@ impl<'t> Table<'t> {
     #[must_use]
     pub fn one_or_more_tables(&self, key: &str, title: &str) -> Vec<Table<'t>> {
         match self.value(key).map(|value| value.get_ref()) {
-            Some(DeValue::Table(_)) => self.table(key, title).into_iter().collect(),
-            _ => self.tables(key, title),
+            Some(DeValue::Array(_)) => self.tables(key, title),
+            _ => self.table(key, title).into_iter().collect(),
         }
     }
 

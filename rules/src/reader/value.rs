@@ -110,7 +110,8 @@ impl Reading<'_> {
                 None
             }
             (Ok(None), Reference::File(path)) => {
-                self.refuse(codes::SECRET_FILE, at.span(), format!("the file `{path}` does not exist"), None);
+                let help = Some("make the file; a relative path starts at the project folder".to_owned());
+                self.refuse(codes::SECRET_FILE, at.span(), format!("the file `{path}` does not exist"), help);
                 None
             }
             (Err(problem), Reference::Env(name)) => {
