@@ -94,7 +94,7 @@ pub struct OpenReport {
     pub new: bool,
     /// Frames that were read from the journal, those that the checkpoint holds already included.
     pub frames_read: u64,
-    /// Events with deliveries that have not ended.
+    /// Events with deliveries that have not ended, or that are dead letters.
     pub open_events: u64,
     /// Attempts that our own death cut off.
     pub interrupted: u64,
