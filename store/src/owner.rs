@@ -13,21 +13,27 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
 use tokio::sync::oneshot;
 
-use crate::catalog::Ended;
-use crate::journal::{Counts, DedupeMark, End, Journal, NoSegment, Place, body_checksum};
+use crate::journal::{Counts, DedupeMark, Journal, NoSegment, Place, body_checksum};
 use crate::shared::Shared;
-use crate::state::{Admit, Applied, FRAME_EVENTS_MAX, IdHasher, ItemPlace, State, Turn};
-use crate::{Admitted, Begin, NewPosition, PlantedFaults, SavedPosition, StoreError};
+use crate::state::{Admit, IdHasher, Turn};
+use crate::{Admitted, Begin, NewPosition, PlantedFaults, StoreError};
 
+mod apply;
+mod beside;
 mod inbox;
 mod interrupt;
 
+use apply::{Batch, Effect, Gathered};
+pub(crate) use apply::{apply_outcome, order_of, within};
+use beside::Beside;
 pub(crate) use inbox::Inbox;
 
 /// Works in one batch; a bound on how long the first of them waits for its answer.
 const BATCH_WORKS_MAX: usize = 4096;
 /// Bytes in one batch, for the same reason; or one frame, however large.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A smaller batch is applied sooner than another thread is woken.
+const BESIDE_WORKS_MIN: usize = 8;
 
 /// An event within a body.
 pub(crate) struct Part {
@@ -97,40 +103,19 @@ impl Work {
     }
 }
 
-/// A work of the batch: what follows from it when the batch is durable, and who is told.
-struct Gathered {
-    /// The frame's sequence, and where its body stands; none where all of a commit was here already.
-    frame: Option<(u64, Place)>,
-    effect: Effect,
-}
-
-enum Effect {
-    Commit {
-        parts: Vec<Part>,
-        position: Option<NewPosition>,
-        body: Vec<u8>,
-        admitted: Vec<Admitted>,
-        reply: oneshot::Sender<Result<Committed, StoreError>>,
-    },
-    /// Begins have no reply here: they were answered before.
-    Outcome(Option<Outcome>, Option<oneshot::Sender<Result<(), StoreError>>>),
-}
-
 /// The owner. Its steps, in order, for each batch: `gather`, `write`, `written`, `sync`, `finish`.
 pub(crate) struct Owner {
     pub(crate) journal: Journal,
     pub(crate) shared: Arc<Shared>,
     faults: PlantedFaults,
     todo: VecDeque<Work>,
-    gathered: Vec<Gathered>,
-    /// How many of them have a frame that is not applied yet.
-    frame_count: usize,
+    batch: Batch,
     /// Begins; they are answered after the write.
     begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
-    /// Envelopes that the state keeps no longer; they go away with the answers.
-    spent: Vec<Arc<Envelope>>,
     /// Ids that are first seen in this batch.
     seen: HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>,
+    /// Applies and answers while the next batch is on its way; none on a simulated disk and while opening.
+    beside: Option<Beside>,
 }
 
 impl Owner {
@@ -140,12 +125,25 @@ impl Owner {
             shared,
             faults,
             todo: VecDeque::new(),
-            gathered: Vec::new(),
-            frame_count: 0,
+            batch: Batch::default(),
             begun: Vec::new(),
-            spent: Vec::new(),
             seen: HashMap::default(),
+            beside: None,
         }
+    }
+
+    /// From now on, batches may be applied and answered by a thread beside this one.
+    ///
+    /// # Errors
+    /// Where the system has no thread to give.
+    pub(crate) fn begin_beside(&mut self) -> std::io::Result<()> {
+        self.beside = Some(Beside::start(Arc::clone(&self.shared))?);
+        Ok(())
+    }
+
+    /// Waits until everything durable is applied and answered. Nothing is written after it.
+    pub(crate) fn end_beside(&mut self) {
+        self.beside = None;
     }
 
     /// Whether something was left over when the segment was full.
@@ -196,7 +194,7 @@ impl Owner {
                 Work::Outcome(work) => self.gather_outcome(work),
             }
         }
-        Ok(!self.gathered.is_empty() || !self.begun.is_empty())
+        Ok(!self.batch.gathered.is_empty() || !self.begun.is_empty())
     }
 
     fn roll(&mut self, body_bytes: usize, outcomes: bool) -> Result<(), NoSegment> {
@@ -222,7 +220,7 @@ impl Owner {
         }
         let position = position.map(|(_, position)| position);
         let frame = (!parts.is_empty() || position.is_some()).then(|| self.gather_frame(&body, checksum));
-        self.gathered.push(Gathered { frame, effect: Effect::Commit { parts, position, body, admitted, reply } });
+        self.batch.gathered.push(Gathered { frame, effect: Effect::Commit { parts, position, body, admitted, reply } });
     }
 
     /// Says of each event whether it repeats one that came before, here or in an earlier batch.
@@ -253,17 +251,17 @@ impl Owner {
             Some(reply)
         };
         let frame = Some(self.gather_frame(&body, checksum));
-        self.gathered.push(Gathered { frame, effect: Effect::Outcome(Some(outcome), reply) });
+        self.batch.gathered.push(Gathered { frame, effect: Effect::Outcome(Some(outcome), reply) });
     }
 
     fn gather_frame(&mut self, body: &[u8], checksum: u32) -> (u64, Place) {
-        self.frame_count += 1;
+        self.batch.frame_count += 1;
         self.journal.gather(body, checksum)
     }
 
     /// Writes the batch. `false` where it has no frame: then there is nothing to sync either.
     pub(crate) fn write(&mut self) -> Result<bool, String> {
-        if self.frame_count == 0 {
+        if self.batch.frame_count == 0 {
             return Ok(false);
         }
         let bytes = self.journal.gathered_bytes() as u64;
@@ -279,7 +277,7 @@ impl Owner {
         }
         if self.faults.answer_before_sync {
             self.apply_early();
-            self.answer();
+            self.batch.answer();
         }
     }
 
@@ -296,8 +294,17 @@ impl Owner {
 
     /// What the planted fault "checkpoint ahead of sync" does: applies what is only written.
     pub(crate) fn apply_early(&mut self) {
-        let end = self.journal.end();
-        self.apply(end);
+        self.add_seen();
+        self.batch.apply(&self.shared, self.journal.end());
+    }
+
+    fn add_seen(&mut self) {
+        if !self.seen.is_empty() {
+            let mut dedupe = self.shared.dedupe();
+            for (hash, (event, expires_at)) in self.seen.drain() {
+                dedupe.add(DedupeMark { hash, expires_at }, event);
+            }
+        }
     }
 
     /// Whether a checkpoint is due.
@@ -306,56 +313,23 @@ impl Owner {
         unsaved >= self.shared.options.checkpoint_bytes
     }
 
-    /// Applies what is durable, and answers.
-    pub(crate) fn finish(&mut self) {
+    /// Applies what is durable, and answers: here, or beside, where others wait for the next batch already.
+    ///
+    /// # Errors
+    /// A text where the thread beside is gone, which it never is.
+    pub(crate) fn finish(&mut self) -> Result<(), String> {
+        // Here in any case: the next batch is compared with it.
+        self.add_seen();
         let end = self.journal.end();
-        self.apply(end);
-        self.answer();
-    }
-
-    fn answer(&mut self) {
-        for gathered in self.gathered.drain(..) {
-            gathered.answer(&mut self.spent);
-        }
-        self.spent.clear();
-    }
-
-    fn apply(&mut self, end: End) {
-        if self.frame_count == 0 {
-            return;
-        }
-        self.frame_count = 0;
-        if !self.seen.is_empty() {
-            let mut dedupe = self.shared.dedupe();
-            for (hash, (event, expires_at)) in self.seen.drain() {
-                dedupe.add(DedupeMark { hash, expires_at }, event);
+        let small = self.batch.gathered.len() < BESIDE_WORKS_MIN || self.shared.inbox.is_empty();
+        match &self.beside {
+            Some(beside) if !(small && beside.is_idle()) => beside.hand_over(std::mem::take(&mut self.batch), end),
+            _ => {
+                self.batch.apply(&self.shared, end);
+                self.batch.answer();
+                Ok(())
             }
         }
-        let mut state = self.shared.state();
-        let mut catalog = self.shared.catalog();
-        for gathered in &mut self.gathered {
-            let Some((sequence, place)) = gathered.frame else { continue };
-            match &mut gathered.effect {
-                Effect::Commit { parts, position, .. } => {
-                    apply_parts(&mut state, &mut catalog, sequence, place, parts);
-                    if let Some(position) = position.take() {
-                        let last_event = parts.last().map(|part| part.admit.id);
-                        let saved = SavedPosition { bytes: position.bytes, last_event };
-                        state.set_position(&position.namespace, &position.source, saved);
-                    }
-                }
-                Effect::Outcome(outcome, _) => {
-                    if let Some(outcome) = outcome.take() {
-                        apply_outcome(&mut state, &mut catalog, sequence, place, outcome);
-                    }
-                }
-            }
-        }
-        drop(catalog);
-        self.spent = state.take_spent();
-        drop(state);
-        self.shared.set_end(end);
-        self.shared.changed.notify_one();
     }
 
     /// The journal can no longer be trusted: everybody who waits is told, and all who come.
@@ -364,9 +338,7 @@ impl Owner {
         let poisoned = StoreError::Poisoned(error.clone());
         self.shared.poison(error);
         self.shared.inbox.close(poisoned.clone());
-        for gathered in self.gathered.drain(..) {
-            gathered.refuse(&poisoned);
-        }
+        self.batch.refuse(&poisoned);
         for reply in self.begun.drain(..) {
             drop(reply.send(Err(poisoned.clone())));
         }
@@ -382,27 +354,6 @@ impl Owner {
     }
 }
 
-impl Gathered {
-    /// A caller that went away needs no answer.
-    fn answer(self, spent: &mut Vec<Arc<Envelope>>) {
-        match self.effect {
-            Effect::Commit { parts, body, admitted, reply, .. } => {
-                drop(reply.send(Ok(Committed { admitted, body, _parts: parts, _spent: spent.pop() })));
-            }
-            Effect::Outcome(_, Some(reply)) => drop(reply.send(Ok(()))),
-            Effect::Outcome(_, None) => {}
-        }
-    }
-
-    fn refuse(self, error: &StoreError) {
-        match self.effect {
-            Effect::Commit { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Effect::Outcome(_, Some(reply)) => drop(reply.send(Err(error.clone()))),
-            Effect::Outcome(_, None) => {}
-        }
-    }
-}
-
 /// The body of a commit without the events that are not among `parts` any more.
 fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>) -> Vec<u8> {
     let mut rest = Vec::with_capacity(body.len());
@@ -413,72 +364,4 @@ fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>)
     }
     rest.extend_from_slice(position.and_then(|item| body.get(item)).unwrap_or_default());
     rest
-}
-
-/// Where something within a frame's body stands in the segment.
-pub(crate) fn within(body: Place, offset: usize) -> Place {
-    Place { segment: body.segment, offset: body.offset.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)) }
-}
-
-/// The commit order of the events of a frame.
-pub(crate) fn order_of(sequence: u64, index: usize) -> u64 {
-    debug_assert!(index < FRAME_EVENTS_MAX, "the limit is checked before a frame is made");
-    sequence << 16 | index as u64
-}
-
-fn apply_parts(
-    state: &mut State,
-    catalog: &mut crate::catalog::Catalog,
-    sequence: u64,
-    body: Place,
-    parts: &mut [Part],
-) {
-    for (index, part) in parts.iter_mut().enumerate() {
-        let bytes = u32::try_from(part.item.len()).unwrap_or(u32::MAX);
-        let item = ItemPlace { place: within(body, part.item.start), bytes };
-        catalog.add_event(part.admit.id, item);
-        state.admit(order_of(sequence, index), item, &mut part.admit, Some(&part.envelope));
-    }
-}
-
-/// Applies an outcome. The same call while running and at recovery.
-pub(crate) fn apply_outcome(
-    state: &mut State,
-    catalog: &mut crate::catalog::Catalog,
-    sequence: u64,
-    body: Place,
-    outcome: Outcome,
-) {
-    let unknown = |applied: Applied, delivery: DeliveryId| {
-        if applied == Applied::Unknown {
-            tracing::debug!(%delivery, sequence, "a record is of a delivery that has ended, or whose event is damaged");
-        }
-    };
-    match outcome {
-        Outcome::Begin(begins) => {
-            for begin in begins {
-                let backoff = u64::try_from(begin.backoff_if_interrupted.as_millis()).unwrap_or(u64::MAX);
-                unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
-            }
-        }
-        Outcome::Settle { delivery, at_in_body, counts, turn, mut emits } => {
-            let at = within(body, at_in_body);
-            unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
-            if matches!(turn, Turn::Delivered) {
-                catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
-            }
-            apply_parts(state, catalog, sequence, body, &mut emits);
-        }
-        Outcome::Replay { letters } => {
-            for (delivery, due_at) in letters {
-                unknown(state.replay(sequence, delivery, due_at), delivery);
-            }
-        }
-        Outcome::Purge { letters } => {
-            for (delivery, last) in letters {
-                unknown(state.purge(sequence, delivery), delivery);
-                catalog.add_end(body.segment, delivery, Ended { cancelled: true, last });
-            }
-        }
-    }
 }

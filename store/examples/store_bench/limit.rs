@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::machine;
+
 /// Long enough that the writes do not come back to the same blocks at once.
 const FILE_BYTES: usize = 1024 * 1024 * 1024;
 
@@ -24,6 +26,7 @@ pub(crate) struct Limit {
     batch: usize,
     syncs: u64,
     time: Duration,
+    processor_us: f64,
 }
 
 impl Limit {
@@ -33,6 +36,11 @@ impl Limit {
 
     pub(crate) fn events_per_second(&self) -> f64 {
         self.syncs_per_second() * self.batch as f64
+    }
+
+    /// Processor time of one event: what no program that writes so many bytes can do without.
+    pub(crate) fn processor_us(&self) -> f64 {
+        self.processor_us / (self.syncs * self.batch as u64).max(1) as f64
     }
 }
 
@@ -53,6 +61,7 @@ impl LimitFile {
     pub(crate) fn measure(&self, batch: usize, bytes: usize, seconds: f64) -> io::Result<Limit> {
         let part: Vec<u8> = (0..=250u8).cycle().take(batch * bytes).collect();
         let (mut at, mut syncs) = (0, 0);
+        let processor = machine::processor_seconds();
         let begun = Instant::now();
         while begun.elapsed().as_secs_f64() < seconds {
             if at + part.len() > FILE_BYTES {
@@ -63,7 +72,8 @@ impl LimitFile {
             at += part.len();
             syncs += 1;
         }
-        Ok(Limit { batch, syncs, time: begun.elapsed() })
+        let processor_us = (machine::processor_seconds() - processor) * 1e6;
+        Ok(Limit { batch, syncs, time: begun.elapsed(), processor_us })
     }
 
     /// Events a second at a mean batch size that need be no whole number: on the line between its neighbours.

@@ -107,10 +107,11 @@ fn limits(asked: &Asked) -> Result<(), Failure> {
     for batch in [1, 10, 100, 1000] {
         let found = file.measure(batch, commits::FRAME_BYTES, LIMIT_SECONDS)?;
         println!(
-            "phys  batch {batch:>5}: {:>8.0} events/s, {:>6.0} syncs/s, {:>4.0} µs each",
+            "phys  batch {batch:>5}: {:>8.0} events/s, {:>6.0} syncs/s of {:.0} µs, {:.1} µs of processor an event",
             found.events_per_second(),
             found.syncs_per_second(),
-            1e6 / found.syncs_per_second()
+            1e6 / found.syncs_per_second(),
+            found.processor_us()
         );
     }
     Ok(())

@@ -78,6 +78,7 @@ impl Running {
             builder.spawn(move || keep_saving(&shared, &stop, &checkpointer))?
         };
         let stops = Arc::clone(&stop);
+        owner.begin_beside()?;
         let builder = std::thread::Builder::new().name("store-journal".to_owned());
         let owner = builder.spawn(move || {
             let mut sound = true;
@@ -92,6 +93,7 @@ impl Running {
                     sound = false;
                 }
             }
+            owner.end_beside();
             sound &= !matches!(owner.shared.health(), Health::Poisoned(_));
             owner.shared.ahead.close();
             stops.stop();
@@ -250,7 +252,7 @@ async fn one_batch_slowly(
             wait(disk).await;
         }
         owner.after_write();
-        owner.finish();
+        owner.finish()?;
     }
     Ok(())
 }

@@ -98,6 +98,12 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing waits at this moment.
+    pub(crate) fn is_empty(&self) -> bool {
+        let lines = self.lock();
+        lines.outcomes.is_empty() && lines.intake.is_empty()
+    }
+
     /// Waits until there is work, or until the inbox is closed and empty (`false`). For a thread.
     pub(crate) fn wait(&self) -> bool {
         let mut lines = self.lock();

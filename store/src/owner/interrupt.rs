@@ -75,7 +75,7 @@ impl Owner {
                 self.sync()?;
             }
             self.after_write();
-            self.finish();
+            self.finish()?;
         }
         Ok(())
     }

@@ -1,0 +1,169 @@
+//! What follows from a batch when it is durable: it is applied to the state, and everybody who waits is told.
+
+use std::sync::Arc;
+
+use eventyard_event::{DeliveryId, Envelope};
+use tokio::sync::oneshot;
+
+use super::{Committed, Outcome, Part};
+use crate::catalog::{Catalog, Ended};
+use crate::journal::{End, Place};
+use crate::shared::Shared;
+use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
+use crate::{Admitted, NewPosition, SavedPosition, StoreError};
+
+/// A work of the batch: what follows from it when the batch is durable, and who is told.
+pub(super) struct Gathered {
+    /// The frame's sequence, and where its body stands; none where all of a commit was here already.
+    pub(super) frame: Option<(u64, Place)>,
+    pub(super) effect: Effect,
+}
+
+pub(super) enum Effect {
+    Commit {
+        parts: Vec<Part>,
+        position: Option<NewPosition>,
+        body: Vec<u8>,
+        admitted: Vec<Admitted>,
+        reply: oneshot::Sender<Result<Committed, StoreError>>,
+    },
+    /// Begins have no reply here: they were answered before.
+    Outcome(Option<Outcome>, Option<oneshot::Sender<Result<(), StoreError>>>),
+}
+
+/// What is gathered for one sync.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) gathered: Vec<Gathered>,
+    /// How many of them have a frame that is not applied yet.
+    pub(super) frame_count: usize,
+    /// Envelopes that the state keeps no longer; they go away with the answers.
+    spent: Vec<Arc<Envelope>>,
+}
+
+impl Batch {
+    /// Tells everybody who waits for it.
+    pub(super) fn answer(&mut self) {
+        for gathered in self.gathered.drain(..) {
+            gathered.answer(&mut self.spent);
+        }
+        self.spent.clear();
+    }
+
+    /// Makes visible what is durable; a second call does nothing.
+    pub(super) fn apply(&mut self, shared: &Shared, end: End) {
+        if self.frame_count == 0 {
+            return;
+        }
+        self.frame_count = 0;
+        let mut state = shared.state();
+        let mut catalog = shared.catalog();
+        for gathered in &mut self.gathered {
+            let Some((sequence, place)) = gathered.frame else { continue };
+            match &mut gathered.effect {
+                Effect::Commit { parts, position, .. } => {
+                    apply_parts(&mut state, &mut catalog, sequence, place, parts);
+                    if let Some(position) = position.take() {
+                        let last_event = parts.last().map(|part| part.admit.id);
+                        let saved = SavedPosition { bytes: position.bytes, last_event };
+                        state.set_position(&position.namespace, &position.source, saved);
+                    }
+                }
+                Effect::Outcome(outcome, _) => {
+                    if let Some(outcome) = outcome.take() {
+                        apply_outcome(&mut state, &mut catalog, sequence, place, outcome);
+                    }
+                }
+            }
+        }
+        drop(catalog);
+        self.spent = state.take_spent();
+        drop(state);
+        shared.set_end(end);
+        shared.changed.notify_one();
+    }
+
+    /// Tells everybody who waits for it that it is not durable.
+    pub(super) fn refuse(&mut self, error: &StoreError) {
+        for gathered in self.gathered.drain(..) {
+            gathered.refuse(error);
+        }
+    }
+}
+
+impl Gathered {
+    /// A caller that went away needs no answer.
+    fn answer(self, spent: &mut Vec<Arc<Envelope>>) {
+        match self.effect {
+            Effect::Commit { parts, body, admitted, reply, .. } => {
+                drop(reply.send(Ok(Committed { admitted, body, _parts: parts, _spent: spent.pop() })));
+            }
+            Effect::Outcome(_, Some(reply)) => drop(reply.send(Ok(()))),
+            Effect::Outcome(_, None) => {}
+        }
+    }
+
+    fn refuse(self, error: &StoreError) {
+        match self.effect {
+            Effect::Commit { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Effect::Outcome(_, Some(reply)) => drop(reply.send(Err(error.clone()))),
+            Effect::Outcome(_, None) => {}
+        }
+    }
+}
+
+/// Where something within a frame's body stands in the segment.
+pub(crate) fn within(body: Place, offset: usize) -> Place {
+    Place { segment: body.segment, offset: body.offset.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)) }
+}
+
+/// The commit order of the events of a frame.
+pub(crate) fn order_of(sequence: u64, index: usize) -> u64 {
+    debug_assert!(index < FRAME_EVENTS_MAX, "the limit is checked before a frame is made");
+    sequence << 16 | index as u64
+}
+
+fn apply_parts(state: &mut State, catalog: &mut Catalog, sequence: u64, body: Place, parts: &mut [Part]) {
+    for (index, part) in parts.iter_mut().enumerate() {
+        let bytes = u32::try_from(part.item.len()).unwrap_or(u32::MAX);
+        let item = ItemPlace { place: within(body, part.item.start), bytes };
+        catalog.add_event(part.admit.id, item);
+        state.admit(order_of(sequence, index), item, &mut part.admit, Some(&part.envelope));
+    }
+}
+
+/// Applies an outcome. The same call while running and at recovery.
+pub(crate) fn apply_outcome(state: &mut State, catalog: &mut Catalog, sequence: u64, body: Place, outcome: Outcome) {
+    let unknown = |applied: Applied, delivery: DeliveryId| {
+        if applied == Applied::Unknown {
+            tracing::debug!(%delivery, sequence, "a record is of a delivery that has ended, or whose event is damaged");
+        }
+    };
+    match outcome {
+        Outcome::Begin(begins) => {
+            for begin in begins {
+                let backoff = u64::try_from(begin.backoff_if_interrupted.as_millis()).unwrap_or(u64::MAX);
+                unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
+            }
+        }
+        Outcome::Settle { delivery, at_in_body, counts, turn, mut emits } => {
+            let at = within(body, at_in_body);
+            unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
+            if matches!(turn, Turn::Delivered) {
+                catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
+            }
+            apply_parts(state, catalog, sequence, body, &mut emits);
+        }
+        Outcome::Replay { letters } => {
+            for (delivery, due_at) in letters {
+                unknown(state.replay(sequence, delivery, due_at), delivery);
+            }
+        }
+        Outcome::Purge { letters } => {
+            for (delivery, last) in letters {
+                unknown(state.purge(sequence, delivery), delivery);
+                catalog.add_end(body.segment, delivery, Ended { cancelled: true, last });
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The thread beside the owner: batches that are durable are applied and answered here, in order, while the
+//! owner writes and syncs the next one. Without it the disk waits while memory is written, and memory waits
+//! while the disk is.
+//!
+//! The owner hands nothing over that the next batch depends on: ids that were seen are added before. A thread
+//! that is woken costs some microseconds, so a batch that nobody comes after is finished by the owner itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::Batch;
+use crate::journal::End;
+use crate::shared::Shared;
+
+/// Batches that wait for the thread. With one on its hands and one that waits it is slower than the disk, and
+/// the owner waits for it.
+const WAITING_MAX: usize = 1;
+
+/// The thread. Dropped, it does what it was given and ends.
+pub(super) struct Beside {
+    /// None only while it is dropped.
+    batches: Option<SyncSender<(Batch, End)>>,
+    /// Batches that were handed over and are not finished.
+    unfinished: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Beside {
+    pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Beside> {
+        let (batches, given) = sync_channel::<(Batch, End)>(WAITING_MAX);
+        let unfinished = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&unfinished);
+        let thread = std::thread::Builder::new().name("store-answers".to_owned()).spawn(move || {
+            for (mut batch, end) in given {
+                batch.apply(&shared, end);
+                batch.answer();
+                counted.fetch_sub(1, Ordering::Release);
+            }
+        })?;
+        Ok(Beside { batches: Some(batches), unfinished, thread: Some(thread) })
+    }
+
+    /// Whether everything that was handed over is applied and answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn hand_over(&self, batch: Batch, end: End) -> Result<(), String> {
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        let sent = self.batches.as_ref().map(|batches| batches.send((batch, end)));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            // It ends only when it is dropped, or by a fault in this crate; whoever waits for the batch finds
+            // its answer gone.
+            _ => Err("the thread that applies what is written is gone".to_owned()),
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        drop(self.batches.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
