@@ -5,9 +5,18 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::OpenError;
 use crate::local::io_error;
+
+/// How long the folder may still be held when its owner is dead already. A process that the owner was just starting
+/// holds the lock from its birth until it runs a program of its own; where the owner is killed in between and started
+/// again at once, there is nobody else to blame.
+const LEFTOVER_TIME: Duration = Duration::from_secs(2);
+
+/// How often it is looked meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 fn refused(dir: &Path, mut file: &File) -> OpenError {
     let mut text = String::new();
@@ -22,15 +31,27 @@ fn is_alive(pid: u32) -> bool {
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-/// Takes the folder for this process alone, until the file is closed.
+#[expect(clippy::disallowed_methods, reason = "opening is blocking, and nothing tells when another's lock ends")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Takes the folder for this process alone, until the file is closed. Blocks for up to [`LEFTOVER_TIME`] where it is
+/// held in the name of a process that is gone.
 pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let fail = io_error(&path);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(&fail)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(refused(dir, &file)),
-        Err(TryLockError::Error(error)) => return Err(fail(error)),
+    let until = Instant::now() + LEFTOVER_TIME;
+    while let Err(refusal) = file.try_lock() {
+        match refusal {
+            TryLockError::WouldBlock => match refused(dir, &file) {
+                OpenError::Locked { pid: None, .. } if Instant::now() < until => wait(LOOK_EVERY),
+                refused => return Err(refused),
+            },
+            TryLockError::Error(error) => return Err(fail(error)),
+        }
+        file.rewind().map_err(&fail)?;
     }
     file.set_len(0).map_err(&fail)?;
     file.rewind().map_err(&fail)?;

@@ -433,3 +433,22 @@ async fn a_due_time_written_while_the_clock_was_wrong_comes_back_within_reach() 
     let due = store.delivery(id).await.unwrap().unwrap().next_attempt_at.unwrap();
     assert_eq!(due, at(1000).plus(small().backoff_max));
 }
+
+#[tokio::test]
+async fn what_a_dead_owner_left_behind_does_not_keep_its_successor_out() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let path = dir.path().join("lock");
+    // No process has this number: it is above what Linux gives out.
+    std::fs::write(&path, "4194305\n").unwrap();
+    let left_behind = std::fs::File::open(&path).unwrap();
+    left_behind.lock().unwrap();
+    let opening = tokio::task::spawn_blocking({
+        let dir = dir.path().to_owned();
+        move || LocalStore::open(&dir, small(), clock(0)).map(|_| ())
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!opening.is_finished(), "it waits while the folder is held");
+    drop(left_behind);
+    opening.await.unwrap().unwrap();
+}
