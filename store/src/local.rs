@@ -15,7 +15,7 @@ use crate::{
     Settlement, Stats, Store, StoreError, Taken,
 };
 
-mod bodies;
+mod blanks;
 mod lists;
 mod open;
 mod rebuild;

@@ -44,25 +44,37 @@ pub(crate) struct Part {
     pub(crate) envelope: Arc<Envelope>,
 }
 
-/// A commit, ready to be written.
+/// A commit, ready to be written. It goes to the owner and comes back with the answer, all of it: memory is
+/// best given back by the thread that asked for it, and can be used for the next commit. Boxed, because it
+/// passes from hand to hand.
+#[derive(Default)]
 pub(crate) struct CommitWork {
     pub(crate) body: Vec<u8>,
     pub(crate) checksum: u32,
     pub(crate) parts: Vec<Part>,
     pub(crate) position: Option<(Range<usize>, NewPosition)>,
-    /// Empty, with room for an entry of each part.
+    /// Empty on the way there, with room for an entry of each part; what became of them on the way back.
     pub(crate) admitted: Vec<Admitted>,
-    pub(crate) reply: oneshot::Sender<Result<Committed, StoreError>>,
+    /// Who waits for it; taken by the answer.
+    pub(crate) reply: Option<oneshot::Sender<Result<Box<CommitWork>, StoreError>>>,
+    /// On the way back, the envelope of another event that is no longer kept, for no other reason than to be
+    /// dropped.
+    pub(crate) spent: Option<Arc<Envelope>>,
 }
 
-/// A commit that is durable. All that it was handed over in goes back to the caller, because memory is best
-/// given back by the thread that asked for it: freeing the bodies of everybody was most of what the owner did.
-pub(crate) struct Committed {
-    pub(crate) admitted: Vec<Admitted>,
-    pub(crate) body: Vec<u8>,
-    /// For no other reason than to be dropped, as is the envelope of another event that is no longer kept.
-    pub(crate) _parts: Vec<Part>,
-    pub(crate) _spent: Option<Arc<Envelope>>,
+impl CommitWork {
+    /// A caller that went away needs no answer.
+    fn answer(mut self: Box<CommitWork>) {
+        if let Some(reply) = self.reply.take() {
+            drop(reply.send(Ok(self)));
+        }
+    }
+
+    fn refuse(&mut self, error: StoreError) {
+        if let Some(reply) = self.reply.take() {
+            drop(reply.send(Err(error)));
+        }
+    }
 }
 
 /// What happens to deliveries.
@@ -77,12 +89,13 @@ pub(crate) enum Outcome {
 pub(crate) struct OutcomeWork {
     pub(crate) body: Vec<u8>,
     pub(crate) checksum: u32,
-    pub(crate) outcome: Outcome,
+    /// Boxed for the sake of the commits that stand in line with it.
+    pub(crate) outcome: Box<Outcome>,
     pub(crate) reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
 pub(crate) enum Work {
-    Commit(CommitWork),
+    Commit(Box<CommitWork>),
     Outcome(OutcomeWork),
 }
 
@@ -97,7 +110,7 @@ impl Work {
     fn refuse(self, error: StoreError) {
         // A caller that went away needs no answer.
         match self {
-            Work::Commit(work) => drop(work.reply.send(Err(error))),
+            Work::Commit(mut work) => work.refuse(error),
             Work::Outcome(work) => drop(work.reply.send(Err(error))),
         }
     }
@@ -208,19 +221,19 @@ impl Owner {
         Ok(())
     }
 
-    fn gather_commit(&mut self, work: CommitWork) {
-        let CommitWork { mut body, mut checksum, mut parts, position, mut admitted, reply } = work;
-        self.find_repeats(&parts, &mut admitted);
+    fn gather_commit(&mut self, mut work: Box<CommitWork>) {
+        let CommitWork { body, checksum, parts, position, admitted, .. } = &mut *work;
+        self.find_repeats(parts, admitted);
         if admitted.iter().any(|each| each.duplicate) {
             // Some of it is here already: the frame holds the rest.
             let mut found = admitted.iter();
             parts.retain(|_| found.next().is_some_and(|each| !each.duplicate));
-            body = body_of_rest(&body, &mut parts, position.as_ref().map(|(item, _)| item.clone()));
-            checksum = body_checksum(&body);
+            *body = body_of_rest(body, parts, position.as_ref().map(|(item, _)| item.clone()));
+            *checksum = body_checksum(body);
         }
-        let position = position.map(|(_, position)| position);
-        let frame = (!parts.is_empty() || position.is_some()).then(|| self.gather_frame(&body, checksum));
-        self.batch.gathered.push(Gathered { frame, effect: Effect::Commit { parts, position, body, admitted, reply } });
+        let any = !parts.is_empty() || position.is_some();
+        let frame = any.then(|| self.gather_frame(&work.body, work.checksum));
+        self.batch.gathered.push(Gathered { frame, effect: Effect::Commit(work) });
     }
 
     /// Says of each event whether it repeats one that came before, here or in an earlier batch.
@@ -241,7 +254,7 @@ impl Owner {
 
     fn gather_outcome(&mut self, work: OutcomeWork) {
         let OutcomeWork { body, checksum, outcome, reply } = work;
-        let reply = if matches!(outcome, Outcome::Begin(_)) {
+        let reply = if matches!(*outcome, Outcome::Begin(_)) {
             self.begun.push(reply);
             if self.faults.settle_without_begin {
                 return;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Timestamp};
 use tokio::sync::oneshot;
 
-use super::{LocalStore, bodies};
+use super::{LocalStore, blanks};
 use crate::journal::{
     Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
     put_event, put_position, put_purge, put_replay, put_settlement,
 };
-use crate::owner::{CommitWork, Outcome, OutcomeWork, Part};
+use crate::owner::{Outcome, OutcomeWork, Part};
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
@@ -38,11 +38,17 @@ impl LocalStore {
     }
 
     /// Encodes admissions one after another into `body`.
-    fn encode(&self, admissions: Vec<Admission>, body: &mut Vec<u8>, marks: bool) -> Result<Vec<Part>, StoreError> {
+    fn encode(
+        &self,
+        admissions: Vec<Admission>,
+        body: &mut Vec<u8>,
+        parts: &mut Vec<Part>,
+        marks: bool,
+    ) -> Result<(), StoreError> {
         if admissions.len() > FRAME_EVENTS_MAX {
             return Err(StoreError::TooLarge { what: "the number of events in a commit", max: FRAME_EVENTS_MAX });
         }
-        let mut parts = Vec::with_capacity(admissions.len());
+        parts.reserve(admissions.len());
         for admission in admissions {
             check(&admission)?;
             let mark = admission.dedupe.filter(|_| marks).map(|dedupe| DedupeMark {
@@ -60,7 +66,7 @@ impl LocalStore {
             };
             parts.push(Part { item: start..body.len(), admit, mark, envelope: Arc::new(admission.envelope) });
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// Looks up the numbers of queues and snapshots.
@@ -90,29 +96,29 @@ impl LocalStore {
             return Ok(Vec::new());
         }
         let data: usize = commit.admissions.iter().map(|each| each.envelope.event.data.bytes().len()).sum();
-        let mut body = bodies::take(data + commit.admissions.len() * ADMISSION_BYTES);
-        let admitted = Vec::with_capacity(commit.admissions.len());
-        let parts = self.encode(commit.admissions, &mut body, true)?;
-        let position = match commit.position {
-            None => None,
-            Some(position) => {
-                if position.bytes.len() > POSITION_BYTES_MAX {
-                    return Err(StoreError::TooLarge { what: "a source's position", max: POSITION_BYTES_MAX });
-                }
-                let start = body.len();
-                put_position(&mut body, &position);
-                Some((start..body.len(), position))
+        let mut work = blanks::take();
+        work.body.reserve(data + commit.admissions.len() * ADMISSION_BYTES);
+        work.admitted.reserve_exact(commit.admissions.len());
+        self.encode(commit.admissions, &mut work.body, &mut work.parts, true)?;
+        if let Some(position) = commit.position {
+            if position.bytes.len() > POSITION_BYTES_MAX {
+                return Err(StoreError::TooLarge { what: "a source's position", max: POSITION_BYTES_MAX });
             }
-        };
-        if body.len() > self.body_bytes_max() {
+            let start = work.body.len();
+            put_position(&mut work.body, &position);
+            work.position = Some((start..work.body.len(), position));
+        }
+        if work.body.len() > self.body_bytes_max() {
             return Err(StoreError::TooLarge { what: "a commit", max: self.body_bytes_max() });
         }
-        let checksum = body_checksum(&body);
+        work.checksum = body_checksum(&work.body);
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.push_commit(CommitWork { body, checksum, parts, position, admitted, reply })?;
-        let done = answer.await.unwrap_or(Err(StoreError::Closed))?;
-        bodies::keep(done.body);
-        Ok(done.admitted)
+        work.reply = Some(reply);
+        self.shared.inbox.push_commit(work)?;
+        let mut done = answer.await.unwrap_or(Err(StoreError::Closed))?;
+        let admitted = std::mem::take(&mut done.admitted);
+        blanks::keep(done);
+        Ok(admitted)
     }
 
     fn push(&self, body: Vec<u8>, outcome: Outcome) -> Result<Answer, StoreError> {
@@ -121,7 +127,7 @@ impl LocalStore {
         }
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.push_outcome(OutcomeWork { body, checksum, outcome, reply })?;
+        self.shared.inbox.push_outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply })?;
         Ok(answer)
     }
 
@@ -250,7 +256,9 @@ impl LocalStore {
         let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
         let at_in_body = body.len();
         put_settlement(&mut body, &record);
-        let emits = self.encode(emits, &mut body, false)?;
+        let mut parts = Vec::new();
+        self.encode(emits, &mut body, &mut parts, false)?;
+        let emits = parts;
         self.push(body, Outcome::Settle { delivery, at_in_body, counts, turn, emits })
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Envelope};
 use tokio::sync::oneshot;
 
-use super::{Committed, Outcome, Part};
+use super::{CommitWork, Outcome, Part};
 use crate::catalog::{Catalog, Ended};
 use crate::journal::{End, Place};
 use crate::shared::Shared;
 use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
-use crate::{Admitted, NewPosition, SavedPosition, StoreError};
+use crate::{SavedPosition, StoreError};
 
 /// A work of the batch: what follows from it when the batch is durable, and who is told.
 pub(super) struct Gathered {
@@ -20,15 +20,9 @@ pub(super) struct Gathered {
 }
 
 pub(super) enum Effect {
-    Commit {
-        parts: Vec<Part>,
-        position: Option<NewPosition>,
-        body: Vec<u8>,
-        admitted: Vec<Admitted>,
-        reply: oneshot::Sender<Result<Committed, StoreError>>,
-    },
+    Commit(Box<CommitWork>),
     /// Begins have no reply here: they were answered before.
-    Outcome(Option<Outcome>, Option<oneshot::Sender<Result<(), StoreError>>>),
+    Outcome(Option<Box<Outcome>>, Option<oneshot::Sender<Result<(), StoreError>>>),
 }
 
 /// What is gathered for one sync.
@@ -61,17 +55,17 @@ impl Batch {
         for gathered in &mut self.gathered {
             let Some((sequence, place)) = gathered.frame else { continue };
             match &mut gathered.effect {
-                Effect::Commit { parts, position, .. } => {
-                    apply_parts(&mut state, &mut catalog, sequence, place, parts);
-                    if let Some(position) = position.take() {
-                        let last_event = parts.last().map(|part| part.admit.id);
+                Effect::Commit(work) => {
+                    apply_parts(&mut state, &mut catalog, sequence, place, &mut work.parts);
+                    if let Some((_, position)) = work.position.take() {
+                        let last_event = work.parts.last().map(|part| part.admit.id);
                         let saved = SavedPosition { bytes: position.bytes, last_event };
                         state.set_position(&position.namespace, &position.source, saved);
                     }
                 }
                 Effect::Outcome(outcome, _) => {
                     if let Some(outcome) = outcome.take() {
-                        apply_outcome(&mut state, &mut catalog, sequence, place, outcome);
+                        apply_outcome(&mut state, &mut catalog, sequence, place, *outcome);
                     }
                 }
             }
@@ -95,8 +89,9 @@ impl Gathered {
     /// A caller that went away needs no answer.
     fn answer(self, spent: &mut Vec<Arc<Envelope>>) {
         match self.effect {
-            Effect::Commit { parts, body, admitted, reply, .. } => {
-                drop(reply.send(Ok(Committed { admitted, body, _parts: parts, _spent: spent.pop() })));
+            Effect::Commit(mut work) => {
+                work.spent = spent.pop();
+                work.answer();
             }
             Effect::Outcome(_, Some(reply)) => drop(reply.send(Ok(()))),
             Effect::Outcome(_, None) => {}
@@ -105,7 +100,7 @@ impl Gathered {
 
     fn refuse(self, error: &StoreError) {
         match self.effect {
-            Effect::Commit { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Effect::Commit(mut work) => work.refuse(error.clone()),
             Effect::Outcome(_, Some(reply)) => drop(reply.send(Err(error.clone()))),
             Effect::Outcome(_, None) => {}
         }

@@ -17,7 +17,7 @@ const OUTCOME_COUNT_MAX: usize = 262_144;
 #[derive(Default)]
 struct Lines {
     outcomes: VecDeque<OutcomeWork>,
-    intake: VecDeque<CommitWork>,
+    intake: VecDeque<Box<CommitWork>>,
     intake_bytes: usize,
     /// The owner waits to be woken.
     asleep: bool,
@@ -49,7 +49,7 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn push_commit(&self, work: CommitWork) -> Result<(), StoreError> {
+    pub(crate) fn push_commit(&self, work: Box<CommitWork>) -> Result<(), StoreError> {
         let mut lines = self.lock();
         if let Some(error) = &lines.closed {
             return Err(error.clone());
