@@ -6,79 +6,79 @@
 
 // Read once.
 
-/// The machine's clocks, and a test's.
+// The machine's clocks, and a test's.
 pub mod clock;
 
-/// A project is a folder, checked before anything starts.
+// A project is a folder, checked before anything starts.
 pub mod config;
 
-/// Where that folder is, so that it can be read again.
+// Where that folder is, so that it can be read again.
 pub mod home;
 
-/// The compiled rules and whom their targets call: one immutable snapshot.
+// The compiled rules and whom their targets call: one immutable snapshot.
 pub mod in_force;
 
-/// From a checked project to what its names stand for.
+// From a checked project to what its names stand for.
 pub mod callees;
 
-/// What the parts of the journey share.
+// What the parts of the journey share.
 pub mod broker;
 
 // The journey of an event.
 
-/// Whom events come from.
+// Whom events come from.
 pub mod origin;
 
-/// The sources that are kept going.
+// The sources that are kept going.
 pub mod sources;
 
-/// Takes events from any source; returns when they are on disk.
+// Takes events from any source; returns when they are on disk.
 pub mod intake;
 
-/// Which deliveries an event makes: a pure function.
+// Which deliveries an event makes: a pure function.
 pub mod route;
 
-/// Which deliveries are attempted next.
+// Which deliveries are attempted next.
 pub mod dispatch;
 
-/// One attempt of one delivery.
+// One attempt of one delivery.
 pub mod attempt;
 
-/// Takes the project's secrets out of what targets answered.
+// Takes the project's secrets out of what targets answered.
 pub mod secrets;
 
-/// What an outcome means for a delivery: a pure decision.
+// What an outcome means for a delivery: a pure decision.
 pub mod retry;
 
-/// Turns an outcome into delivered, retry or dead letter.
+// Turns an outcome into delivered, retry or dead letter.
 pub mod settle;
 
-/// Replays dead letters, or gives them up for good.
+// Replays dead letters, or gives them up for good.
 pub mod dead_letter;
 
-/// Tells people, and the broker's own events.
+// Tells people, and the broker's own events.
 pub mod alert;
 
 // Beside the journey.
 
-/// What happens to events, as it happens.
+// What happens to events, as it happens.
 pub mod fate;
 
-/// Metrics and logs.
+// Metrics and logs.
 pub mod telemetry;
 
 // One process.
 
-/// Another project in force, without a restart.
+// Another project in force, without a restart.
 pub mod reload;
 
-/// Start and stop, in order.
+// Start and stop, in order.
 pub mod run;
 
 // What people see.
 
-/// The listener: connections, limits, bodies.
+// The listener: connections, limits, bodies.
 pub mod server;
 
-/// What a client sees over HTTP.
+// What a client sees over HTTP.
 pub mod api;

@@ -1,7 +1,7 @@
 //! Which kinds there are: one plain `match` for each role.
 //!
 //! To add a connector: make its folder with `mod.rs config.rs source.rs sink.rs`, declare its
-//! [`ConnectorSpec`](crate::spec::ConnectorSpec) beside its code, add it to the lists here, take its name out of
+//! [`crate::spec::ConnectorSpec`] beside its code, add it to the lists here, take its name out of
 //! the reserved ones, and run the tests with `EVENTYARD_BLESS=1` so that its reference page is written.
 
 use std::sync::Arc;
