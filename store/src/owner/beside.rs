@@ -14,9 +14,10 @@ use super::Batch;
 use crate::journal::End;
 use crate::shared::Shared;
 
-/// Batches that wait for the thread. With one on its hands and one that waits it is slower than the disk, and
-/// the owner waits for it.
-const WAITING_MAX: usize = 1;
+/// Batches that wait for the thread. Whenever it does not get a processor for a while, the owner goes on for so
+/// many syncs; with one it waited for the thread as often as for the disk. With all of them waiting, memory is
+/// slower than the disk, and the owner waits.
+const WAITING_MAX: usize = 4;
 
 /// The thread. Dropped, it does what it was given and ends.
 pub(super) struct Beside {
