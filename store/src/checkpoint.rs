@@ -10,15 +10,13 @@
 //! | `m` | version, journal, position: written last, after everything else is durable |
 //! | `q` number | a queue's name |
 //! | `s` number | a snapshot's hash |
-//! | `e` event id | where its item stands, and its deliveries |
+//! | `c` number | a chunk: some events that came together, where their items stand, and their deliveries |
 //! | `p` namespace 0 source | a source's position |
-
-use eventyard_event::EventId;
 
 use crate::disk::SimulatedDisk;
 use crate::journal::End;
 use crate::shared::Shared;
-use crate::state::{Changes, NONE};
+use crate::state::{Changes, NONE, Save};
 
 mod entries;
 #[cfg(test)]
@@ -30,10 +28,10 @@ pub(crate) use load::{Found, Loaded, load};
 
 pub(crate) use self::sled::SledPairs;
 
-/// Keys of one batch: sled locks readers out while it applies one.
-const BATCH_KEYS_MAX: usize = 4000;
-/// Events that are encoded while the state's lock is held; a few tens of microseconds.
-const LOCKED_EVENTS_MAX: usize = 128;
+/// Keys of one batch. A batch is applied in one go; some hundred kilobytes take some milliseconds.
+const BATCH_KEYS_MAX: usize = 128;
+/// Chunks that are encoded while the state's lock is held; some tens of microseconds.
+const LOCKED_CHUNKS_MAX: usize = 4;
 
 /// Puts and removals that are applied together.
 pub(crate) type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -132,22 +130,20 @@ impl Checkpointer {
             (self.queues, self.snapshots) = (0, 0);
             shared.state().unsave_all();
         }
-        let Changes { changed, gone, positions } = shared.state().take_changes();
+        let Changes { chunks, positions } = shared.state().take_changes();
         let mut batch = Batch::new();
         self.put_names(shared, &mut batch);
-        for some in changed.chunks(LOCKED_EVENTS_MAX) {
+        for some in chunks.chunks(LOCKED_CHUNKS_MAX) {
             let mut state = shared.state();
-            for id in some {
-                if let Some((_, event)) = state.save(*id) {
-                    batch.push((event_key(*id), Some(entries::put_entry(&state, &event))));
+            for chunk in some {
+                match state.save(*chunk) {
+                    Save::Nothing => {}
+                    Save::Remove => batch.push((entries::chunk_key(*chunk), None)),
+                    Save::Write => batch.push((entries::chunk_key(*chunk), Some(entries::put_chunk(&state, *chunk)))),
                 }
             }
             drop(state);
-            self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_EVENTS_MAX)?;
-        }
-        for id in gone {
-            batch.push((event_key(id), None));
-            self.apply_full(&mut batch, BATCH_KEYS_MAX)?;
+            self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_CHUNKS_MAX)?;
         }
         for (namespace, source) in positions {
             let saved = shared.state().positions.get(&(namespace.clone(), source.clone())).cloned();
@@ -182,12 +178,6 @@ impl Checkpointer {
         }
         (self.queues, self.snapshots) = (names.queue_count(), names.snapshot_count());
     }
-}
-
-fn event_key(id: EventId) -> Vec<u8> {
-    let mut key = vec![b'e'];
-    key.extend_from_slice(&id.to_bytes());
-    key
 }
 
 /// Where the checkpoint stands in the journal.

@@ -18,7 +18,11 @@ pub(crate) trait Put {
     fn put_u64(&mut self, value: u64);
     fn put_i64(&mut self, value: i64);
     /// An unsigned number in as few bytes as it needs.
-    fn put_count(&mut self, value: usize);
+    fn put_count(&mut self, value: usize) {
+        self.put_number(value as u64);
+    }
+    /// As [`Put::put_count`], of what is no count.
+    fn put_number(&mut self, value: u64);
     fn put_bytes(&mut self, value: &[u8]);
     fn put_text(&mut self, value: &str) {
         self.put_bytes(value.as_bytes());
@@ -61,8 +65,8 @@ impl Put for Vec<u8> {
     fn put_i64(&mut self, value: i64) {
         self.extend_from_slice(&value.to_le_bytes());
     }
-    fn put_count(&mut self, value: usize) {
-        let mut rest = value as u64;
+    fn put_number(&mut self, value: u64) {
+        let mut rest = value;
         loop {
             let low = (rest & 0x7f) as u8;
             rest >>= 7;
@@ -140,6 +144,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn count(&mut self, field: &'static str) -> Result<usize, DecodeError> {
+        usize::try_from(self.number(field)?).map_err(|_| DecodeError(field))
+    }
+
+    /// An unsigned number of any length.
+    pub(crate) fn number(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8(field)?;
@@ -149,10 +158,15 @@ impl<'a> Fields<'a> {
             }
             value |= part << shift;
             if byte & 0x80 == 0 {
-                return usize::try_from(value).map_err(|_| DecodeError(field));
+                return Ok(value);
             }
         }
         Err(DecodeError(field))
+    }
+
+    /// A number that fits 32 bits.
+    pub(crate) fn number32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        u32::try_from(self.number(field)?).map_err(|_| DecodeError(field))
     }
 
     /// How many things follow, each of which takes at least `bytes_min`: so that a forged count cannot make

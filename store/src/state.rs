@@ -26,7 +26,7 @@ mod recent;
 mod slab;
 mod slots;
 
-pub(crate) use changes::Changes;
+pub(crate) use changes::{CHUNK_EVENTS, Changes, Save};
 pub(crate) use lease::Lease;
 pub(crate) use names::Names;
 pub(crate) use queue::Queue;
@@ -82,9 +82,9 @@ pub(crate) struct State {
     /// The latest time that a caller has shown.
     pub(crate) now: i64,
     recent: Recent,
-    /// Events that changed since the last checkpoint, and those that it holds and that are gone.
-    changed: Vec<EventId>,
-    gone: Vec<EventId>,
+    /// Chunks of events that changed since the last checkpoint, and what is known of each chunk.
+    changed: Vec<u32>,
+    chunks: Vec<changes::ChunkMark>,
     positions_changed: BTreeSet<(Name, Name)>,
 }
 
@@ -135,8 +135,6 @@ impl State {
             deliveries: Vec::with_capacity(admit.deliveries.len()),
             live,
             recent: envelope.map_or(NONE, |envelope| self.recent.keep(envelope)),
-            dirty: false,
-            saved: false,
         };
         let Some(number) = self.events.insert(event) else { return };
         by_id.insert(number);
@@ -170,17 +168,24 @@ impl State {
         self.mark(number);
     }
 
-    /// Puts a delivery where its standing says. Also what a checkpoint is read back with.
+    /// Puts a delivery where its standing says.
     fn insert_delivery(&mut self, event: u32, delivery: DeliverySlot) {
+        let Some(slot) = self.deliveries.insert(delivery) else { return };
+        if let Some(event) = self.events.get_mut(event) {
+            event.deliveries.push(slot);
+        }
+        self.place_delivery(slot);
+    }
+
+    /// Makes a delivery stand in its lane and its queue, and counts it. Those of one lane or queue come in commit
+    /// order.
+    fn place_delivery(&mut self, slot: u32) {
+        let Some(delivery) = self.deliveries.get(slot) else { return };
         let (queue, lane, standing) = (delivery.queue, delivery.lane, delivery.standing);
         let (due, order, place) = (delivery.due, delivery.order, delivery.place);
         let in_lane = lane != NONE
             && !standing.ended()
             && !(standing == Standing::Dead && delivery.after_dead == AfterDead::Continue);
-        let Some(slot) = self.deliveries.insert(delivery) else { return };
-        if let Some(event) = self.events.get_mut(event) {
-            event.deliveries.push(slot);
-        }
         self.tally_in(queue, standing);
         if standing == Standing::Dead {
             self.dead.insert((due, order, place, slot));
@@ -195,36 +200,52 @@ impl State {
         }
     }
 
-    /// Reads an event back as a checkpoint holds it. The deliveries' `event` and `lane` are filled in here.
+    /// Reads an event back as a checkpoint holds it, under the number that it had. The deliveries' `event` and
+    /// `lane` are filled in here. They stand nowhere until [`State::place_restored`] is called, because a
+    /// checkpoint has them in no order. `false` where there is no place for it or it is there already.
     pub(crate) fn restore(
         &mut self,
+        number: u32,
         id: EventId,
         item: ItemPlace,
         deliveries: Vec<(DeliverySlot, Option<Vec<u8>>, Option<Lease>)>,
-    ) {
+    ) -> bool {
         let live = deliveries.iter().filter(|(delivery, ..)| !delivery.standing.ended()).count();
         if live == 0 || self.by_id.contains_key(&id_key(id)) {
-            return;
+            return false;
         }
-        let event = EventSlot {
-            id,
-            item,
-            deliveries: Vec::with_capacity(deliveries.len()),
-            live: u32::try_from(live).unwrap_or(u32::MAX),
-            recent: NONE,
-            dirty: false,
-            saved: true,
-        };
-        let Some(number) = self.events.insert(event) else { return };
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        let event = EventSlot { id, item, deliveries: Vec::with_capacity(deliveries.len()), live, recent: NONE };
+        if !self.events.restore(number, event) {
+            return false;
+        }
         self.by_id.insert(id_key(id), number);
+        self.mark_saved(number);
         for (mut delivery, key, lease) in deliveries {
             delivery.event = number;
             delivery.lane = key.map_or(NONE, |key| self.lane_of(delivery.queue, key));
-            let lane = delivery.lane;
-            self.insert_delivery(number, delivery);
-            let slot = self.events.get(number).and_then(|event| event.deliveries.last().copied());
-            if let (Some(lease), Some(slot)) = (lease, slot) {
+            let Some(slot) = self.deliveries.insert(delivery) else { continue };
+            if let Some(event) = self.events.get_mut(number) {
+                event.deliveries.push(slot);
+            }
+            if let Some(lease) = lease {
                 self.leases.insert(slot, lease);
+            }
+        }
+        true
+    }
+
+    /// Makes all that was restored stand where it belongs, in commit order.
+    pub(crate) fn place_restored(&mut self) {
+        self.events.reuse_holes();
+        let mut all: Vec<(u64, u32, u32)> =
+            self.deliveries.iter().map(|(slot, delivery)| (delivery.order, delivery.place, slot)).collect();
+        all.sort_unstable();
+        for (_, _, slot) in all {
+            self.place_delivery(slot);
+            if self.leases.contains_key(&slot)
+                && let Some(lane) = self.deliveries.get(slot).map(|delivery| delivery.lane)
+            {
                 self.lane_busy(lane, slot);
             }
         }
@@ -367,9 +388,7 @@ impl State {
         let Some(entry) = self.events.remove(event) else { return };
         self.by_id.remove(&id_key(entry.id));
         self.recent.forget(entry.recent);
-        if entry.saved {
-            self.gone.push(entry.id);
-        }
+        self.mark(event);
         for slot in entry.deliveries {
             if let Some(delivery) = self.deliveries.remove(slot) {
                 self.lane_release(delivery.lane);

@@ -3,7 +3,6 @@
 use eventyard_event::{EventId, Name, Timestamp};
 
 use super::{Meta, entries};
-use crate::codec::Fields;
 use crate::journal::{Counts, End, Place};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Standing, State, Turn};
 use crate::{AfterDead, Lane, QueueKey, SavedPosition};
@@ -16,39 +15,44 @@ fn end() -> End {
     End { sequence: 77, place: Place { segment: 2, offset: 8192 } }
 }
 
-fn event_id() -> EventId {
-    EventId::new(Timestamp::from_millis(1_800_000_000_000), [1; 10])
+fn event_id(number: u8) -> EventId {
+    EventId::new(Timestamp::from_millis(1_800_000_000_000), [number; 10])
 }
 
-/// An event of which one delivery is pending in a lane, one waits, one is under way and one is dead.
+/// An event of which one delivery is pending in a lane, one waits, one is under way and one is dead; then one that
+/// has ended, and one that nothing has happened to.
 fn state() -> State {
     let mut state = State::default();
     let at = |millis: i64| Timestamp::from_millis(1_800_000_000_000 + millis);
     let lane = Some(Lane { key: b"c-17".to_vec(), after_dead: AfterDead::Wait });
     let to = |lane| AdmitDelivery { queue: 4, lane, due_at: at(0), snapshot: 2 };
     let mut admit =
-        Admit { id: event_id(), received_at: at(0), deliveries: vec![to(lane), to(None), to(None), to(None)] };
+        Admit { id: event_id(1), received_at: at(0), deliveries: vec![to(lane), to(None), to(None), to(None)] };
     let item = ItemPlace { place: Place { segment: 1, offset: 4136 }, bytes: 300 };
     state.admit(10 << 16 | 3, item, &mut admit, None);
     let counts = Counts { attempts: 1, tries: 2, deaths: 1 };
     let place = Place { segment: 1, offset: 5000 };
     for (delivery, turn) in [(1, Turn::Retry { at: at(900) }), (3, Turn::Dead { at: at(800) })] {
-        state.settle(11, event_id().delivery(delivery), place, counts, turn);
+        state.settle(11, event_id(1).delivery(delivery), place, counts, turn);
     }
-    state.begin(12, event_id().delivery(2), at(700), 5000);
+    state.begin(12, event_id(1).delivery(2), at(700), 5000);
+    for (number, order) in [(2, 13 << 16), (3, 14 << 16)] {
+        let mut admit = Admit { id: event_id(number), received_at: at(0), deliveries: vec![to(None)] };
+        state.admit(order, item, &mut admit, None);
+    }
+    state.settle(15, event_id(2).delivery(0), place, Counts::default(), Turn::Delivered);
     state
 }
 
 /// Each kind of entry by name, as it is written today.
 pub(crate) fn entries(queue: &QueueKey, saved: &SavedPosition) -> Vec<(&'static str, Vec<u8>)> {
     let state = state();
-    let (_, event) = state.find(event_id()).unwrap();
     vec![
         ("index_meta", entries::put_meta([3; 16], end())),
         ("index_queue", entries::put_queue_name(queue)),
         ("index_position_key", entries::position_key(&name("default"), &name("files"))),
         ("index_position", entries::put_saved(saved)),
-        ("index_event", entries::put_entry(&state, event)),
+        ("index_chunk", entries::put_chunk(&state, 0)),
     ]
 }
 
@@ -62,17 +66,26 @@ pub(crate) fn read_again(name_of: &str, bytes: &[u8]) {
             assert_eq!(read, (name("default"), name("files")));
         }
         "index_position" => assert_eq!(entries::read_saved(bytes).unwrap().bytes, b"offset 42"),
-        "index_event" => {
-            let key = super::event_key(event_id());
-            Fields::new(&key[1..]).event_id("id").unwrap();
-            let read = entries::read_entry(&key[1..], bytes).unwrap();
-            assert_eq!((read.id, read.order), (event_id(), 10 << 16 | 3));
-            let standings: Vec<_> = read.deliveries.iter().map(|(delivery, ..)| delivery.standing).collect();
-            assert_eq!(standings, [Standing::Pending, Standing::Waiting, Standing::Leased, Standing::Dead]);
+        "index_chunk" => {
             let mut again = State::default();
-            again.restore(read.id, read.item, read.deliveries);
-            let (_, event) = again.find(event_id()).unwrap();
-            assert_eq!(entries::put_entry(&again, event), bytes, "nothing is lost on the way in and out");
+            let mut orders = Vec::new();
+            entries::read_chunk(&entries::chunk_key(0)[1..], bytes, &mut |read| {
+                orders.push((read.id, read.deliveries[0].0.order));
+                let standings: Vec<_> = read.deliveries.iter().map(|(delivery, ..)| delivery.standing).collect();
+                match read.number {
+                    0 => assert_eq!(
+                        standings,
+                        [Standing::Pending, Standing::Waiting, Standing::Leased, Standing::Dead]
+                    ),
+                    _ => assert_eq!(standings, [Standing::Pending]),
+                }
+                assert!(again.restore(read.number, read.id, read.item, read.deliveries));
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(orders, [(event_id(1), 10 << 16 | 3), (event_id(3), 14 << 16)]);
+            again.place_restored();
+            assert_eq!(entries::put_chunk(&again, 0), bytes, "nothing is lost on the way in and out");
         }
         other => panic!("{other}"),
     }

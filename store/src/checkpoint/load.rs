@@ -1,6 +1,6 @@
 //! Reading a checkpoint back.
 
-use super::entries::{self, SavedEvent};
+use super::entries;
 use super::{Meta, Pairs};
 use crate::state::{Names, State};
 
@@ -30,14 +30,24 @@ pub(crate) fn load(pairs: &Pairs) -> Result<Found, String> {
     let mut meta = None;
     let mut names = Names::default();
     let mut state = State::default();
-    let mut events: Vec<SavedEvent> = Vec::new();
+    // The names may stand behind what uses them.
+    let (mut queues, mut snapshots) = (0, 0);
+    let mut misfits = 0u64;
     pairs.each(&mut |key, value| {
         any = true;
         let fail = |error: crate::codec::DecodeError| error.to_string();
         let (kind, rest) = key.split_first().ok_or("an entry has no key")?;
         match kind {
             b'm' => meta = Some(entries::read_meta(value).map_err(fail)?),
-            b'e' => events.push(entries::read_entry(rest, value).map_err(fail)?),
+            b'c' => entries::read_chunk(rest, value, &mut |event| {
+                for (delivery, ..) in &event.deliveries {
+                    queues = queues.max(delivery.queue as usize + 1);
+                    snapshots = snapshots.max(delivery.snapshot as usize + 1);
+                }
+                misfits += u64::from(!state.restore(event.number, event.id, event.item, event.deliveries));
+                Ok(())
+            })
+            .map_err(fail)?,
             b'p' => {
                 let (namespace, source) = entries::read_position_key(rest).map_err(fail)?;
                 state.set_position(&namespace, &source, entries::read_saved(value).map_err(fail)?);
@@ -62,16 +72,13 @@ pub(crate) fn load(pairs: &Pairs) -> Result<Found, String> {
     let Some(meta) = meta else {
         return Ok(if any { Found::Unfinished } else { Found::Nothing });
     };
-    events.sort_unstable_by_key(|event| event.order);
-    for event in events {
-        let known = event.deliveries.iter().all(|(delivery, ..)| {
-            (delivery.queue as usize) < names.queue_count() && (delivery.snapshot as usize) < names.snapshot_count()
-        });
-        if !known {
-            return Err("a delivery is in a queue without a name".to_owned());
-        }
-        state.restore(event.id, event.item, event.deliveries);
+    if queues > names.queue_count() || snapshots > names.snapshot_count() {
+        return Err("a delivery is in a queue without a name".to_owned());
     }
+    if misfits > 0 {
+        return Err(format!("{misfits} events stand in it twice, or have ended"));
+    }
+    state.place_restored();
     // What was just read is what is there.
     state.take_changes();
     Ok(Found::Checkpoint(Box::new(Loaded { meta, names, state })))

@@ -31,6 +31,36 @@ impl<T> Slab<T> {
         Some(number)
     }
 
+    /// Puts an entry back under the number that it had before. `false` where that is taken. Numbers that are left
+    /// out are used again after [`Slab::reuse_holes`].
+    pub(crate) fn restore(&mut self, number: u32, entry: T) -> bool {
+        let at = number as usize;
+        if self.entries.len() <= at {
+            self.entries.resize_with(at + 1, || None);
+        }
+        match self.entries.get_mut(at) {
+            Some(hole @ None) => {
+                *hole = Some(entry);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Finds the numbers that are free, the lowest to be used first.
+    pub(crate) fn reuse_holes(&mut self) {
+        let holes = (0u32..).zip(&self.entries).filter(|(_, entry)| entry.is_none()).map(|(number, _)| number);
+        self.free = holes.collect();
+        self.free.reverse();
+    }
+
+    /// The entries of some numbers that follow each other.
+    pub(crate) fn range(&self, first: u32, count: usize) -> impl Iterator<Item = (u32, &T)> {
+        let from = self.entries.len().min(first as usize);
+        let entries = self.entries.get(from..self.entries.len().min(from + count)).unwrap_or_default();
+        (first..).zip(entries).filter_map(|(number, entry)| Some((number, entry.as_ref()?)))
+    }
+
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
         self.entries.get(number as usize)?.as_ref()
     }

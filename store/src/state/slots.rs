@@ -24,10 +24,6 @@ pub(crate) struct EventSlot {
     pub(super) live: u32,
     /// Which of the recent envelopes is its own, where it is still there.
     pub(super) recent: u32,
-    /// It has changed since the last checkpoint.
-    pub(super) dirty: bool,
-    /// A checkpoint holds it.
-    pub(super) saved: bool,
 }
 
 /// In which part of its queue a delivery stands.
