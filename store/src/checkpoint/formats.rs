@@ -73,10 +73,9 @@ pub(crate) fn read_again(name_of: &str, bytes: &[u8]) {
                 orders.push((read.id, read.deliveries[0].0.order));
                 let standings: Vec<_> = read.deliveries.iter().map(|(delivery, ..)| delivery.standing).collect();
                 match read.number {
-                    0 => assert_eq!(
-                        standings,
-                        [Standing::Pending, Standing::Waiting, Standing::Leased, Standing::Dead]
-                    ),
+                    0 => {
+                        assert_eq!(standings, [Standing::Pending, Standing::Waiting, Standing::Leased, Standing::Dead])
+                    }
                     _ => assert_eq!(standings, [Standing::Pending]),
                 }
                 assert!(again.restore(read.number, read.id, read.item, read.deliveries));
