@@ -3,7 +3,7 @@
 //! There are three kinds of commands. `run` and `dev` *are* the broker. The client commands (`events`,
 //! `deliveries`, `status` …) talk to one that runs, over its HTTP API and nothing else. The others (`check`,
 //! `rules test`, `rules match`, `sources next`, `store verify`, `init`, `errors`) work from a project's files alone and
-//! connect to nothing.
+//! connect to nothing, or (`completions`, `man`) from the program itself.
 //!
 //! Results go to standard output, everything about the command itself to standard error. The exit code is 0
 //! when it was done, 1 when the thing failed, 2 when usage or configuration is wrong. Every error and every
@@ -12,6 +12,7 @@
 mod broker;
 mod channels;
 mod check;
+mod completions;
 mod dead_letters;
 mod deliveries;
 mod draft;
@@ -20,6 +21,7 @@ mod events;
 mod exit;
 mod explain;
 mod init;
+mod man;
 mod narrate;
 mod next;
 mod project;
@@ -88,6 +90,8 @@ enum Command {
     Store(store::StoreCommand),
     #[command(alias = "error")]
     Errors(errors::ErrorsArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 
     // What the contract names and this version does not have.
     #[command(hide = true, alias = "target")]
@@ -98,10 +102,6 @@ enum Command {
     Top(Reserved),
     #[command(hide = true)]
     Schema(Reserved),
-    #[command(hide = true)]
-    Completions(Reserved),
-    #[command(hide = true)]
-    Man(Reserved),
 }
 
 /// The arguments of a command that this version does not have: whatever they are, the answer is the same.
@@ -173,6 +173,8 @@ fn run(command: Command, context: &Context) -> Outcome {
         Command::Explain(args) => explain::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Errors(args) => errors::run(&args, context),
+        Command::Completions(args) => completions::run(&args, context),
+        Command::Man(args) => man::run(&args, context),
         Command::Reload(args) => client(reload::run(&args, context)),
         Command::Events(command) => client(events::run(&command, context)),
         Command::Rules(command) => rules::run(&command, context),
@@ -185,8 +187,6 @@ fn run(command: Command, context: &Context) -> Outcome {
         Command::Functions(_) => Err(Failure::NotInThisVersion("functions")),
         Command::Top(_) => Err(Failure::NotInThisVersion("top")),
         Command::Schema(_) => Err(Failure::NotInThisVersion("schema")),
-        Command::Completions(_) => Err(Failure::NotInThisVersion("completions")),
-        Command::Man(_) => Err(Failure::NotInThisVersion("man")),
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(failure.code(), 2);
         }
         let help = Arguments::command().render_long_help().to_string();
-        for word in ["functions", "targets", "completions", "schema"] {
+        for word in ["functions", "targets", "schema"] {
             assert!(!help.contains(word), "{word} stands in the help");
         }
     }

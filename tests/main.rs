@@ -8,6 +8,7 @@ mod cli_project;
 mod cli_store;
 mod cli_usage;
 mod clock_jumps;
+mod completions;
 mod github_ci;
 mod http_access;
 mod http_api;
