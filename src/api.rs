@@ -19,6 +19,7 @@ mod health;
 mod ingest;
 mod pages;
 mod project;
+mod reply;
 
 pub mod codes;
 pub mod problem;
@@ -52,6 +53,8 @@ struct Api {
     broker: Arc<Broker>,
     bodies: BodyReader,
     token: Option<Token>,
+    /// How many requests may wait for a target's answer.
+    replies_waiting_max: usize,
     /// Cancelled when the server is told to stop: calls that wait for something end early.
     stop: CancellationToken,
 }
@@ -66,7 +69,8 @@ pub fn is_reserved(path: &str) -> bool {
 /// All that is served.
 pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> Router {
     let bodies = BodyReader::new(settings.limits);
-    let api = Api { broker, bodies, token: settings.token.clone(), stop };
+    let replies_waiting_max = settings.limits.replies_waiting_max;
+    let api = Api { broker, bodies, token: settings.token.clone(), replies_waiting_max, stop };
     Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

@@ -14,6 +14,7 @@ use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
 use crate::alert::{OWN_SOURCE, group};
 use crate::broker::Broker;
 use crate::in_force::{Callee, Target};
+use crate::reply::Answer;
 use crate::retry::Outcome;
 use crate::route::route;
 use crate::settle::{Tried, settle};
@@ -27,8 +28,12 @@ const KEPT_BYTES_MAX: usize = 1024;
 /// Attempts a delivery once and settles it; or several of one queue, which are then called as one and settled by
 /// that one outcome. Returns when the outcome is durable, or when the store cannot write it (then the lease stays,
 /// and the next start finds an interrupted attempt).
+///
+/// A request that waits for this delivery's answer has it before the outcome is written: it need not wait for a
+/// second sync. However an attempt ends, panics included, that request does not wait on.
 pub async fn attempt(broker: &Broker, taken: Vec<Taken>) {
     let in_force = broker.in_force();
+    let waits = taken.first().and_then(|first| broker.replies().claim(first.delivery));
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
         for taken in &taken {
             let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(taken) });
@@ -47,6 +52,10 @@ pub async fn attempt(broker: &Broker, taken: Vec<Taken>) {
         () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
     };
     tried.began_at = began_at;
+    if let (Some(waits), Some(answer)) = (waits, tried.answer.take()) {
+        // An error means that it has gone away meanwhile.
+        let _ = waits.send(answer);
+    }
     in_force.secrets.hide_in(&mut tried);
     // One draw for all, so that what was sent together comes back together.
     let chance = broker.chance();
@@ -178,7 +187,11 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
         environment,
     };
     match executor.invoke(invocation).await {
-        Ok(result) => Tried { response: head(&result.answer), ..Tried::begun(Outcome::Succeeded) },
+        Ok(result) => Tried {
+            response: head(&result.answer),
+            answer: Some(Answer { body: result.answer, truncated: result.truncated, ..Answer::default() }),
+            ..Tried::begun(Outcome::Succeeded)
+        },
         Err(error) => {
             let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
             let outcome = if error.retryable() {
@@ -213,7 +226,16 @@ async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
         }
     };
     match sent {
-        Ok(sent) => Tried { response: cut(&sent.response_head), ..Tried::begun(Outcome::Succeeded) },
+        Ok(sent) => Tried {
+            response: cut(&sent.response_head),
+            answer: Some(Answer {
+                status: sent.status,
+                content_type: sent.content_type,
+                body: sent.body,
+                truncated: sent.truncated,
+            }),
+            ..Tried::begun(Outcome::Succeeded)
+        },
         Err(error) => {
             let reason = Reason { code: error.code, message: cut(&error.message) };
             let outcome = if error.retryable {

@@ -17,6 +17,7 @@ use crate::clock::Clocks;
 use crate::fate::{FATES_WAITING_MAX, Fate};
 use crate::home::ProjectHome;
 use crate::in_force::InForce;
+use crate::reply::Replies;
 use crate::sources::Sources;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +37,8 @@ pub struct Broker {
     /// Cancelled when the grace time of a stop is over: attempts in flight give up as interrupted.
     cut_off: CancellationToken,
     sources: Sources,
+    /// Requests that wait for a target's answer.
+    replies: Arc<Replies>,
     /// Where the project came from; set once, by [`run`](crate::run), and never in a simulation.
     home: OnceLock<Arc<ProjectHome>>,
     /// What `/readyz` warns of, by code.
@@ -67,17 +70,20 @@ impl Broker {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clocks: Clocks, in_force: InForce, seed: u64) -> Broker {
         let (fates, _) = broadcast::channel(FATES_WAITING_MAX);
+        let metrics = Metrics::new();
+        let replies = Arc::new(Replies::new(metrics.replies_waiting.clone()));
         let broker = Broker {
             store,
             clocks,
             in_force: ArcSwap::from_pointee(in_force),
-            metrics: Metrics::new(),
+            metrics,
             fates,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             accepting: AtomicBool::new(false),
             targets_changed: Notify::new(),
             cut_off: CancellationToken::new(),
             sources: Sources::default(),
+            replies,
             home: OnceLock::new(),
             warnings: Mutex::new(Vec::new()),
         };
@@ -167,6 +173,11 @@ impl Broker {
     #[must_use]
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Requests that wait for a target's answer.
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
+        &self.replies
     }
 
     /// Where the project came from; `None` for one that was made in code.

@@ -38,6 +38,8 @@ pub mod load;
 
 pub mod project;
 
+mod reply;
+
 mod resolve;
 
 mod server;
@@ -51,7 +53,7 @@ mod tests;
 
 pub use alert_kind::AlertKind;
 pub(crate) use folder::is_rules_file;
-pub use load::{Surroundings, load, load_at, load_files};
+pub use load::{Surroundings, load, load_at, load_files, load_watched};
 pub use project::{
     ChannelDef, CommandDef, Env, EnvReader, FunctionDef, LimitSettings, Project, Runtime, Server, SinkDef, SourceDef,
     StoreSettings, Tls,

@@ -48,7 +48,10 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
             0
         } else {
             let ready = broker.store().ready(now);
-            let chosen = choose(&broker, &ready, &in_flight, &mut turn);
+            let mut chosen = choose(&broker, &ready, &in_flight, &mut turn);
+            // Who gets a place is decided; those for whose answer somebody waits go first.
+            let in_force = broker.in_force();
+            chosen.sort_by_key(|(queue, _)| !in_force.target(queue).is_some_and(|target| target.reply));
             start(&broker, &chosen, &mut in_flight, &attempts, &finished_send).await
         };
         if started > 0 {

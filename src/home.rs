@@ -1,6 +1,7 @@
 //! Where a project comes from, so that it can be read again.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::config::EnvReader;
 
@@ -14,6 +15,9 @@ pub struct ProjectHome {
     pub env: EnvReader,
     /// Our own binary, which commands are started through.
     pub shim: PathBuf,
+    /// The files beyond its own that the project named when it was last read, whether it loaded or not. Watched: one
+    /// that was missing may be all that is wrong.
+    named_files: Mutex<Vec<PathBuf>>,
     /// One reload at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -22,6 +26,15 @@ impl ProjectHome {
     /// Where a project comes from.
     #[must_use]
     pub fn new(folder: PathBuf, data: PathBuf, env: EnvReader, shim: PathBuf) -> ProjectHome {
-        ProjectHome { folder, data, env, shim, turn: tokio::sync::Mutex::new(()) }
+        ProjectHome { folder, data, env, shim, named_files: Mutex::default(), turn: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The files that the project named when it was last read.
+    pub(crate) fn named_files(&self) -> Vec<PathBuf> {
+        self.named_files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_named_files(&self, files: Vec<PathBuf>) {
+        *self.named_files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 }

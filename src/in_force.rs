@@ -68,6 +68,8 @@ pub struct Target {
     pub concurrency: usize,
     /// What it receives.
     pub input: Input,
+    /// Whether senders may wait for its answer.
+    pub reply: bool,
 }
 
 /// Whom a target calls.
@@ -130,6 +132,7 @@ impl InForce {
                     timeout: target.timeout.unwrap_or_else(|| default_timeout(&project, &target.to)),
                     concurrency: target.concurrency.map_or(concurrency, |n| usize::try_from(n).unwrap_or(concurrency)),
                     input: target.input.unwrap_or_else(|| target.to.default_input()),
+                    reply: target.reply,
                 };
                 targets.insert(queue, Arc::new(built));
             }
@@ -144,6 +147,7 @@ impl InForce {
                 timeout: TIMEOUT,
                 concurrency: CHANNEL_CONCURRENCY,
                 input: Input::Event,
+                reply: false,
             };
             targets.insert(queue.clone(), Arc::new(target));
             channels.push(Listener { queue, alerts: channel.alerts.clone(), group: channel.group });

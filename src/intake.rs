@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::fate::Fate;
 use crate::in_force::InForce;
 use crate::origin::Origin;
+use crate::reply::{Awaited, NoReply};
 use crate::route::{Routed, route};
 use crate::telemetry::metrics::{CodeLabel, SourceLabel};
 
@@ -33,7 +34,7 @@ pub struct Receipt {
     pub source: String,
     /// The same event was taken before; nothing more happens for this one.
     pub duplicate: bool,
-    /// The rules that matched.
+    /// The rules that matched. Empty for a duplicate: what was matched then is the first one's, as the API shows it.
     pub rules: Vec<Name>,
     /// What to do when no rule matched.
     pub hint: Option<String>,
@@ -126,20 +127,42 @@ impl Broker {
         events: Vec<Incoming>,
         position: Option<Vec<u8>>,
     ) -> Result<Vec<Receipt>, IntakeError> {
-        let taken = self.take_in(origin, events, position).await;
-        if let Err(error) = &taken {
-            let label = CodeLabel { code: error.code().into() };
-            self.metrics().events_refused.get_or_create(&label).inc();
-        }
+        let taken = self.take_in(origin, events, position, None).await;
+        self.count_refused(&taken);
+        taken.map(|(receipts, _)| receipts)
+    }
+
+    /// [`Broker::admit`] of events of which the sender waits for an answer; returns when they are durable, with the
+    /// place at which it can wait, or why there is none. `waiting_max` is how many may wait at once.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: nothing is on disk.
+    pub async fn admit_for_reply(
+        &self,
+        origin: &Origin,
+        events: Vec<Incoming>,
+        waiting_max: usize,
+    ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
+        let taken = self.take_in(origin, events, None, Some(waiting_max)).await;
+        self.count_refused(&taken);
         taken
     }
 
+    fn count_refused<T>(&self, taken: &Result<T, IntakeError>) {
+        if let Err(error) = taken {
+            let label = CodeLabel { code: error.code().into() };
+            self.metrics().events_refused.get_or_create(&label).inc();
+        }
+    }
+
+    /// `waiting_max` is given where a sender asks to wait.
     async fn take_in(
         &self,
         origin: &Origin,
         events: Vec<Incoming>,
         position: Option<Vec<u8>>,
-    ) -> Result<Vec<Receipt>, IntakeError> {
+        waiting_max: Option<usize>,
+    ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
         if !self.accepting() {
             return Err(IntakeError::Stopping);
         }
@@ -149,15 +172,21 @@ impl Broker {
             return Err(IntakeError::BacklogFull(limit));
         }
         if events.is_empty() && position.is_none() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Err(NoReply::NoTarget)));
         }
         let due_at = self.clocks().steady_now();
+        let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
+        let waiting_max = waiting_max.filter(|_| events.len() == 1);
         let mut drafts = Vec::with_capacity(events.len());
         let mut admissions = Vec::with_capacity(events.len());
         for incoming in events {
             let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
             let envelope = self.envelope(origin, incoming);
-            let Routed { rules, deliveries } = route(&in_force, &envelope, due_at);
+            let Routed { rules, deliveries, reply } = route(&in_force, &envelope, due_at);
+            if let (Some(waiting_max), Some(place)) = (waiting_max, reply) {
+                // Before the commit: the attempt may begin before that has returned.
+                awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);
+            }
             drafts.push(Draft::new(self, &in_force, &envelope, rules));
             admissions.push(Admission { envelope, deliveries, dedupe });
         }
@@ -171,11 +200,12 @@ impl Broker {
         let admitted = self.store().commit(Commit { admissions, position }).await?;
         self.metrics().commit_duration.observe(began.elapsed().as_secs_f64());
 
-        Ok(drafts
-            .into_iter()
-            .zip(admitted)
-            .map(|(draft, admitted)| self.acknowledge(origin, draft, admitted))
-            .collect())
+        if admitted.iter().any(|admitted| admitted.duplicate) && awaited.as_ref().err() != Some(&NoReply::Batch) {
+            awaited = Err(NoReply::Duplicate);
+        }
+        let receipts = drafts.into_iter().zip(admitted);
+        let receipts = receipts.map(|(draft, admitted)| self.acknowledge(origin, draft, admitted)).collect();
+        Ok((receipts, awaited))
     }
 
     /// The event as the broker keeps it.
@@ -198,9 +228,13 @@ impl Broker {
     }
 
     /// One event is on disk: counts it, tells who listens, and makes its receipt.
-    fn acknowledge(&self, origin: &Origin, draft: Draft, admitted: Admitted) -> Receipt {
+    fn acknowledge(&self, origin: &Origin, mut draft: Draft, admitted: Admitted) -> Receipt {
         let label = SourceLabel { source: origin.source_name.to_string() };
         let duplicate = admitted.duplicate;
+        if duplicate {
+            // What this body would have matched says nothing of the event that the receipt names.
+            draft.rules.clear();
+        }
         let unmatched = draft.rules.is_empty() && !duplicate;
         let kind = if duplicate { &self.metrics().events_duplicate } else { &self.metrics().events_accepted };
         kind.get_or_create(&label).inc();

@@ -38,6 +38,9 @@ pub mod intake;
 // Which deliveries an event makes: a pure function.
 pub mod route;
 
+// Senders that wait for a target's answer.
+pub mod reply;
+
 // Which deliveries are attempted next.
 pub mod dispatch;
 

@@ -73,7 +73,9 @@ impl Broker {
         // Reading files and compiling rules would hold up everything else on this thread.
         let loaded = tokio::task::spawn_blocking(move || {
             let around = Surroundings { env: loading.env.as_ref(), now };
-            let (project, warnings) = config::load_at(&loading.folder, &around).map_err(ReloadRefused::Mistakes)?;
+            let (loaded, named_files) = config::load_watched(&loading.folder, &around);
+            loading.set_named_files(named_files);
+            let (project, warnings) = loaded.map_err(ReloadRefused::Mistakes)?;
             let built = callees::build(project, &loading.shim, now)?;
             Ok::<_, ReloadRefused>((built, warnings))
         })
@@ -175,8 +177,9 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes of files are not reported here; they are looked at every {LOOK_AGAIN:?}");
     }
-    let look = || Fingerprint::of(&home.folder).with(&broker.in_force().project.named_files);
-    let mut tried = begun.with(&broker.in_force().project.named_files);
+    let named = || [home.named_files(), broker.in_force().project.named_files.clone()].concat();
+    let look = || Fingerprint::of(&home.folder).with(&named());
+    let mut tried = begun.with(&broker.in_force().project.named_files).without(&home.named_files());
     loop {
         let mut seen = look();
         if seen == tried {
@@ -204,9 +207,9 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
             // The folder may be another one now, which nobody watches yet.
             let _ = watch_rules(watcher, &home.folder);
         }
-        tried = seen;
         // A refusal has been told everywhere already.
         let _ = broker.reload().await;
+        tried = seen.without(&home.named_files());
     }
 }
 
@@ -275,6 +278,16 @@ impl Fingerprint {
     #[must_use]
     pub fn with(mut self, named: &[PathBuf]) -> Fingerprint {
         self.0.extend(named.iter().map(|path| (path.clone(), Seen::of(path))));
+        self
+    }
+
+    /// The same, those of these files that it does not know taken for missing. A project has just been read that
+    /// names them; whether they were there then nobody has looked. One that is there is read once more, and one that
+    /// appears is not missed.
+    fn without(mut self, named: &[PathBuf]) -> Fingerprint {
+        for path in named {
+            self.0.entry(path.clone()).or_insert(None);
+        }
         self
     }
 }

@@ -17,6 +17,8 @@ pub struct Routed {
     pub rules: Vec<Name>,
     /// One for each target of each of them.
     pub deliveries: Vec<NewDelivery>,
+    /// The place among these of the first whose target has `reply = true`.
+    pub reply: Option<u32>,
 }
 
 /// Routes one event. `due_at` is the steady clock's time. Reads nothing but its arguments.
@@ -30,6 +32,9 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
         let lane = lane(rule, &view);
         for target in &rule.targets {
             let queue = InForce::queue(rule, target);
+            if target.reply && routed.reply.is_none() {
+                routed.reply = u32::try_from(routed.deliveries.len()).ok();
+            }
             routed.deliveries.push(NewDelivery { queue, lane: lane.clone(), due_at, snapshot });
         }
     }

@@ -104,7 +104,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     // Before the files are read, so that no change of them is missed however long the store takes to recover.
     let begun = Fingerprint::of(&options.folder);
     let around = Surroundings { env: options.env.as_ref(), now: clocks.now() };
-    let Loaded { project, warnings, refused } = load(&options, &around)?;
+    let Loaded { project, warnings, refused, named_files } = load(&options, &around)?;
     let data = options.data.clone().unwrap_or_else(|| project.store.dir.clone());
     let listen = options.listen.unwrap_or(project.server.listen);
     let grace = project.server.grace;
@@ -117,7 +117,9 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
 
     let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
-    broker.set_home(ProjectHome::new(options.folder, data.clone(), options.env, options.shim));
+    let home = ProjectHome::new(options.folder, data.clone(), options.env, options.shim);
+    home.set_named_files(named_files);
+    broker.set_home(home);
     match &refused {
         None => keep_last_good(&data, &broker.in_force().project),
         Some(report) => broker.refuse(&ReloadRefused::Mistakes(report.clone())).await,
@@ -207,15 +209,18 @@ struct Loaded {
     warnings: Report,
     /// Why the folder's files were refused, where this is the last good project instead.
     refused: Option<Report>,
+    /// The files beyond its own that the folder's project names, loaded or not.
+    named_files: Vec<PathBuf>,
 }
 
 fn load(options: &RunOptions, around: &Surroundings<'_>) -> Result<Loaded, StartError> {
-    let report = match config::load_at(&options.folder, around) {
-        Ok((project, warnings)) => return Ok(Loaded { project, warnings, refused: None }),
+    let (loaded, named_files) = config::load_watched(&options.folder, around);
+    let report = match loaded {
+        Ok((project, warnings)) => return Ok(Loaded { project, warnings, refused: None, named_files }),
         Err(report) => report,
     };
     match config::last_good::load(&options.folder, options.data.as_deref(), around.env) {
-        Some((project, warnings)) => Ok(Loaded { project, warnings, refused: Some(report) }),
+        Some((project, warnings)) => Ok(Loaded { project, warnings, refused: Some(report), named_files }),
         None => Err(StartError::Project(Box::new(report))),
     }
 }

@@ -65,6 +65,9 @@ pub struct ServerLimits {
     /// The bytes of events on one page of a list: a page that comes to more ends early, and `next` goes on from
     /// there. A thousand events of a mebibyte would otherwise be one answer.
     pub page_bytes_max: usize,
+    /// Requests that may wait for a target's answer at once; one more is answered 202 without waiting. Each keeps a
+    /// connection for as long as it waits, and the others must not find all of them taken.
+    pub replies_waiting_max: usize,
     /// How long requests in flight may still take when told to stop; then they are cut off.
     pub stop_time_max: Duration,
 }
@@ -83,6 +86,7 @@ impl Default for ServerLimits {
             call_bytes_max: 4 * 1024 * 1024,
             bodies_bytes_max: 256 * 1024 * 1024,
             page_bytes_max: 16 * 1024 * 1024,
+            replies_waiting_max: 1024,
             stop_time_max: Duration::from_secs(8),
         }
     }
@@ -95,7 +99,9 @@ impl ServerLimits {
     pub fn for_open_files(open_files_max: u64) -> ServerLimits {
         let limits = ServerLimits::default();
         let half = usize::try_from(open_files_max / 2).unwrap_or(usize::MAX);
-        ServerLimits { connections_max: limits.connections_max.min(half.max(1)), ..limits }
+        let connections_max = limits.connections_max.min(half.max(1));
+        let replies_waiting_max = limits.replies_waiting_max.min(connections_max / 2);
+        ServerLimits { connections_max, replies_waiting_max, ..limits }
     }
 
     /// The limits for this process, by its own `RLIMIT_NOFILE`.

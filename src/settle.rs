@@ -10,6 +10,7 @@ use crate::alert;
 use crate::broker::Broker;
 use crate::fate::Fate;
 use crate::in_force::Target;
+use crate::reply::Answer;
 use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
 use crate::telemetry::metrics::TargetLabel;
 
@@ -24,6 +25,8 @@ pub struct Tried {
     pub began_at: Timestamp,
     /// The head of the answer.
     pub response: String,
+    /// The whole answer of a success, for a sender that waits; nothing of it is kept.
+    pub answer: Option<Answer>,
     /// Events to be committed with the outcome.
     pub emits: Vec<Admission>,
 }
@@ -32,7 +35,14 @@ impl Tried {
     /// The target was called.
     #[must_use]
     pub fn begun(outcome: Outcome) -> Tried {
-        Tried { outcome, begun: true, began_at: Timestamp::EPOCH, response: String::new(), emits: Vec::new() }
+        Tried {
+            outcome,
+            begun: true,
+            began_at: Timestamp::EPOCH,
+            response: String::new(),
+            answer: None,
+            emits: Vec::new(),
+        }
     }
 
     /// There was nobody to call.

@@ -11,8 +11,8 @@ use eventyard_event::{Envelope, Timestamp};
 /// enough to keep with every attempt.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 1024;
 
-/// The most of an answer's body that is read, in bytes. A target that says more is not listened to: what it
-/// says has no further use than to be shown.
+/// The most of an answer's body that is read, in bytes. A target that says more is not listened to: but for a sender
+/// that waits for it (`reply = true`), what it says has no further use than to be shown.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest wait that a target may ask for.
@@ -96,10 +96,14 @@ pub struct Sent {
     pub code: String,
     /// The head of the answer as text, at most [`RESPONSE_HEAD_BYTES_MAX`].
     pub response_head: String,
+    /// The answer's HTTP status, where it has one.
+    pub status: Option<u16>,
     /// The answer's media type.
     pub content_type: Option<String>,
     /// The answer's body, cut at [`RESPONSE_BODY_BYTES_MAX`].
     pub body: Bytes,
+    /// Whether the target said more than `body` holds.
+    pub truncated: bool,
 }
 
 /// An attempt that failed.

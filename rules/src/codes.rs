@@ -31,6 +31,7 @@ codes! {
     NOT_IN_THIS_VERSION = "not_in_this_version", "The key or word is reserved for a later version of eventyard.";
     ENV_MISSING = "env_missing", "An environment variable that the project names is not set and has no default.";
     SECRET_FILE = "secret_file", "A file that stands for a string cannot be read.";
+    SECRET_LITERAL = "secret_literal", "A secret reads like a variable of a shell, and no variable is put in its place.";
     BAD_RETRY = "bad_retry", "The retry settings contradict each other.";
     RULE_WITHOUT_CONDITION = "rule_without_condition", "A rule needs a pattern or a from.";
     RULE_WITHOUT_TARGET = "rule_without_target", "A rule needs a target, else it has nothing to do.";

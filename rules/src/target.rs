@@ -23,6 +23,8 @@ pub struct Target {
     pub concurrency: Option<u32>,
     /// What it receives; `None` for the default of its kind ([`TargetTo::default_input`]).
     pub input: Option<Input>,
+    /// Whether a sender that waits gets this target's answer: see `reply = "sync"` of an http source.
+    pub reply: bool,
     /// Where it stands.
     pub place: Place,
 }
@@ -54,6 +56,15 @@ impl TargetTo {
         match self {
             TargetTo::Function { .. } | TargetTo::Channel(_) => Input::Event,
             TargetTo::Sink(_) | TargetTo::Http(_) | TargetTo::Event(_) => Input::Raw,
+        }
+    }
+
+    /// Whether targets of this kind answer anything that a sender could be given.
+    #[must_use]
+    pub fn can_reply(&self) -> bool {
+        match self {
+            TargetTo::Function { .. } | TargetTo::Sink(_) | TargetTo::Http(_) => true,
+            TargetTo::Channel(_) | TargetTo::Event(_) => false,
         }
     }
 

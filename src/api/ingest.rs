@@ -1,6 +1,6 @@
 //! Events come in: `POST /events`, and the paths of http sources.
 //!
-//! A 202 is given only after the event and its deliveries are on disk; anything else means that nothing of the
+//! A 2xx is given only after the event and its deliveries are on disk; anything else means that nothing of the
 //! request was taken, and that it may be sent again with the same ids.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use eventyard_event::{Limits, Name};
 
 use super::problem::Problem;
 use super::views::Accepted;
-use super::{Api, json};
+use super::{Api, json, reply};
 use crate::in_force::{HttpMount, InForce};
 use crate::origin::Origin;
 use crate::server::body::ReadBody;
@@ -30,7 +30,8 @@ const EVENTS: &str = "events";
 
 /// `POST /events`: CloudEvents, binary, structured or batched.
 pub(super) async fn post_events(State(api): State<Api>, request: Request) -> Response {
-    answer(&api, take_events(&api, request).await)
+    let taken = take_events(&api, request).await;
+    answer(&api, taken.map(|accepted| (StatusCode::ACCEPTED, json(&accepted)).into_response()))
 }
 
 async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
@@ -47,7 +48,7 @@ async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
         dedupe: Some(EVENTS_DEDUPE),
     });
     let accepted = api.broker.admit(&events_origin(), incoming.collect()).await.map_err(Refused::by_intake)?;
-    Ok(Accepted { accepted })
+    Ok(Accepted { accepted, reply: None })
 }
 
 /// What is too much of an event.
@@ -84,7 +85,7 @@ impl Mounted {
         answer(api, self.try_take(api, request).await)
     }
 
-    async fn try_take(self, api: &Api, request: Request) -> Result<Accepted, Refused> {
+    async fn try_take(self, api: &Api, request: Request) -> Result<Response, Refused> {
         let (head, body) = request.into_parts();
         let mounts = || self.places.iter().filter_map(|&place| self.in_force.http_sources.get(place));
         let Some(mount) = mounts().find(|mount| mount.source.methods().contains(&head.method)) else {
@@ -104,8 +105,15 @@ impl Mounted {
         };
         let now = api.broker.clocks().now();
         let incoming = mount.source.accept(request, body.bytes.clone(), now, &limits).map_err(Refused::at_the_door)?;
-        let accepted = api.broker.admit(&mount.origin, incoming).await.map_err(Refused::by_intake)?;
-        Ok(Accepted { accepted })
+        let Some(timeout) = mount.source.reply_timeout() else {
+            let accepted = api.broker.admit(&mount.origin, incoming).await.map_err(Refused::by_intake)?;
+            return Ok((StatusCode::ACCEPTED, json(&Accepted { accepted, reply: None })).into_response());
+        };
+        let taken = api.broker.admit_for_reply(&mount.origin, incoming, api.replies_waiting_max).await;
+        let (receipts, awaited) = taken.map_err(Refused::by_intake)?;
+        // The event is on disk; its bytes need not be held for as long as the target takes.
+        drop(body);
+        Ok(reply::answer(api, &mount.origin.source_name, receipts, awaited, timeout).await)
     }
 }
 
@@ -140,9 +148,9 @@ impl Refused {
     }
 }
 
-fn answer(api: &Api, result: Result<Accepted, Refused>) -> Response {
+fn answer(api: &Api, result: Result<Response, Refused>) -> Response {
     match result {
-        Ok(accepted) => (StatusCode::ACCEPTED, json(&accepted)).into_response(),
+        Ok(response) => response,
         Err(Refused { problem, counted }) => {
             if !counted {
                 let label = CodeLabel { code: problem.body().code.clone() };

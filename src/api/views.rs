@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::intake::Receipt;
+use crate::reply::NoReply;
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ impl<T> List<T> {
 pub struct Accepted {
     /// One for each event, in order.
     pub accepted: Vec<Receipt>,
+    /// Where the sender would have waited for an answer: why this is not it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<NoReply>,
 }
 
 /// An event in a list, or with its whole story.

@@ -8,11 +8,11 @@ use eventyard_rules::file::ReadRule;
 use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, RuleSet, TargetTo, nearest};
 
 use super::codes;
-use super::cycle;
 use super::load::Known;
 use super::project::Project;
 use super::server::check_listen;
 use super::sources::{RESERVED_NAMES, ReadSource};
+use super::{cycle, reply};
 
 /// Paths of the broker's own, and everything below those that end with a slash.
 const RESERVED_PATHS: [&str; 8] = ["/", "/ui/", "/api/", "/events", "/healthz", "/readyz", "/metrics", "/2015-03-31/"];
@@ -30,6 +30,7 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
         check_targets(known, &callees, read, report);
     }
     cycle::check(known.rules, report);
+    reply::check(known, report);
 }
 
 fn check_sources(known: &Known<'_>, report: &mut Report) {

@@ -23,6 +23,8 @@ eventyard_rules::codes! {
     OTHER_NAMESPACE = "other_namespace", "What a rule names exists, but in another namespace.";
     NOT_ENABLED = "not_enabled", "A rule names something that is not enabled.";
     EVENT_CYCLE = "event_cycle", "Rules with event targets feed each other without end.";
+    REPLY_SHADOWED = "reply_shadowed", "A target with reply = true can never answer, because another one always does.";
+    REPLY_UNUSED = "reply_unused", "A sender waits for an answer that no target gives, or a target gives one that nobody waits for.";
     RULE_TEST_FAILED = "rule_test_failed", "A rule's own test does not come out as it says.";
     COMMAND_MISSING = "command_missing", "A function's command is not there, or may not be run.";
     SECRET_EMPTY = "secret_empty", "A secret is empty, and an empty secret protects nothing.";

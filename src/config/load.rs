@@ -48,8 +48,17 @@ pub fn load(folder: &Path, env: &Env) -> Result<(Project, Report), Report> {
 /// # Errors
 /// As [`load`].
 pub fn load_at(folder: &Path, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
+    load_watched(folder, around).0
+}
+
+/// The same, and the files beyond the project's own that it names (secrets, tests' events), whether it loads or not:
+/// one of them may be what is missing, and what makes the next try succeed.
+#[must_use]
+pub fn load_watched(folder: &Path, around: &Surroundings<'_>) -> (Result<(Project, Report), Report>, Vec<PathBuf>) {
     let (files, report) = read_what_can_be_read(folder);
-    build(folder, files, report, around, Tests::Keep)
+    let asked = RefCell::default();
+    let loaded = build(folder, files, report, around, Tests::Keep, &asked);
+    (loaded, asked.into_inner().named_files())
 }
 
 /// Checks a project whose files have been read already (from the copy of the last good one). Its tests have
@@ -62,7 +71,7 @@ pub fn load_files(folder: &Path, files: Files, around: &Surroundings<'_>) -> Res
     for (path, text) in &files {
         report.add_source(&Arc::from(path.as_str()), text);
     }
-    build(folder, files, report, around, Tests::LeaveOut)
+    build(folder, files, report, around, Tests::LeaveOut, &RefCell::default())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,10 +96,10 @@ fn build(
     mut report: Report,
     around: &Surroundings<'_>,
     tests: Tests,
+    asked: &RefCell<Asked>,
 ) -> Result<(Project, Report), Report> {
     // Without a working folder a relative path stays what it is, and is as good.
     let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let asked = RefCell::new(Asked::default());
     let resolve = |reference: Reference<'_>| {
         let found = resolve::resolve(folder, around.env, reference);
         asked.borrow_mut().reference(folder, reference, found.as_ref().ok().and_then(Option::as_deref));
@@ -131,12 +140,9 @@ fn build(
     if report.has_errors() {
         return Err(report);
     }
-    let asked = asked.into_inner();
-    project.hash = asked.hash(&files);
+    project.hash = asked.borrow().hash(&files);
     project.files = files;
-    project.named_files = asked.files;
-    project.named_files.sort();
-    project.named_files.dedup();
+    project.named_files = asked.borrow().named_files();
     Ok((project, report))
 }
 
@@ -154,6 +160,14 @@ impl Asked {
             self.files.push(folder.join(path));
         }
         self.values.push(value.unwrap_or_default().to_owned());
+    }
+
+    /// Each file once, sorted.
+    fn named_files(&self) -> Vec<PathBuf> {
+        let mut files = self.files.clone();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// A hash of the files and of what stood for strings in them.

@@ -50,6 +50,15 @@ pub struct QueueLabel {
     pub target: String,
 }
 
+/// Which source, and what a sender that would wait was told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReplyLabel {
+    /// `[source.NAME]`.
+    pub source: String,
+    /// `answered`, or the word of a [`NoReply`](crate::reply::NoReply).
+    pub outcome: &'static str,
+}
+
 /// Whether a reload was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -70,6 +79,10 @@ pub struct Metrics {
     pub events_refused: Family<CodeLabel, Counter>,
     /// Events that were acknowledged and are gone. Stays 0.
     pub events_lost: Counter,
+    /// Requests of sources with `reply = "sync"`, by what their senders were told.
+    pub replies: Family<ReplyLabel, Counter>,
+    /// Requests that wait for a target's answer.
+    pub replies_waiting: Gauge,
     /// Attempts by target and outcome.
     pub attempts: Family<TargetLabel, Counter>,
     /// How long attempts take.
@@ -135,6 +148,8 @@ impl Metrics {
             events_unmatched: register!("events_unmatched", "Events that no rule matched", Counter::default()),
             events_refused: register!("events_refused", "Requests refused by intake", Family::default()),
             events_lost: register!("events_lost", "Acknowledged events that are gone", Counter::default()),
+            replies: register!("replies", "Requests that ask for an answer, by what came of it", Family::default()),
+            replies_waiting: register!("replies_waiting", "Requests that wait for a target's answer", Gauge::default()),
             attempts: register!("attempts", "Attempts by target and outcome", Family::default()),
             attempt_duration: register!("attempt_duration", "How long attempts take", Unit::Seconds, attempt_duration),
             deliveries_settled: register!("deliveries_settled", "Settlements by target and verdict", Family::default()),

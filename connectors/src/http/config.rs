@@ -53,9 +53,14 @@ pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
             "reply",
             FieldKind::OneOf(&["accepted", "sync"]),
             "accepted",
-            "`accepted` answers 202 once the event is on disk. `sync` is not in this version.",
+            "`accepted` answers 202 once the event is on disk. `sync` then waits for the one target that has \
+             `reply = true`, and gives the sender its answer.",
         ),
-        Field::optional("reply_timeout", FieldKind::Duration, "Belongs to `reply = \"sync\"`; not in this version."),
+        Field::optional(
+            "reply_timeout",
+            FieldKind::Duration,
+            "How long `reply = \"sync\"` waits before it answers 202 after all, at most an hour. Without it `30s`.",
+        ),
     ],
     example: r#"[source.github]
 kind = "http"
@@ -213,7 +218,8 @@ pub(super) struct SourceConfig {
     pub(super) id_from: Option<String>,
     pub(super) dedupe: Value,
     pub(super) reply: String,
-    pub(super) reply_timeout: Option<u64>,
+    #[serde(rename = "reply_timeout")]
+    pub(super) reply_timeout_ms: Option<u64>,
     #[serde(rename = "type")]
     pub(super) ty: Option<String>,
 }

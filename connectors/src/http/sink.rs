@@ -136,11 +136,12 @@ impl HttpSink {
         let call = if body.is_empty() { call } else { call.body(body) };
         let response = call.send().await.map_err(|error| not_answered(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(response).await.map_err(|error| SendError {
+        let (body, truncated) = read_body(response).await.map_err(|error| SendError {
             response_head: response_head(status, &headers, &[]),
             ..broke_off(status, &error)
         })?;
-        judge(status, &headers, body, request)
+        let sent = judge(status, &headers, body, request)?;
+        Ok(Sent { truncated, ..sent })
     }
 }
 
@@ -163,7 +164,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendReq
     let code = format!("http_{}", status.as_u16());
     if status.is_success() {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        return Ok(Sent { code, response_head: head, content_type, body });
+        let status = Some(status.as_u16());
+        return Ok(Sent { code, response_head: head, status, content_type, body, truncated: false });
     }
     let answer = format!("the target answered {status}");
     if status.is_redirection() {
@@ -176,18 +178,18 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendReq
     Err(SendError { code, message: answer, response_head: head, retryable, retry_after })
 }
 
-/// Reads up to the cap; what comes after it is not waited for.
-async fn read_body(mut response: reqwest::Response) -> Result<Bytes, reqwest::Error> {
+/// Reads up to the cap; what comes after it is not waited for. True where something came after it.
+async fn read_body(mut response: reqwest::Response) -> Result<(Bytes, bool), reqwest::Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = RESPONSE_BODY_BYTES_MAX.saturating_sub(body.len());
-        if chunk.len() >= room {
+        if chunk.len() > room {
             body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            break;
+            return Ok((body.freeze(), true));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), false))
 }
 
 fn not_answered(error: &reqwest::Error) -> SendError {

@@ -20,6 +20,13 @@ use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
 /// The longest query that is taken, in bytes: it becomes an attribute of the event.
 const QUERY_BYTES_MAX: usize = 4096;
 
+/// How long a sender waits for an answer where the project does not say.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest that a sender may be made to wait. Each that waits keeps a connection, and hardly anything between
+/// two machines keeps one open for longer without a byte passing.
+const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
 /// `[source.NAME] kind = "http"`, ready to be asked about requests. Shared by all of them; holds no state.
 #[derive(Debug)]
 pub struct HttpSource {
@@ -31,6 +38,7 @@ pub struct HttpSource {
     proof_stated: bool,
     id_from: Option<IdFrom>,
     dedupe: Option<Duration>,
+    reply_timeout: Option<Duration>,
     ty: Option<String>,
 }
 
@@ -87,7 +95,8 @@ impl HttpSource {
         keep(path.as_ref().map(|_| ()).map_err(|problem| vec![ConfigError::at("path", "bad_path", problem.clone())]));
         let methods = methods(&config.methods);
         keep(methods.as_ref().map(|_| ()).map_err(Clone::clone));
-        keep(reply_is_here(&config));
+        let reply_timeout = reply_timeout(&config);
+        keep(reply_timeout.as_ref().map(|_| ()).map_err(Clone::clone));
         let id_from = config.id_from.as_deref().map(id_from).transpose();
         keep(id_from.as_ref().map(|_| ()).map_err(Clone::clone));
         let dedupe = dedupe(&config.dedupe);
@@ -97,10 +106,22 @@ impl HttpSource {
         let proof_stated = config.preset.is_some() || config.verify.is_some();
         let proof = proof(config);
         keep(proof.as_ref().map(|_| ()).map_err(Clone::clone));
-        match (path, methods, id_from, dedupe, proof) {
-            (Ok(path), Ok(methods), Ok(id_from), Ok(dedupe), Ok((preset, verifier))) if errors.is_empty() => {
-                let name = name.clone();
-                let source = HttpSource { name, path, methods, preset, verifier, proof_stated, id_from, dedupe, ty };
+        match (path, methods, id_from, dedupe, reply_timeout, proof) {
+            (Ok(path), Ok(methods), Ok(id_from), Ok(dedupe), Ok(reply_timeout), Ok((preset, verifier)))
+                if errors.is_empty() =>
+            {
+                let source = HttpSource {
+                    name: name.clone(),
+                    path,
+                    methods,
+                    preset,
+                    verifier,
+                    proof_stated,
+                    id_from,
+                    dedupe,
+                    reply_timeout,
+                    ty,
+                };
                 Ok((source, Vec::new()))
             }
             _ => Err(errors),
@@ -130,6 +151,12 @@ impl HttpSource {
     #[must_use]
     pub fn states_proof(&self) -> bool {
         self.proof_stated
+    }
+
+    /// How long a sender is let wait for a target's answer (`reply = "sync"`); `None` where it is told 202 at once.
+    #[must_use]
+    pub fn reply_timeout(&self) -> Option<Duration> {
+        self.reply_timeout
     }
 
     /// Whether requests must prove where they come from.
@@ -344,18 +371,20 @@ fn methods(words: &[String]) -> Result<Vec<Method>, Vec<ConfigError>> {
     Ok(methods)
 }
 
-fn reply_is_here(config: &SourceConfig) -> Result<(), Vec<ConfigError>> {
-    let absent = |key, what: &str| {
-        let message = format!("`{what}` is not in this version");
-        vec![
-            ConfigError::at(key, "not_in_this_version", message)
-                .help("leave it out: the answer is 202 once the event is on disk"),
-        ]
-    };
-    match (config.reply.as_str(), config.reply_timeout) {
-        ("sync", _) => Err(absent("reply", "reply = \"sync\"")),
-        (_, Some(_)) => Err(absent("reply_timeout", "reply_timeout")),
-        _ => Ok(()),
+/// How long a sender waits for an answer; `None` for one that does not.
+fn reply_timeout(config: &SourceConfig) -> Result<Option<Duration>, Vec<ConfigError>> {
+    let said = config.reply_timeout_ms.map(Duration::from_millis);
+    match (config.reply.as_str(), said) {
+        ("sync", Some(wait)) if wait.is_zero() || wait > REPLY_TIMEOUT_MAX => {
+            let message = "a sender waits for more than no time and at most an hour";
+            Err(vec![ConfigError::at("reply_timeout", "out_of_range", message)])
+        }
+        ("sync", said) => Ok(Some(said.unwrap_or(REPLY_TIMEOUT))),
+        (_, Some(_)) => Err(vec![
+            ConfigError::at("reply_timeout", "conflict", "nobody waits for an answer here, so there is no time-out")
+                .help("set reply = \"sync\", or remove it"),
+        ]),
+        (_, None) => Ok(None),
     }
 }
 

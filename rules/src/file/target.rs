@@ -70,7 +70,7 @@ fn read_target(table: Table<'_>, host: &Host<'_>) -> Option<Target> {
     };
     let to = read_to(&table, &given, host);
     let name = table.name("name");
-    table.reserved("reply");
+    let reply = read_reply(&table, to.as_ref());
     let retry = read_retry(&table);
     let timeout = table.duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX);
     let concurrency = table.integer_u32("concurrency", 1..=CONCURRENCY_MAX);
@@ -86,7 +86,26 @@ fn read_target(table: Table<'_>, host: &Host<'_>) -> Option<Target> {
             TargetTo::Http(_) | TargetTo::Event(_) => Name::new(to.kind()).ok()?,
         },
     };
-    Some(Target { name, to, retry, timeout, concurrency, input, place })
+    Some(Target { name, to, retry, timeout, concurrency, input, reply, place })
+}
+
+/// `reply = true`: senders that wait are given this target's answer.
+fn read_reply(table: &Table<'_>, to: Option<&TargetTo>) -> bool {
+    let reply = table.boolean("reply").unwrap_or(false);
+    if let Some(to) = to.filter(|to| reply && !to.can_reply()) {
+        let message = match to {
+            TargetTo::Event(_) => "an `event` target answers nothing: it makes another event",
+            _ => "a channel tells people and answers nobody",
+        };
+        table.refuse(
+            "reply",
+            codes::BAD_VALUE,
+            message,
+            Some("set reply = true on a function, an http target or a sink"),
+        );
+        return false;
+    }
+    reply
 }
 
 fn read_to(table: &Table<'_>, given: &[&str], host: &Host<'_>) -> Option<TargetTo> {

@@ -78,6 +78,15 @@ impl Reading<'_> {
             );
             return None;
         }
+        if let DeValue::String(written) = value.get_ref()
+            && is_secret_key(key)
+            && let Some(variable) = shell_variable(written)
+        {
+            let message = format!("`{key}` is the very text that stands here: no variable is put in its place");
+            let help = format!("write {{ env = \"{variable}\" }} to take it from the environment");
+            let found = Diagnostic::error(codes::SECRET_LITERAL, self.file(), message).with_span(value.span());
+            self.push(found.with_help(help).as_warning());
+        }
         if text.is_secret() {
             self.remember_secret(text.reveal());
         }
@@ -213,6 +222,19 @@ impl Reading<'_> {
     }
 }
 
+/// The variable that a text names as a shell would, `$TOKEN` or `${token}`, with `Bearer` or another word before it
+/// or without. A `$` before small letters alone may well begin a password.
+fn shell_variable(text: &str) -> Option<&str> {
+    let last = text.rsplit(' ').next()?.strip_prefix('$')?;
+    let (name, braced) = match last.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+        Some(name) => (name, true),
+        None => (last, false),
+    };
+    let fits = |c: char| c == '_' || c.is_ascii_uppercase() || c.is_ascii_digit() || braced && c.is_ascii_lowercase();
+    let named = name.chars().next().is_some_and(|first| !first.is_ascii_digit()) && name.chars().all(fits);
+    named.then_some(name)
+}
+
 /// Whether a table stands for a string: `env` or `file`, and nothing beside it but `default`.
 fn is_reference(table: &DeTable<'_>) -> bool {
     (table.contains_key("env") != table.contains_key("file"))
@@ -231,5 +253,29 @@ pub(crate) fn float(value: &DeValue<'_>) -> Option<f64> {
         // A whole number where a fraction may stand: `jitter = 0`. Rounding is far beyond any limit of ours.
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_variable;
+
+    #[test]
+    fn a_shells_variable_is_known_and_a_password_with_a_dollar_is_none() {
+        for (text, name) in [
+            ("$TOKEN", Some("TOKEN")),
+            ("${TOKEN}", Some("TOKEN")),
+            ("${db_password}", Some("db_password")),
+            ("Bearer $API_KEY_2", Some("API_KEY_2")),
+            ("$ecret", None),
+            ("$2b$12$abcdef", None),
+            ("${TOKEN", None),
+            ("$", None),
+            ("${}", None),
+            ("TOKEN", None),
+            ("x$TOKEN", None),
+        ] {
+            assert_eq!(shell_variable(text), name, "{text}");
+        }
     }
 }

@@ -41,6 +41,8 @@ fn rule(more: &str) -> String {
     format!("{SINK}[[rule]]\nname = \"a\"\npattern = {{ type = [\"x\"] }}\ntarget = {{ sink = \"s\" }}\n{more}\n")
 }
 
+const ANSWERS_TWICE: &str = "target = [{ sink = \"s\", reply = true }, { sink = \"s\", name = \"t\", reply = true }]";
+
 /// A source of kind http with this added.
 fn http(more: &str) -> String {
     format!("[source.h]\nkind = \"http\"\npath = \"/h\"\n{more}\n")
@@ -108,11 +110,20 @@ fn cases() -> Vec<(&'static str, String)> {
         ("bad_path", rule("order_by = \"data..id\"")),
         ("bad_path", http("").replace("/h\"", "h\"")),
         ("not_in_this_version", rule("when = \"subject = 'x'\"")),
-        ("not_in_this_version", rule("").replace("\"s\" }", "\"s\", reply = true }")),
+        ("reply_unused", rule("").replace("\"s\" }", "\"s\", reply = true }")),
+        ("reply_unused", http("reply = \"sync\"")),
+        (
+            "reply_shadowed",
+            http("reply = \"sync\"")
+                + &one.replace("events", "h").replace("target = { sink = \"s\" }", ANSWERS_TWICE)
+                + SINK,
+        ),
+        ("bad_value", rule("").replace("sink = \"s\" }", "event = { type = \"y\" }, reply = true }")),
         ("not_in_this_version", rule("").replace("\"s\" }", "\"s\", input = \"lambda\" }")),
         ("not_in_this_version", rule("").replace("\"s\" }", "\"s\", input = { paths = {}, template = \"\" } }")),
         ("not_in_this_version", rule("").replace("sink = \"s\"", "function = \"f:live\"") + &function("")),
-        ("not_in_this_version", http("reply = \"sync\"")),
+        ("conflict", http("reply_timeout = \"3s\"")),
+        ("out_of_range", http("reply = \"sync\"\nreply_timeout = \"2h\"")),
         own("not_in_this_version", "[source.k]\nkind = \"kafka\"\n"),
         own("not_in_this_version", "[sink.k]\nkind = \"s3\"\n"),
         own("not_in_this_version", "[channel.k]\nkind = \"dingtalk\"\n"),
@@ -123,6 +134,8 @@ fn cases() -> Vec<(&'static str, String)> {
         own("env_missing", "[server]\ntoken = { env = \"MISSING\" }\n"),
         ("env_missing", http("preset = \"github\"\nsecret = { env = \"MISSING\" }")),
         ("env_missing", http("dedupe = { env = \"MISSING\" }")),
+        own("secret_literal", "[server]\ntoken = \"$TOKEN\"\n"),
+        ("secret_literal", http("preset = \"github\"\nsecret = [\"s-s-s\", \"${GITHUB_SECRET}\"]")),
         own("secret_file", "[server]\ntoken = { file = \"missing\" }\n"),
         ("bad_retry", rule("retry = { backoff = \"2s\", backoff_max = \"1s\" }")),
         ("rule_without_condition", one.replace("from = [\"events\"]\n", "") + SINK),
