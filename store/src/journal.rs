@@ -2,13 +2,13 @@
 //!
 //! Frames are appended to a segment, many at a time: gathered in one buffer, written with one call, made durable
 //! with one sync. A batch never spans segments, so when a frame does not fit any more, what was gathered is
-//! synced first and the next segment begins with the next batch. [`Journal`] is a state machine over a disk: it
-//! decides nothing about when to write, and waits for nothing; its owner calls it.
+//! sealed first and the next segment begins with the next batch. [`Journal`] says which bytes go where and
+//! touches no disk itself, but for the segments that are made ahead; its owner writes and syncs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::{AnyDisk, Disk};
+use crate::disk::AnyFile;
 
 mod frame;
 mod prepared;
@@ -37,7 +37,6 @@ pub(crate) struct End {
 
 /// The journal's writing side. One owner has it.
 pub(crate) struct Journal {
-    disk: AnyDisk,
     journal: [u8; 16],
     live: Prepared,
     salt: u32,
@@ -47,13 +46,23 @@ pub(crate) struct Journal {
     /// The first frame of the batch that is gathered.
     batch: u64,
     buffer: Vec<u8>,
+    /// What the next batch is gathered in while this one's bytes are on their way.
+    spare: Vec<u8>,
     pub(crate) ahead: Arc<Ahead>,
     files: Arc<SegmentFiles>,
 }
 
+/// The bytes of a batch, and where they go.
+pub(crate) struct Sealed {
+    pub(crate) file: AnyFile,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Where the journal ends when they are durable.
+    pub(crate) end: End,
+}
+
 /// What the journal is opened with.
 pub(crate) struct Opened {
-    pub(crate) disk: AnyDisk,
     pub(crate) journal: [u8; 16],
     pub(crate) live: Prepared,
     pub(crate) at: usize,
@@ -62,10 +71,21 @@ pub(crate) struct Opened {
 
 impl Journal {
     pub(crate) fn new(opened: Opened, ahead: Arc<Ahead>, files: Arc<SegmentFiles>) -> Journal {
-        let Opened { disk, journal, live, at, next_sequence } = opened;
+        let Opened { journal, live, at, next_sequence } = opened;
         let salt = frame::salt(journal, live.number);
         files.put(live.number, live.file.clone());
-        Journal { disk, journal, live, salt, at, next_sequence, batch: next_sequence, buffer: Vec::new(), ahead, files }
+        Journal {
+            journal,
+            live,
+            salt,
+            at,
+            next_sequence,
+            batch: next_sequence,
+            buffer: Vec::new(),
+            spare: Vec::new(),
+            ahead,
+            files,
+        }
     }
 
     /// Bytes that are gathered and not written yet.
@@ -90,29 +110,25 @@ impl Journal {
         (sequence, Place { segment: self.live.number, offset })
     }
 
-    /// Writes what is gathered with one call.
-    pub(crate) fn write(&mut self) -> std::io::Result<()> {
-        self.disk.write(&self.live.file, self.at as u64, &self.buffer)?;
-        self.at += self.buffer.len();
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Makes durable what is written, and begins the next batch.
-    pub(crate) fn sync(&mut self) -> std::io::Result<()> {
-        self.disk.sync(&self.live.file)?;
-        self.end_batch();
-        Ok(())
-    }
-
-    /// Begins the next batch; what follows a sync, and what a planted fault does without one.
-    pub(crate) fn end_batch(&mut self) {
+    /// Takes what is gathered, to be written with one call and synced, and begins the next batch. The caller
+    /// writes nothing of the next one before this one is synced.
+    pub(crate) fn seal(&mut self) -> Sealed {
+        let bytes = std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare));
+        let offset = self.at as u64;
+        self.at += bytes.len();
         self.batch = self.next_sequence;
+        Sealed { file: self.live.file.clone(), offset, bytes, end: self.end() }
     }
 
-    /// Goes on in the next segment. Everything gathered has been synced before.
+    /// Gives back the memory of a batch for another one.
+    pub(crate) fn reuse(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.spare = bytes;
+    }
+
+    /// Goes on in the next segment. Everything gathered has been sealed before.
     pub(crate) fn roll(&mut self, outcomes: bool) -> Result<(), NoSegment> {
-        debug_assert!(self.buffer.is_empty(), "what was gathered is synced first");
+        debug_assert!(self.buffer.is_empty(), "what was gathered is sealed first");
         self.live = self.ahead.take(outcomes)?;
         self.salt = frame::salt(self.journal, self.live.number);
         self.at = SEGMENT_HEADER_BYTES;
@@ -128,10 +144,6 @@ impl Journal {
 
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.bytes as u64
-    }
-
-    pub(crate) fn live_number(&self) -> u32 {
-        self.live.number
     }
 }
 

@@ -1,37 +1,36 @@
 //! The journal's one owner: group commit.
 //!
 //! Callers encode their records and sum them up before they come here, many at a time; the owner gathers what
-//! waits into one buffer, decides which events are repeats (in commit order, so here and nowhere else), writes
-//! once, answers the begins, syncs once, applies all of it to the state, and answers the rest. [`Owner`] only has
-//! the steps; a thread takes them on a real disk, a task on the simulated one, which waits in between.
+//! waits into one buffer (`gather`), writes once, answers the begins, syncs once, applies all of it to the state,
+//! and answers the rest. While it waits for the disk, a thread beside it does the work of memory: it applies and
+//! answers the batch before, and gathers for the one after. [`Owner`] only has the steps; a thread takes them on
+//! a real disk, a task on the simulated one, which waits in between.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
+use eventyard_event::{DeliveryId, Envelope, Timestamp};
 use tokio::sync::oneshot;
 
-use crate::journal::{Counts, DedupeMark, Journal, NoSegment, Place, body_checksum};
+use crate::disk::Disk;
+use crate::journal::{Counts, DedupeMark, Journal, Place, segment_file};
 use crate::shared::Shared;
-use crate::state::{Admit, IdHasher, Turn};
+use crate::state::{Admit, Turn};
 use crate::{Admitted, Begin, NewPosition, PlantedFaults, StoreError};
 
 mod apply;
 mod beside;
+mod gather;
 mod inbox;
 mod interrupt;
 
-use apply::{Batch, Effect, Gathered};
+use apply::Batch;
 pub(crate) use apply::{apply_outcome, order_of, within};
 use beside::Beside;
+use gather::Gatherer;
 pub(crate) use inbox::Inbox;
 
-/// Works in one batch; a bound on how long the first of them waits for its answer.
-const BATCH_WORKS_MAX: usize = 4096;
-/// Bytes in one batch, for the same reason; or one frame, however large.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A smaller batch is applied sooner than another thread is woken.
 const BESIDE_WORKS_MIN: usize = 8;
 
@@ -116,33 +115,25 @@ impl Work {
     }
 }
 
-/// The owner. Its steps, in order, for each batch: `gather`, `write`, `written`, `sync`, `finish`.
+/// The owner. Its steps, in order, for each batch: `gather`, `write`, `after_write`, `sync`, `finish`.
 pub(crate) struct Owner {
-    pub(crate) journal: Journal,
     pub(crate) shared: Arc<Shared>,
     faults: PlantedFaults,
-    todo: VecDeque<Work>,
+    gatherer: Arc<Mutex<Gatherer>>,
+    /// The batch that is on its way to the disk.
     batch: Batch,
-    /// Begins; they are answered after the write.
-    begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
-    /// Ids that are first seen in this batch.
-    seen: HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>,
     /// Applies and answers while the next batch is on its way; none on a simulated disk and while opening.
     beside: Option<Beside>,
 }
 
 impl Owner {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Owner {
-        Owner {
-            journal,
-            shared,
-            faults,
-            todo: VecDeque::new(),
-            batch: Batch::default(),
-            begun: Vec::new(),
-            seen: HashMap::default(),
-            beside: None,
-        }
+        let gatherer = Arc::new(Mutex::new(Gatherer::new(journal, Arc::clone(&shared), faults)));
+        Owner { shared, faults, gatherer, batch: Batch::default(), beside: None }
+    }
+
+    fn gatherer(&self) -> MutexGuard<'_, Gatherer> {
+        gather::lock(&self.gatherer)
     }
 
     /// From now on, batches may be applied and answered by a thread beside this one.
@@ -150,7 +141,7 @@ impl Owner {
     /// # Errors
     /// Where the system has no thread to give.
     pub(crate) fn begin_beside(&mut self) -> std::io::Result<()> {
-        self.beside = Some(Beside::start(Arc::clone(&self.shared))?);
+        self.beside = Some(Beside::start(Arc::clone(&self.shared), Arc::clone(&self.gatherer))?);
         Ok(())
     }
 
@@ -159,133 +150,42 @@ impl Owner {
         self.beside = None;
     }
 
-    /// Whether something was left over when the segment was full.
+    /// Whether something is gathered already, or was left over when the segment was full.
     pub(crate) fn has_more(&self) -> bool {
-        !self.todo.is_empty()
+        self.gatherer().has_more()
     }
 
-    /// Gathers a batch from what waits. `false` where there is nothing to write or to answer.
+    /// Gathers what waits and takes all that is gathered for the next way to the disk. `false` where there is
+    /// nothing to write or to answer.
     ///
     /// # Errors
     /// A text where the disk failed while a segment was to be had; the journal is then poisoned.
     pub(crate) fn gather(&mut self) -> Result<bool, String> {
-        if self.todo.is_empty() {
-            self.shared.inbox.drain(&mut self.todo, BATCH_WORKS_MAX, BATCH_BYTES_MAX);
-        }
-        // Looked at once for each batch: a batch never spans segments.
-        let reserved = self.journal.ahead.reserve_is_gone();
-        while let Some(work) = self.todo.pop_front() {
-            if reserved && matches!(work, Work::Commit(_)) {
-                self.shared.set_full(true);
-                work.refuse(StoreError::Full);
-                continue;
-            }
-            if !self.journal.fits(work.body_bytes()) {
-                if self.journal.gathered_bytes() > 0 {
-                    self.todo.push_front(work);
-                    break;
-                }
-                match self.roll(work.body_bytes(), matches!(work, Work::Outcome(_))) {
-                    Ok(()) => {}
-                    Err(NoSegment::Full) => {
-                        self.shared.set_full(true);
-                        work.refuse(StoreError::Full);
-                        continue;
-                    }
-                    Err(NoSegment::Closed) => {
-                        work.refuse(StoreError::Closed);
-                        continue;
-                    }
-                    Err(NoSegment::Failed(error)) => {
-                        self.todo.push_front(work);
-                        return Err(error);
-                    }
-                }
-            }
-            match work {
-                Work::Commit(work) => self.gather_commit(work),
-                Work::Outcome(work) => self.gather_outcome(work),
-            }
-        }
-        Ok(!self.batch.gathered.is_empty() || !self.begun.is_empty())
+        let mut gatherer = self.gatherer();
+        gatherer.gather()?;
+        let batch = gatherer.seal();
+        drop(gatherer);
+        self.batch = batch;
+        Ok(!self.batch.is_empty())
     }
 
-    fn roll(&mut self, body_bytes: usize, outcomes: bool) -> Result<(), NoSegment> {
-        while !self.journal.fits(body_bytes) {
-            self.journal.roll(outcomes)?;
-            self.shared.add_used_bytes(self.journal.live_bytes());
-            if !outcomes {
-                self.shared.set_full(false);
-            }
-        }
-        Ok(())
-    }
-
-    fn gather_commit(&mut self, mut work: Box<CommitWork>) {
-        let CommitWork { body, checksum, parts, position, admitted, .. } = &mut *work;
-        self.find_repeats(parts, admitted);
-        if admitted.iter().any(|each| each.duplicate) {
-            // Some of it is here already: the frame holds the rest.
-            let mut found = admitted.iter();
-            parts.retain(|_| found.next().is_some_and(|each| !each.duplicate));
-            *body = body_of_rest(body, parts, position.as_ref().map(|(item, _)| item.clone()));
-            *checksum = body_checksum(body);
-        }
-        let any = !parts.is_empty() || position.is_some();
-        let frame = any.then(|| self.gather_frame(&work.body, work.checksum));
-        self.batch.gathered.push(Gathered { frame, effect: Effect::Commit(work) });
-    }
-
-    /// Says of each event whether it repeats one that came before, here or in an earlier batch.
-    fn find_repeats(&mut self, parts: &[Part], admitted: &mut Vec<Admitted>) {
-        let dedupe = self.shared.dedupe();
-        for part in parts {
-            let received_at = part.admit.received_at;
-            let first = part.mark.and_then(|mark| {
-                let here = self.seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
-                here.map(|(event, _)| *event).or_else(|| dedupe.find(&self.shared.disk, &mark.hash, received_at))
-            });
-            if let (None, Some(mark)) = (first, part.mark) {
-                self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
-            }
-            admitted.push(Admitted { event: first.unwrap_or(part.admit.id), duplicate: first.is_some() });
-        }
-    }
-
-    fn gather_outcome(&mut self, work: OutcomeWork) {
-        let OutcomeWork { body, checksum, outcome, reply } = work;
-        let reply = if matches!(*outcome, Outcome::Begin(_)) {
-            self.begun.push(reply);
-            if self.faults.settle_without_begin {
-                return;
-            }
-            None
-        } else {
-            Some(reply)
-        };
-        let frame = Some(self.gather_frame(&body, checksum));
-        self.batch.gathered.push(Gathered { frame, effect: Effect::Outcome(Some(outcome), reply) });
-    }
-
-    fn gather_frame(&mut self, body: &[u8], checksum: u32) -> (u64, Place) {
-        self.batch.frame_count += 1;
-        self.journal.gather(body, checksum)
+    /// Gathers for the batch after the one that is on its way.
+    pub(crate) fn gather_ahead(&self) {
+        self.gatherer().gather_ahead();
     }
 
     /// Writes the batch. `false` where it has no frame: then there is nothing to sync either.
     pub(crate) fn write(&mut self) -> Result<bool, String> {
-        if self.batch.frame_count == 0 {
-            return Ok(false);
-        }
-        let bytes = self.journal.gathered_bytes() as u64;
-        self.shared.unsaved_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        self.journal.write().map_err(|error| format!("writing {}: {error}", self.live_name()))?;
+        let Some(sealed) = &self.batch.sealed else { return Ok(false) };
+        self.shared.unsaved_bytes.fetch_add(sealed.bytes.len() as u64, Ordering::Relaxed);
+        let written = self.shared.disk.write(&sealed.file, sealed.offset, &sealed.bytes);
+        written.map_err(|error| format!("writing {}: {error}", segment_file(sealed.end.place.segment)))?;
         Ok(true)
     }
 
     /// Answers what needs no sync: the death of this process can no longer hide that an attempt began.
     pub(crate) fn after_write(&mut self) {
-        for reply in self.begun.drain(..) {
+        for reply in self.batch.begun.drain(..) {
             drop(reply.send(Ok(())));
         }
         if self.faults.answer_before_sync {
@@ -296,34 +196,22 @@ impl Owner {
 
     /// Makes the batch durable.
     pub(crate) fn sync(&mut self) -> Result<(), String> {
-        self.journal.sync().map_err(|error| format!("syncing {}: {error}", self.live_name()))?;
+        let Some(sealed) = &self.batch.sealed else { return Ok(()) };
+        let synced = self.shared.disk.sync(&sealed.file);
+        synced.map_err(|error| format!("syncing {}: {error}", segment_file(sealed.end.place.segment)))?;
         self.shared.count_sync();
         Ok(())
     }
 
-    fn live_name(&self) -> String {
-        crate::journal::segment_file(self.journal.live_number())
-    }
-
-    /// What the planted fault "checkpoint ahead of sync" does: applies what is only written.
+    /// What the planted faults do: applies what is only written.
     pub(crate) fn apply_early(&mut self) {
-        self.add_seen();
-        self.batch.apply(&self.shared, self.journal.end());
-    }
-
-    fn add_seen(&mut self) {
-        if !self.seen.is_empty() {
-            let mut dedupe = self.shared.dedupe();
-            for (hash, (event, expires_at)) in self.seen.drain() {
-                dedupe.add(DedupeMark { hash, expires_at }, event);
-            }
-        }
+        self.gatherer().add_seen();
+        self.batch.apply(&self.shared);
     }
 
     /// Whether a checkpoint is due.
     pub(crate) fn checkpoint_due(&self) -> bool {
-        let unsaved = self.shared.unsaved_bytes.load(std::sync::atomic::Ordering::Relaxed);
-        unsaved >= self.shared.options.checkpoint_bytes
+        self.shared.unsaved_bytes.load(Ordering::Relaxed) >= self.shared.options.checkpoint_bytes
     }
 
     /// Applies what is durable, and answers: here, or beside, where others wait for the next batch already.
@@ -331,50 +219,44 @@ impl Owner {
     /// # Errors
     /// A text where the thread beside is gone, which it never is.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
-        // Here in any case: the next batch is compared with it.
-        self.add_seen();
-        let end = self.journal.end();
-        let small = self.batch.gathered.len() < BESIDE_WORKS_MIN || self.shared.inbox.is_empty();
+        // The ids first and in any case: the next batch is compared with them, and a checkpoint must not pass
+        // them by.
+        let sealed = self.batch.sealed.take();
+        let more = self.gatherer().end_way(sealed);
+        let small = self.batch.gathered.len() < BESIDE_WORKS_MIN || !more && self.shared.inbox.is_empty();
         match &self.beside {
-            Some(beside) if !(small && beside.is_idle()) => beside.hand_over(std::mem::take(&mut self.batch), end),
+            Some(beside) if !(small && beside.is_idle()) => beside.hand_over(std::mem::take(&mut self.batch)),
             _ => {
-                self.batch.apply(&self.shared, end);
+                self.batch.apply(&self.shared);
                 self.batch.answer();
                 Ok(())
             }
         }
     }
 
+    /// One batch without a pause.
+    ///
+    /// # Errors
+    /// A text where the disk failed; the journal is then poisoned.
+    pub(crate) fn batch(&mut self) -> Result<(), String> {
+        if self.gather()? {
+            if self.write()? {
+                self.after_write();
+                self.sync()?;
+            }
+            self.after_write();
+            self.finish()?;
+        }
+        Ok(())
+    }
+
     /// The journal can no longer be trusted: everybody who waits is told, and all who come.
     pub(crate) fn poison(&mut self, error: String) {
         tracing::error!(%error, "the journal cannot be written any more; nothing is accepted until a restart");
         let poisoned = StoreError::Poisoned(error.clone());
-        self.shared.poison(error);
+        self.shared.poison(error.clone());
         self.shared.inbox.close(poisoned.clone());
         self.batch.refuse(&poisoned);
-        for reply in self.begun.drain(..) {
-            drop(reply.send(Err(poisoned.clone())));
-        }
-        loop {
-            for work in self.todo.drain(..) {
-                work.refuse(poisoned.clone());
-            }
-            self.shared.inbox.drain(&mut self.todo, BATCH_WORKS_MAX, usize::MAX);
-            if self.todo.is_empty() {
-                return;
-            }
-        }
+        self.gatherer().refuse_all(error, &poisoned);
     }
-}
-
-/// The body of a commit without the events that are not among `parts` any more.
-fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>) -> Vec<u8> {
-    let mut rest = Vec::with_capacity(body.len());
-    for part in parts {
-        let start = rest.len();
-        rest.extend_from_slice(body.get(part.item.clone()).unwrap_or_default());
-        part.item = start..rest.len();
-    }
-    rest.extend_from_slice(position.and_then(|item| body.get(item)).unwrap_or_default());
-    rest
 }

@@ -250,7 +250,7 @@ pub(super) fn open(
         (ready, next_number),
     );
     let files = Arc::new(SegmentFiles::new(disk.clone(), folder.clone()));
-    let opened = Opened { disk: disk.clone(), journal, live, at, next_sequence: sequence + 1 };
+    let opened = Opened { journal, live, at, next_sequence: sequence + 1 };
     let writer = Journal::new(opened, Arc::clone(&ahead), Arc::clone(&files));
 
     let now = clock();

@@ -248,6 +248,8 @@ async fn one_batch_slowly(
                 save(&owner.shared, checkpointer);
                 wait(disk).await;
             }
+            // As the thread beside the owner does while the disk is at work.
+            owner.gather_ahead();
             owner.sync()?;
             wait(disk).await;
         }

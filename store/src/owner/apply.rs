@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{CommitWork, Outcome, Part};
 use crate::catalog::{Catalog, Ended};
-use crate::journal::{End, Place};
+use crate::journal::{End, Place, Sealed};
 use crate::shared::Shared;
 use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
 use crate::{SavedPosition, StoreError};
@@ -31,11 +31,22 @@ pub(super) struct Batch {
     pub(super) gathered: Vec<Gathered>,
     /// How many of them have a frame that is not applied yet.
     pub(super) frame_count: usize,
+    /// Begins; they are answered after the write.
+    pub(super) begun: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    /// Its bytes; none while it is gathered, and none of a batch that has no frame.
+    pub(super) sealed: Option<Sealed>,
+    /// Where the journal ends with it.
+    pub(super) end: Option<End>,
     /// Envelopes that the state keeps no longer; they go away with the answers.
     spent: Vec<Arc<Envelope>>,
 }
 
 impl Batch {
+    /// Whether there is nothing to write and nobody to answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.gathered.is_empty() && self.begun.is_empty()
+    }
+
     /// Tells everybody who waits for it.
     pub(super) fn answer(&mut self) {
         for gathered in self.gathered.drain(..) {
@@ -45,7 +56,7 @@ impl Batch {
     }
 
     /// Makes visible what is durable; a second call does nothing.
-    pub(super) fn apply(&mut self, shared: &Shared, end: End) {
+    pub(super) fn apply(&mut self, shared: &Shared) {
         if self.frame_count == 0 {
             return;
         }
@@ -73,12 +84,17 @@ impl Batch {
         drop(catalog);
         self.spent = state.take_spent();
         drop(state);
-        shared.set_end(end);
+        if let Some(end) = self.end {
+            shared.set_end(end);
+        }
         shared.changed.notify_one();
     }
 
     /// Tells everybody who waits for it that it is not durable.
     pub(super) fn refuse(&mut self, error: &StoreError) {
+        for reply in self.begun.drain(..) {
+            drop(reply.send(Err(error.clone())));
+        }
         for gathered in self.gathered.drain(..) {
             gathered.refuse(error);
         }

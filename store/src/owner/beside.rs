@@ -1,17 +1,17 @@
 //! The thread beside the owner: batches that are durable are applied and answered here, in order, while the
-//! owner writes and syncs the next one. Without it the disk waits while memory is written, and memory waits
-//! while the disk is.
+//! owner writes and syncs the next one; then the one after is gathered, as far as it is there. Without it the
+//! disk waits while memory is written, and memory waits while the disk is.
 //!
 //! The owner hands nothing over that the next batch depends on: ids that were seen are added before. A thread
 //! that is woken costs some microseconds, so a batch that nobody comes after is finished by the owner itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::Batch;
-use crate::journal::End;
+use super::gather::{self, Gatherer};
 use crate::shared::Shared;
 
 /// Batches that wait for the thread. Whenever it does not get a processor for a while, the owner goes on for so
@@ -22,22 +22,25 @@ const WAITING_MAX: usize = 4;
 /// The thread. Dropped, it does what it was given and ends.
 pub(super) struct Beside {
     /// None only while it is dropped.
-    batches: Option<SyncSender<(Batch, End)>>,
+    batches: Option<SyncSender<Batch>>,
     /// Batches that were handed over and are not finished.
     unfinished: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Beside {
-    pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Beside> {
-        let (batches, given) = sync_channel::<(Batch, End)>(WAITING_MAX);
+    pub(super) fn start(shared: Arc<Shared>, gatherer: Arc<Mutex<Gatherer>>) -> std::io::Result<Beside> {
+        let (batches, given) = sync_channel::<Batch>(WAITING_MAX);
         let unfinished = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&unfinished);
         let thread = std::thread::Builder::new().name("store-answers".to_owned()).spawn(move || {
-            for (mut batch, end) in given {
-                batch.apply(&shared, end);
+            for mut batch in given {
+                batch.apply(&shared);
                 batch.answer();
-                counted.fetch_sub(1, Ordering::Release);
+                let behind = counted.fetch_sub(1, Ordering::Release) > 1;
+                if !behind && !shared.inbox.is_empty() {
+                    gather::lock(&gatherer).gather_ahead();
+                }
             }
         })?;
         Ok(Beside { batches: Some(batches), unfinished, thread: Some(thread) })
@@ -48,15 +51,14 @@ impl Beside {
         self.unfinished.load(Ordering::Acquire) == 0
     }
 
-    pub(super) fn hand_over(&self, batch: Batch, end: End) -> Result<(), String> {
+    pub(super) fn hand_over(&self, batch: Batch) -> Result<(), String> {
         self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let sent = self.batches.as_ref().map(|batches| batches.send((batch, end)));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            // It ends only when it is dropped, or by a fault in this crate; whoever waits for the batch finds
-            // its answer gone.
-            _ => Err("the thread that applies what is written is gone".to_owned()),
+        if self.batches.as_ref().is_some_and(|batches| batches.send(batch).is_ok()) {
+            return Ok(());
         }
+        // It ends only when it is dropped, or by a fault in this crate; whoever waits for the batch finds its
+        // answer gone.
+        Err("the thread that applies what is written is gone".to_owned())
     }
 }
 

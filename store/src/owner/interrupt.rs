@@ -51,7 +51,7 @@ impl Owner {
                 let turn = Turn::Retry { at: retry_at };
                 let outcome = Outcome::Settle { delivery: id, at_in_body: 0, counts, turn, emits: Vec::new() };
                 let (reply, answer) = oneshot::channel();
-                self.todo.push_back(Work::Outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }));
+                self.gatherer().push(Work::Outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }));
                 answers.push((id, retry_at, answer));
             }
         }
@@ -65,18 +65,5 @@ impl Owner {
             }
         }
         Ok(count)
-    }
-
-    /// One batch without a pause.
-    pub(crate) fn batch(&mut self) -> Result<(), String> {
-        if self.gather()? {
-            if self.write()? {
-                self.after_write();
-                self.sync()?;
-            }
-            self.after_write();
-            self.finish()?;
-        }
-        Ok(())
     }
 }
