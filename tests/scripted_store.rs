@@ -104,6 +104,7 @@ impl Store for ScriptedStore {
                 state: DeliveryState::Pending,
                 attempts: 0,
                 next_attempt_at: Some(new.due_at),
+                behind: None,
                 created_at: envelope.received_at,
                 snapshot: new.snapshot,
                 history: Vec::new(),
@@ -159,6 +160,37 @@ impl Store for ScriptedStore {
             .partition::<Vec<_>, _>(|letter| letters.contains(&letter.delivery.id));
         kept.dead = stay;
         Ok(moved.into_iter().map(|letter| letter.delivery.id).collect())
+    }
+
+    async fn cancel(&self, deliveries: Vec<DeliveryId>, _at: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut kept = self.kept.lock().unwrap();
+        let mut done = Vec::new();
+        for delivery in kept.events.iter_mut().flat_map(|event| &mut event.deliveries) {
+            let rests = matches!(delivery.state, DeliveryState::Pending | DeliveryState::Waiting);
+            if rests && deliveries.contains(&delivery.id) {
+                delivery.state = DeliveryState::Cancelled;
+                done.push(delivery.id);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn hasten(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        due_at: Timestamp,
+        _at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut kept = self.kept.lock().unwrap();
+        let mut done = Vec::new();
+        for delivery in kept.events.iter_mut().flat_map(|event| &mut event.deliveries) {
+            let rests = matches!(delivery.state, DeliveryState::Pending | DeliveryState::Waiting);
+            if rests && deliveries.contains(&delivery.id) {
+                (delivery.state, delivery.next_attempt_at) = (DeliveryState::Pending, Some(due_at));
+                done.push(delivery.id);
+            }
+        }
+        Ok(done)
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {

@@ -20,6 +20,7 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         rule: query.name("rule")?,
         target: query.name("target")?,
         event: event.transpose()?,
+        ..DeliveryFilter::default()
     };
     let page = api.broker.store().deliveries(filter, query.page()?).await?;
     let brief = |view| DeliveryItem { history: Vec::new(), ..DeliveryItem::from(view) };

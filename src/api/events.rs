@@ -33,6 +33,7 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         rule: query.name("rule")?,
         state: query.word("state")?,
         unmatched: query.flag("unmatched")?,
+        ..EventFilter::default()
     };
     let bytes_max = api.bodies.limits().page_bytes_max;
     let read = |page| api.broker.store().events(filter.clone(), page);

@@ -136,7 +136,7 @@ async fn last_error(api: &Api, item: &TargetItem) -> Result<Option<String>, Prob
         state: Some(eventyard_store::DeliveryState::Waiting),
         rule: item.rule.clone(),
         target: Some(item.target.clone()),
-        event: None,
+        ..DeliveryFilter::default()
     };
     let page = PageRequest { limit: LAST_ERROR_LOOK, cursor: None };
     let found = api.broker.store().deliveries(filter, page).await?;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! pending ──take, begin──→ in_flight ──settle──→ delivered
-//!    ↑                         ├───────────────→ waiting ──due──→ pending
+//!    ↑                         ├───────────────→ waiting ──due, hasten──→ pending
 //!    └──────── replay ─────────┴───────────────→ dead
+//! pending, waiting ──cancel──→ cancelled ←──purge── dead
 //! ```
 
 use std::time::Duration;

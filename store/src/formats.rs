@@ -137,6 +137,7 @@ fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
             Item::Settlement(settlement) => put_settlement(&mut bytes, settlement),
             Item::Replay { at, letters } => put_replay(&mut bytes, letters, *at),
             Item::Purge { at, letters } => put_purge(&mut bytes, letters, *at),
+            Item::Hasten { at, hastened } => put_hasten(&mut bytes, hastened, *at),
         });
         records.push((name, item, bytes));
     };
@@ -159,6 +160,7 @@ fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
     record("settlement_dead_unattempted", Item::Settlement(settlement(dead, None)));
     record("replay", Item::Replay { at: at(40), letters: vec![(delivery_id(2), at(41)), (delivery_id(3), at(42))] });
     record("purge", Item::Purge { at: at(50), letters: vec![(delivery_id(2), place(2, 4136))] });
+    record("hasten", Item::Hasten { at: at(60), hastened: vec![(delivery_id(2), at(61)), (delivery_id(3), at(61))] });
     records
 }
 

@@ -22,8 +22,8 @@ pub(crate) use prepared::{Ahead, NoSegment, Prepared};
 pub(crate) use read::SegmentFiles;
 pub(crate) use record::{
     Counts, DedupeMark, EventHead, Item, ItemError, ItemKind, Place, SettlementRecord, items_of_damaged, put_begins,
-    put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
-    read_envelope, read_item, read_place, read_queue, split_item,
+    put_counts, put_event, put_hasten, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
+    read_counts, read_envelope, read_item, read_place, read_queue, split_item,
 };
 pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey};
 pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_file, segment_name};

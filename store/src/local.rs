@@ -133,6 +133,19 @@ impl Store for LocalStore {
         self.write_purge(letters, at).await
     }
 
+    async fn cancel(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Result<Vec<DeliveryId>, StoreError> {
+        self.write_cancel(deliveries, at).await
+    }
+
+    async fn hasten(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        due_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        self.write_hasten(deliveries, due_at, at).await
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {
         self.view_event(id)
     }

@@ -82,6 +82,7 @@ pub(crate) enum Outcome {
     Settle { delivery: DeliveryId, at_in_body: usize, counts: Counts, turn: Turn, emits: Vec<Part> },
     Replay { letters: Vec<(DeliveryId, Timestamp)> },
     Purge { letters: Vec<(DeliveryId, Place)> },
+    Hasten { hastened: Vec<(DeliveryId, Timestamp)> },
 }
 
 /// An outcome, ready to be written.

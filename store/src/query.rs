@@ -1,5 +1,8 @@
 //! What can be asked of a store. Lists come in pages, newest first, and a cursor stays valid while things change.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,8 @@ pub struct EventFilter {
     pub rule: Option<Name>,
     /// A state that one of its deliveries is in.
     pub state: Option<DeliveryState>,
+    /// As [`DeliveryFilter::held`].
+    pub held: Arc<BTreeSet<QueueKey>>,
     /// Only events without deliveries.
     pub unmatched: bool,
 }
@@ -55,6 +60,8 @@ pub struct DeliveryFilter {
     pub target: Option<Name>,
     /// Of this event.
     pub event: Option<EventId>,
+    /// Queues that the caller takes nothing from: what is pending in them counts as waiting for [`Self::state`].
+    pub held: Arc<BTreeSet<QueueKey>>,
 }
 
 /// Which dead letters.
@@ -72,7 +79,7 @@ pub struct DeadLetterFilter {
 #[derive(Clone, Debug)]
 pub struct EventView {
     /// The event.
-    pub envelope: std::sync::Arc<Envelope>,
+    pub envelope: Arc<Envelope>,
     /// By place.
     pub deliveries: Vec<DeliveryView>,
 }
@@ -94,6 +101,8 @@ pub struct DeliveryView {
     pub attempts: u32,
     /// When the next attempt is due, where one is.
     pub next_attempt_at: Option<Timestamp>,
+    /// The one of its lane that it waits for, where it stands behind another.
+    pub behind: Option<DeliveryId>,
     /// When its event was committed.
     pub created_at: Timestamp,
     /// The rules that made it.
@@ -108,7 +117,7 @@ pub struct DeadLetter {
     /// The delivery; its id is the dead letter's too.
     pub delivery: DeliveryView,
     /// The event.
-    pub envelope: std::sync::Arc<Envelope>,
+    pub envelope: Arc<Envelope>,
     /// Why.
     pub reason: Reason,
     /// When.

@@ -331,13 +331,29 @@ impl State {
         Applied::Yes
     }
 
-    /// A dead letter is given up for good.
+    /// A delivery that waits comes back at another time.
+    pub(crate) fn hasten(&mut self, sequence: u64, delivery: DeliveryId, due_at: Timestamp) -> Applied {
+        let slot = match self.touch(sequence, delivery) {
+            Ok(slot) => slot,
+            Err(why) => return why,
+        };
+        self.withdraw(slot);
+        if let Some(entry) = self.deliveries.get_mut(slot) {
+            entry.moving = false;
+            entry.due = due_at.as_millis();
+        }
+        self.offer_in_lane(slot);
+        Applied::Yes
+    }
+
+    /// A person ends a delivery: a dead letter is given up for good, or one that waits is not to be attempted.
     pub(crate) fn purge(&mut self, sequence: u64, delivery: DeliveryId) -> Applied {
         let slot = match self.touch(sequence, delivery) {
             Ok(slot) => slot,
             Err(why) => return why,
         };
         self.undead(slot);
+        self.unlease(slot);
         if let Some(entry) = self.deliveries.get_mut(slot) {
             entry.moving = false;
         }

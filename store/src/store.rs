@@ -68,6 +68,20 @@ pub trait Store: Send + Sync + 'static {
     /// Dead letters are given up for good. Those that are not dead are passed over. Durable on return.
     async fn purge(&self, letters: Vec<DeliveryId>, at: Timestamp) -> Result<Vec<DeliveryId>, StoreError>;
 
+    /// Deliveries that are pending or waiting end as cancelled and are never attempted again; in their lanes the
+    /// next ones may go. Those that are leased, dead or ended are passed over. Durable on return; the ids that
+    /// were cancelled.
+    async fn cancel(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Result<Vec<DeliveryId>, StoreError>;
+
+    /// Deliveries that are pending or waiting become due at `due_at`, by the clock of [`Store::take`]; budget and
+    /// order stay as they are. Others are passed over. Durable on return; the ids that were moved.
+    async fn hasten(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        due_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError>;
+
     /// An event with its deliveries and their attempts.
     async fn event(&self, id: EventId) -> Result<Option<EventView>, StoreError>;
 

@@ -125,6 +125,72 @@ async fn a_purged_dead_letter_is_gone_for_good() {
 }
 
 #[tokio::test]
+async fn a_cancelled_delivery_is_never_taken_again_and_its_lane_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..3 {
+        let deliveries = vec![in_lane("a", "k", AfterDead::Wait, at(0))];
+        store.commit(commit(vec![admission(number, deliveries)])).await.unwrap();
+    }
+    let [first, second, third] = [0, 1, 2].map(|number| event_id(number).delivery(0));
+    assert_eq!(store.delivery(second).await.unwrap().unwrap().behind, Some(first));
+    assert_eq!(take(&store, "a", 10, at(0)).await[0].delivery, first);
+    assert!(store.cancel(vec![first], at(1)).await.unwrap().is_empty(), "what is in flight is passed over");
+    settle(&store, retried(first, 1, at(100))).await;
+    // One that waits for its time, and one that stands behind it.
+    assert_eq!(store.cancel(vec![first, second], at(2)).await.unwrap(), [first, second]);
+    assert!(store.cancel(vec![first], at(3)).await.unwrap().is_empty(), "a second call finds nothing");
+    assert_eq!(store.stats().unsettled, 1);
+    let taken = take(&store, "a", 10, at(200)).await;
+    assert_eq!(taken.iter().map(|taken| taken.delivery).collect::<Vec<_>>(), [third]);
+    drop(store);
+    let (store, _) = open(dir.path());
+    assert_eq!(store.stats().unsettled, 1);
+    for (id, tries) in [(first, 1), (second, 0)] {
+        let view = store.delivery(id).await.unwrap().unwrap();
+        assert_eq!((view.state, view.history.len()), (DeliveryState::Cancelled, tries));
+    }
+    assert_eq!(take(&store, "a", 10, at(200)).await[0].delivery, third);
+}
+
+#[tokio::test]
+async fn a_delivery_that_waits_can_be_made_due_and_keeps_its_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    take(&store, "a", 1, at(0)).await;
+    assert!(store.hasten(vec![id], at(1), at(1)).await.unwrap().is_empty(), "what is in flight is passed over");
+    settle(&store, retried(id, 1, at(60_000))).await;
+    assert!(take(&store, "a", 1, at(50)).await.is_empty());
+    assert_eq!(store.hasten(vec![id], at(50), at(50)).await.unwrap(), [id]);
+    drop(store);
+    let (store, _) = open(dir.path());
+    let taken = take(&store, "a", 1, at(50)).await;
+    assert_eq!((taken[0].attempts, taken[0].tries, taken[0].budget_began_at), (1, 1, at(0)));
+    settle(&store, died(id, 2, at(51))).await;
+    assert!(store.hasten(vec![id], at(52), at(52)).await.unwrap().is_empty(), "a dead one is replayed instead");
+}
+
+#[tokio::test]
+async fn what_is_pending_in_a_held_queue_is_listed_as_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for (number, target) in [(1, "a"), (2, "b")] {
+        store.commit(commit(vec![admission(number, vec![delivery(target, at(0))])])).await.unwrap();
+    }
+    let held = std::sync::Arc::new([queue("a")].into_iter().collect());
+    for (state, wanted) in [(DeliveryState::Waiting, 1), (DeliveryState::Pending, 2)] {
+        let filter = DeliveryFilter { state: Some(state), held: std::sync::Arc::clone(&held), ..Default::default() };
+        let page = store.deliveries(filter, PageRequest { limit: 10, cursor: None }).await.unwrap();
+        let found: Vec<_> = page.items.iter().map(|view| view.id).collect();
+        assert_eq!(found, [event_id(wanted).delivery(0)], "{state:?}");
+        let filter = EventFilter { state: Some(state), held: std::sync::Arc::clone(&held), ..Default::default() };
+        let page = store.events(filter, PageRequest { limit: 10, cursor: None }).await.unwrap();
+        assert_eq!(page.items.len(), 1, "{state:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_lane_goes_one_after_another() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

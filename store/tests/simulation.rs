@@ -37,6 +37,10 @@ struct Known {
     tries: u32,
     /// A begin was answered, and no settlement was.
     begun: bool,
+    /// A cancellation was asked for and not answered.
+    cancelling: bool,
+    /// It was asked to be due at this time, and there was no answer.
+    hastening: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +170,8 @@ fn arrive(world: &mut World, number: u64) {
                 asked: None,
                 tries: 0,
                 begun: false,
+                cancelling: false,
+                hastening: None,
             })
             .collect()
     });
@@ -182,7 +188,12 @@ async fn worker(store: LocalStore, world: Shared, mut random: fastrand::Rng) {
         let ready = store.ready(now);
         let Some(queue) = random.choice(ready) else {
             tokio::time::sleep(Duration::from_millis(random.u64(1..10))).await;
-            if random.u8(..4) == 0 && !raise(&store, &world, &mut random).await {
+            let goes_on = match random.u8(..8) {
+                0 | 1 => raise(&store, &world, &mut random).await,
+                2 => interfere(&store, &world, &mut random).await,
+                _ => true,
+            };
+            if !goes_on {
                 return;
             }
             continue;
@@ -222,7 +233,7 @@ fn check_taken(world: &mut World, taken: &eventyard_store::Taken, now: i64) {
     // An answer that is on its way may have been overtaken by the delivery's next turn.
     let state = known.asked.unwrap_or(known.state);
     match state {
-        Stand::Open { due } if due <= now => {}
+        Stand::Open { due } if due.min(known.hastening.unwrap_or(due)) <= now => {}
         other => world.wrong(format!("{} was taken at {now} while it was {other:?}", taken.delivery)),
     }
     if known.asked.is_none() && known.tries != taken.tries {
@@ -233,6 +244,7 @@ fn check_taken(world: &mut World, taken: &eventyard_store::Taken, now: i64) {
         each.get(taken.delivery.place as usize).is_some_and(|other| {
             other.lane == known.lane
                 && other.asked.is_none()
+                && !other.cancelling
                 && match other.state {
                     Stand::Open { .. } => true,
                     Stand::Dead => after_dead == AfterDead::Wait,
@@ -282,6 +294,42 @@ async fn end(
         }
         Err(_) => false,
     }
+}
+
+/// Cancels or hastens a delivery that is thought to rest.
+async fn interfere(store: &LocalStore, world: &Shared, random: &mut fastrand::Rng) -> bool {
+    let (id, now) = {
+        let world = world.lock().unwrap();
+        let open: Vec<DeliveryId> = world
+            .present
+            .iter()
+            .flat_map(|(number, each)| {
+                (0u32..)
+                    .zip(each)
+                    .filter(|(_, known)| matches!(known.state, Stand::Open { .. }) && known.asked.is_none())
+                    .map(move |(place, _)| event_id(*number).delivery(place))
+            })
+            .collect();
+        let Some(id) = random.choice(open) else { return true };
+        (id, at(world.now))
+    };
+    let cancels = random.u8(..4) == 0;
+    if let Some(known) = world.lock().unwrap().known(id) {
+        (known.cancelling, known.hastening) = (cancels, (!cancels).then_some(now.as_millis()));
+    }
+    let answer = if cancels { store.cancel(vec![id], now).await } else { store.hasten(vec![id], now, now).await };
+    let Ok(done) = answer else { return false };
+    if let Some(known) = world.lock().unwrap().known(id) {
+        (known.cancelling, known.hastening) = (false, None);
+        match known.state {
+            _ if !done.contains(&id) => {}
+            _ if cancels => known.state = Stand::Purged,
+            // It may have moved on since; then this is only laxer than need be.
+            Stand::Open { due } => known.state = Stand::Open { due: due.min(now.as_millis()) },
+            _ => {}
+        }
+    }
+    true
 }
 
 /// Replays or purges a dead letter.
@@ -358,7 +406,8 @@ async fn examine(store: &LocalStore, world: &Shared, crash: Crash) {
             let interrupted = view.history.last().is_some_and(|last| last.outcome == AttemptOutcome::Interrupted);
             let asked = known.asked.filter(|stand| fits(*stand) && tries > known.tries || fits(*stand) && !known.begun);
             let cut_off = interrupted && tries > known.tries && view.state == DeliveryState::Waiting;
-            if !(fits(known.state) || asked.is_some() || cut_off) {
+            let cancelled = known.cancelling && view.state == DeliveryState::Cancelled;
+            if !(fits(known.state) || asked.is_some() || cut_off || cancelled) {
                 world.wrong(format!(
                     "{} is {:?} and was {:?}, asked {:?}",
                     view.id, view.state, known.state, known.asked
@@ -378,7 +427,8 @@ async fn examine(store: &LocalStore, world: &Shared, crash: Crash) {
                 _ => Stand::Purged,
             };
             if let Some(known) = world.known(view.id) {
-                *known = Known { lane: known.lane, state, asked: None, tries, begun: false };
+                let (lane, cancelling, hastening) = (known.lane, false, None);
+                *known = Known { lane, state, asked: None, tries, begun: false, cancelling, hastening };
             }
         }
     }

@@ -19,7 +19,8 @@ mod write;
 
 pub(crate) use read::{items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue};
 pub(crate) use write::{
-    put_begins, put_counts, put_event, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
+    put_begins, put_counts, put_event, put_hasten, put_place, put_position, put_purge, put_queue, put_replay,
+    put_settlement,
 };
 
 /// Bytes before an item's payload.
@@ -41,8 +42,10 @@ pub(crate) enum ItemKind {
     Settlement,
     /// Dead letters that are pending again.
     Replay,
-    /// Dead letters that are given up for good.
+    /// Deliveries that a person ended: dead letters that are given up for good, and what was cancelled.
     Purge,
+    /// Deliveries that wait and come back at another time.
+    Hasten,
 }
 
 impl ItemKind {
@@ -54,6 +57,7 @@ impl ItemKind {
             ItemKind::Settlement => 4,
             ItemKind::Replay => 5,
             ItemKind::Purge => 6,
+            ItemKind::Hasten => 7,
         }
     }
 
@@ -65,6 +69,7 @@ impl ItemKind {
             4 => ItemKind::Settlement,
             5 => ItemKind::Replay,
             6 => ItemKind::Purge,
+            7 => ItemKind::Hasten,
             _ => return None,
         })
     }
@@ -141,6 +146,10 @@ pub(crate) enum Item {
     Purge {
         at: Timestamp,
         letters: Vec<(DeliveryId, Place)>,
+    },
+    Hasten {
+        at: Timestamp,
+        hastened: Vec<(DeliveryId, Timestamp)>,
     },
 }
 

@@ -3,14 +3,16 @@
 //! Events are listed in the reverse of commit order, which nothing changes later, so a cursor is simply the
 //! place of the last one that was shown. It carries a keyed sum, so that one that we did not make is refused.
 
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hasher;
 
-use eventyard_event::{DeliveryId, Timestamp};
+use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
 use siphasher::sip::SipHasher13;
 
 use super::LocalStore;
 use crate::codec::{Fields, Put};
 use crate::journal::Place;
+use crate::state::State;
 use crate::{
     DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryState, DeliveryView, EventFilter, EventView, Page,
     PageRequest, QueueKey, StoreError,
@@ -79,6 +81,7 @@ impl LocalStore {
     pub(super) fn list_events(&self, filter: &EventFilter, page: &PageRequest) -> Result<Page<EventView>, StoreError> {
         let limit = page.limit.clamp(1, LIMIT_MAX);
         let (mut at, _) = self.place_cursor(List::Events, page)?;
+        let open = self.open_ones(filter.state, filter.rule.as_ref(), None, &filter.held);
         let mut items = Vec::new();
         let mut looked_at = 0;
         loop {
@@ -92,6 +95,9 @@ impl LocalStore {
                 }
                 at = item.place;
                 looked_at += 1;
+                if open.as_ref().is_some_and(|open| !open.may_hold(self, id)) {
+                    continue;
+                }
                 let view = match self.view_at(id, item) {
                     Ok(view) => view,
                     // One event that cannot be read must not hide the others.
@@ -125,10 +131,7 @@ impl LocalStore {
         let limit = page.limit.clamp(1, LIMIT_MAX);
         // The cursor names the event and the place of the last delivery that was shown.
         let (mut at, mut shown) = self.place_cursor(List::Deliveries, page)?;
-        let in_memory = matches!(
-            filter.state,
-            Some(DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting | DeliveryState::Dead)
-        );
+        let open = self.open_ones(filter.state, filter.rule.as_ref(), filter.target.as_ref(), &filter.held);
         let mut items: Vec<DeliveryView> = Vec::new();
         let mut looked_at = 0;
         loop {
@@ -152,7 +155,7 @@ impl LocalStore {
                 if filter.event.is_some_and(|wanted| wanted != id) {
                     continue;
                 }
-                if in_memory && self.shared.state().find(id).is_none() {
+                if open.as_ref().is_some_and(|open| !open.may_hold(self, id)) {
                     continue;
                 }
                 let view = match self.view_at(id, item) {
@@ -258,6 +261,57 @@ impl LocalStore {
     }
 }
 
+/// What is wanted of deliveries that have not ended. They are all in memory, so an event that has none such need not
+/// be read for a list.
+struct OpenOnes<'f> {
+    state: DeliveryState,
+    /// By number.
+    queues: HashSet<u32>,
+    held: &'f BTreeSet<QueueKey>,
+}
+
+impl LocalStore {
+    /// `None` where deliveries that have ended are wanted too.
+    fn open_ones<'f>(
+        &self,
+        state: Option<DeliveryState>,
+        rule: Option<&Name>,
+        target: Option<&Name>,
+        held: &'f BTreeSet<QueueKey>,
+    ) -> Option<OpenOnes<'f>> {
+        let state = state.filter(|state| !matches!(state, DeliveryState::Delivered | DeliveryState::Cancelled))?;
+        let names = self.shared.names();
+        let wanted = |number: &u32| {
+            names
+                .queue(*number)
+                .is_some_and(|queue| fits(rule, queue.rule.as_ref()) && fits(target, Some(&queue.target)))
+        };
+        let count = u32::try_from(names.queue_count()).unwrap_or(u32::MAX);
+        Some(OpenOnes { state, queues: (0..count).filter(wanted).collect(), held })
+    }
+}
+
+impl OpenOnes<'_> {
+    /// Whether an event may have a delivery that is wanted. May say yes where the answer is no.
+    fn may_hold(&self, store: &LocalStore, event: EventId) -> bool {
+        let rests = |state| matches!(state, DeliveryState::Pending | DeliveryState::Waiting);
+        let now = (store.shared.clock)();
+        let state = store.shared.state();
+        let Some((_, event)) = state.find(event) else { return false };
+        event.deliveries.iter().filter_map(|slot| state.deliveries.get(*slot)).any(|delivery| {
+            let stands = State::state_of(delivery, now);
+            // Which queues are held is looked at when the view is there.
+            let fits = stands == self.state || !self.held.is_empty() && rests(stands) && rests(self.state);
+            fits && self.queues.contains(&delivery.queue)
+        })
+    }
+}
+
+/// A delivery's state, where what is pending in a queue that is held counts as waiting.
+fn state_of(held: &BTreeSet<QueueKey>, view: &DeliveryView) -> DeliveryState {
+    if view.state == DeliveryState::Pending && held.contains(&view.queue) { DeliveryState::Waiting } else { view.state }
+}
+
 /// Whether a value is the wanted one, where one is wanted.
 fn fits<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
     wanted.is_none() || wanted == found
@@ -272,11 +326,12 @@ fn fits_event(filter: &EventFilter, view: &EventView) -> bool {
         && fits(filter.cloudevent_id.as_ref(), Some(&envelope.event.id))
         && (!filter.unmatched || view.deliveries.is_empty())
         && (filter.rule.is_none() || view.deliveries.iter().any(|each| each.queue.rule == filter.rule))
-        && (filter.state.is_none() || view.deliveries.iter().any(|each| Some(each.state) == filter.state))
+        && (filter.state.is_none()
+            || view.deliveries.iter().any(|each| Some(state_of(&filter.held, each)) == filter.state))
 }
 
 fn fits_delivery(filter: &DeliveryFilter, view: &DeliveryView) -> bool {
-    fits(filter.state.as_ref(), Some(&view.state))
+    fits(filter.state.as_ref(), Some(&state_of(&filter.held, view)))
         && fits(filter.rule.as_ref(), view.queue.rule.as_ref())
         && fits(filter.target.as_ref(), Some(&view.queue.target))
         && filter.event.is_none_or(|event| event == view.id.event)

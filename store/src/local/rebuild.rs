@@ -74,6 +74,7 @@ impl Rebuild {
             }
             Item::Replay { letters, .. } => Outcome::Replay { letters },
             Item::Purge { letters, .. } => Outcome::Purge { letters },
+            Item::Hasten { hastened, .. } => Outcome::Hasten { hastened },
             Item::Event(_) | Item::Position(_) => return,
         };
         if frame.sequence > self.held {

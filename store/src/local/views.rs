@@ -26,6 +26,7 @@ pub(super) struct Live {
     pub(super) attempts: u32,
     pub(super) due: i64,
     pub(super) last: Place,
+    pub(super) behind: Option<DeliveryId>,
 }
 
 /// What memory knows of an event.
@@ -52,6 +53,7 @@ impl LocalStore {
                     attempts: delivery.counts.attempts,
                     due: delivery.due,
                     last: delivery.last,
+                    behind: state.behind(*slot, delivery),
                 })
             })
             .collect();
@@ -124,6 +126,7 @@ impl LocalStore {
             state: live.state,
             attempts: live.attempts,
             next_attempt_at: waits.then_some(Timestamp::from_millis(live.due)),
+            behind: live.behind,
             created_at: envelope.received_at,
             snapshot: snapshot.ok_or_else(unnamed)?,
             history,
@@ -149,6 +152,7 @@ impl LocalStore {
             state: if ended.cancelled { DeliveryState::Cancelled } else { DeliveryState::Delivered },
             attempts: newest.map_or(0, |newest| newest.counts.attempts),
             next_attempt_at: None,
+            behind: None,
             created_at: envelope.received_at,
             snapshot,
             history,

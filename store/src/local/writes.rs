@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{LocalStore, blanks};
 use crate::journal::{
     Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
-    put_event, put_position, put_purge, put_replay, put_settlement,
+    put_event, put_hasten, put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Outcome, OutcomeWork, Part};
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, Turn};
@@ -23,7 +23,7 @@ const POSITION_BYTES_MAX: usize = 64 * 1024;
 const LANE_KEY_BYTES_MAX: usize = 1024;
 /// Deliveries of one event; far more than the rules of a project.
 const DELIVERIES_MAX: usize = 65_536;
-/// Dead letters that one frame replays or purges; a call with more makes several frames.
+/// Deliveries that one frame replays, purges, cancels or hastens; a call with more makes several frames.
 const LETTERS_MAX: usize = 1000;
 
 /// Bytes that an admission takes beside its data, roughly: enough that most buffers are allocated once.
@@ -302,6 +302,47 @@ impl LocalStore {
             let mut body = Vec::new();
             put_purge(&mut body, &letters, at);
             self.raise(deliveries, body, Outcome::Purge { letters }, &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    /// Written as a purge is: either way a person has ended a delivery.
+    pub(super) async fn write_cancel(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut done = Vec::new();
+        for some in deliveries.chunks(LETTERS_MAX) {
+            let letters: Vec<(DeliveryId, Place)> = {
+                let mut state = self.shared.state();
+                some.iter().filter_map(|delivery| Some((*delivery, state.may_withdraw(*delivery)?))).collect()
+            };
+            let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
+            let mut body = Vec::new();
+            put_purge(&mut body, &letters, at);
+            self.raise(deliveries, body, Outcome::Purge { letters }, &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    pub(super) async fn write_hasten(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        due_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut done = Vec::new();
+        for some in deliveries.chunks(LETTERS_MAX) {
+            let hastened: Vec<(DeliveryId, Timestamp)> = {
+                let mut state = self.shared.state();
+                let may = some.iter().filter(|delivery| state.may_withdraw(**delivery).is_some());
+                may.map(|delivery| (*delivery, due_at)).collect()
+            };
+            let deliveries: Vec<DeliveryId> = hastened.iter().map(|(delivery, _)| *delivery).collect();
+            let mut body = Vec::new();
+            put_hasten(&mut body, &hastened, at);
+            self.raise(deliveries, body, Outcome::Hasten { hastened }, &mut done).await?;
         }
         Ok(done)
     }

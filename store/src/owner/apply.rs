@@ -176,5 +176,10 @@ pub(crate) fn apply_outcome(state: &mut State, catalog: &mut Catalog, sequence: 
                 catalog.add_end(body.segment, delivery, Ended { cancelled: true, last });
             }
         }
+        Outcome::Hasten { hastened } => {
+            for (delivery, due_at) in hastened {
+                unknown(state.hasten(sequence, delivery, due_at), delivery);
+            }
+        }
     }
 }

@@ -8,7 +8,9 @@ impl State {
     /// Makes a delivery that is first in its lane, or in none, stand in its queue.
     pub(super) fn offer(&mut self, slot: u32) {
         let Some(entry) = self.deliveries.get(slot) else { return };
-        let ready = matches!(entry.standing, Standing::Pending | Standing::Waiting) && entry.queued == Queued::No;
+        let rests = matches!(entry.standing, Standing::Pending | Standing::Waiting) && entry.queued == Queued::No;
+        // What is being cancelled or hastened must not be taken meanwhile.
+        let ready = rests && !entry.moving;
         if !ready {
             return;
         }

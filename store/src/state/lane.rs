@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 
+use eventyard_event::DeliveryId;
+
 use super::slab::NONE;
-use super::{Queued, State};
+use super::{DeliverySlot, Queued, Standing, State};
 
 /// One lane.
 #[derive(Debug)]
@@ -97,6 +99,16 @@ impl State {
         if let Some(first) = lane.members.front().copied() {
             self.offer(first);
         }
+    }
+
+    /// The one of its lane that a delivery waits for, where it rests and is not the first.
+    pub(crate) fn behind(&self, slot: u32, delivery: &DeliverySlot) -> Option<DeliveryId> {
+        if !matches!(delivery.standing, Standing::Pending | Standing::Waiting) {
+            return None;
+        }
+        let lane = self.lanes.get(delivery.lane)?;
+        let ahead = if lane.busy == NONE { *lane.members.front()? } else { lane.busy };
+        if ahead == slot { None } else { self.delivery_id(self.deliveries.get(ahead)?) }
     }
 
     /// The key of a lane, for the checkpoint.

@@ -6,6 +6,7 @@ use eventyard_event::{DeliveryId, Timestamp};
 use super::slab::NONE;
 use super::{Standing, State};
 use crate::SettleError;
+use crate::journal::Place;
 
 /// A delivery that was handed out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,6 +117,21 @@ impl State {
         true
     }
 
+    /// Whether a delivery that nobody has leased may be cancelled or hastened; then it cannot be taken until that
+    /// is decided. Its newest settlement.
+    pub(crate) fn may_withdraw(&mut self, delivery: DeliveryId) -> Option<Place> {
+        let (slot, entry) = self.find_delivery(delivery)?;
+        if entry.moving || !matches!(entry.standing, Standing::Pending | Standing::Waiting) {
+            return None;
+        }
+        let last = entry.last;
+        if let Some(entry) = self.deliveries.get_mut(slot) {
+            entry.moving = true;
+        }
+        self.withdraw(slot);
+        Some(last)
+    }
+
     /// What was noted by one of the calls above did not come to pass.
     pub(crate) fn may_not(&mut self, delivery: DeliveryId) {
         let Some((slot, _)) = self.find_delivery(delivery) else { return };
@@ -124,6 +140,9 @@ impl State {
         }
         if let Some(lease) = self.leases.get_mut(&slot) {
             lease.beginning = false;
+        } else {
+            // It may have been withdrawn; a dead one is not offered.
+            self.offer_in_lane(slot);
         }
     }
 }

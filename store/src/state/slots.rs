@@ -81,7 +81,7 @@ pub(crate) struct DeliverySlot {
     pub(crate) queued: Queued,
     /// It has never stood in a queue.
     pub(crate) new: bool,
-    /// A settlement, a replay or a purge of it is on its way to the journal.
+    /// A settlement, a replay, a purge, a cancellation or another due time of it is on its way to the journal.
     pub(crate) moving: bool,
 }
 

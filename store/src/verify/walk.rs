@@ -153,6 +153,7 @@ impl<'a> Walk<'a> {
             Item::Settlement(record) => vec![record.delivery],
             Item::Replay { letters, .. } => letters.iter().map(|(delivery, _)| *delivery).collect(),
             Item::Purge { letters, .. } => letters.iter().map(|(delivery, _)| *delivery).collect(),
+            Item::Hasten { hastened, .. } => hastened.iter().map(|(delivery, _)| *delivery).collect(),
         };
         let unknown: Vec<_> =
             deliveries.into_iter().filter(|delivery| state.find_delivery(*delivery).is_none()).collect();

@@ -85,6 +85,15 @@ pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
             }
             Item::Purge { at, letters }
         }
+        ItemKind::Hasten => {
+            let at = fields.time("at")?;
+            let count = fields.count_of(28, "hastened")?;
+            let mut hastened = Vec::with_capacity(count);
+            for _ in 0..count {
+                hastened.push((fields.delivery_id("delivery")?, fields.time("due_at")?));
+            }
+            Item::Hasten { at, hastened }
+        }
     };
     fields.end("item")?;
     Ok(item)

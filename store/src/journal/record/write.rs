@@ -186,3 +186,14 @@ pub(crate) fn put_purge(out: &mut Vec<u8>, letters: &[(DeliveryId, Place)], at: 
         }
     })
 }
+
+pub(crate) fn put_hasten(out: &mut Vec<u8>, hastened: &[(DeliveryId, Timestamp)], at: Timestamp) -> bool {
+    put_item(out, ItemKind::Hasten, |out| {
+        out.put_time(at);
+        out.put_count(hastened.len());
+        for (delivery, due_at) in hastened {
+            out.put_delivery_id(*delivery);
+            out.put_time(*due_at);
+        }
+    })
+}
