@@ -2,7 +2,8 @@
 //!
 //! - [`ingest`] takes events: `POST /events` and the paths of http sources.
 //! - The API below `/api/v1` shows and steers: one file for each noun. What it answers with is in [`views`],
-//!   what it reads in [`requests`] and [`query`]; the command line uses the same types.
+//!   what it reads in [`requests`] and [`query`]; the command line uses the same types. The calls stand in one table
+//!   (`calls`), from which the router is built and the document that describes them ([`openapi`]).
 //! - [`health`] answers monitors.
 //!
 //! Errors are `application/problem+json` ([`problem`]) with a stable code out of one list ([`codes`]).
@@ -11,6 +12,9 @@
 //! nobody else in without the token, so that no call can forget to ask. A place is left in it for the check of
 //! `Host` and `Origin` that pages in browsers will need.
 
+mod call;
+mod calls;
+mod cloudevent;
 mod dead_letters;
 mod deliveries;
 mod events;
@@ -22,6 +26,7 @@ mod project;
 mod reply;
 
 pub mod codes;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod requests;
@@ -35,7 +40,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -71,45 +75,20 @@ pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: Cancellation
     let bodies = BodyReader::new(settings.limits);
     let replies_waiting_max = settings.limits.replies_waiting_max;
     let api = Api { broker, bodies, token: settings.token.clone(), replies_waiting_max, stop };
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/events", post(ingest::post_events))
-        .nest("/api/v1", calls())
+    let mut router = Router::new();
+    for call in calls::CALLS {
+        router = router.route(call.path, (call.serve)(call.verb.filter()));
+    }
+    router
         .fallback(nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(api.clone(), front_door))
         .with_state(api)
 }
 
-fn calls() -> Router<Api> {
-    Router::new()
-        .route("/status", get(health::status))
-        .route("/events", get(events::list))
-        .route("/events/{event}", get(events::show))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/{id}", get(deliveries::show))
-        .route("/dead-letters", delete(dead_letters::purge).get(dead_letters::list))
-        .route("/dead-letters/replay", post(dead_letters::replay))
-        .route("/dead-letters/{id}", get(dead_letters::show))
-        .route("/rules", get(project::rules))
-        .route("/rules/{name}", get(project::rule))
-        .route("/targets", get(project::targets))
-        .route("/sources", get(project::sources))
-        .route("/sources/{name}", get(project::source))
-        .route("/sources/{name}/fire", post(project::fire))
-        .route("/channels", get(project::channels))
-        .route("/channels/{name}", get(project::channel))
-        .route("/channels/{name}/test", post(project::test_channel))
-        .route("/explain", post(explain::explain))
-        .route("/reload", post(project::reload))
-}
-
 /// Calls that the API will have; they say so instead of looking like a mistake of the client's.
 const LATER: &[(&str, &str)] = &[
     ("GET", "/api/v1/live"),
-    ("GET", "/api/v1/openapi.json"),
     ("POST", "/api/v1/sources/*/pause"),
     ("POST", "/api/v1/sources/*/resume"),
     ("POST", "/api/v1/targets/*/*/pause"),
@@ -134,9 +113,9 @@ async fn let_in(api: Api, request: Request, next: Next) -> Response {
     {
         return answer.take(&api, request).await.into_response();
     }
-    let open = matches!(path, "/healthz" | "/readyz");
+    let open = || calls::CALLS.iter().any(|call| call.open && call.path == path);
     match &api.token {
-        Some(token) if !open && !token.opens(request.headers()) => Problem::unauthorized().into_response(),
+        Some(token) if !token.opens(request.headers()) && !open() => Problem::unauthorized().into_response(),
         _ => next.run(request).await,
     }
 }

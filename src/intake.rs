@@ -8,6 +8,7 @@ use std::time::Duration;
 use eventyard_connectors::source::Incoming;
 use eventyard_event::{Envelope, EventId, Name};
 use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, StoreError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
@@ -24,7 +25,7 @@ const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
 const RETRY_AFTER_FULL: Duration = Duration::from_secs(10);
 
 /// What a source is told of an event once it is on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// Our id; the first one's where this is a duplicate.
     pub event: EventId,

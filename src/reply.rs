@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::DeliveryId;
 use prometheus_client::metrics::gauge::Gauge;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ pub struct Answer {
 }
 
 /// Why a sender that would wait is told 202 instead. A stable word, `reply` in the body of that answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoReply {
     /// No rule with a target that answers matched the event.

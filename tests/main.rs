@@ -18,6 +18,7 @@ mod http_server;
 mod http_sources;
 mod http_tls;
 mod kill_loop;
+mod openapi;
 mod readme;
 mod rule_files;
 mod scripted_store;

@@ -47,6 +47,7 @@ mod event;
 mod id;
 mod limits;
 mod name;
+mod schema;
 mod time;
 
 pub mod http;
@@ -60,4 +61,5 @@ pub use event::{Event, ExtensionValue};
 pub use id::{DeliveryId, EventId, IdError};
 pub use limits::Limits;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
+pub use schema::NAME_PATTERN;
 pub use time::{Clock, Timestamp, TimestampError};

@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::query::Query;
-use super::views::{Backlog, NoteItem, ReadinessView, Status};
+use super::views::{Backlog, Live, NoteItem, ReadinessView, Status};
 use super::{Api, json};
 use crate::broker::{Note, Readiness};
 
 /// `GET /healthz`: whoever can answer is alive.
 pub(super) async fn live() -> Response {
-    json(&serde_json::json!({ "live": true }))
+    json(&Live { live: true })
 }
 
 /// `GET /readyz`: 200 where events are taken, with warnings; 503 where not, with the reasons.

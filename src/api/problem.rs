@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use eventyard_connectors::http::Refusal;
 use eventyard_event::EventError;
 use eventyard_store::StoreError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::codes::{self, Code};
@@ -28,7 +29,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MENDING: Duration = Duration::from_secs(10);
 
 /// An error as the body of an answer; also what the commands read back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct ProblemBody {
     /// The status in words.
     pub title: String,

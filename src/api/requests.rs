@@ -4,18 +4,25 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use eventyard_event::{DeliveryId, EventId, Name, media_type};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::cloudevent::CloudEvent;
 use super::codes;
 use super::problem::Problem;
 use crate::dead_letter::Selection;
 use crate::server::body::BodyReader;
 
 /// Which dead letters, and what to do with them: the body of a replay and of a purge.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["ids"], "properties": { "ids": { "type": "array" } } },
+    { "required": ["rule"], "properties": { "rule": { "type": "string" } } },
+    { "required": ["all"], "properties": { "all": { "const": true } } },
+]))]
 pub struct SelectionRequest {
     /// These. One of `ids`, `rule` and `all` says which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,13 +32,24 @@ pub struct SelectionRequest {
     pub rule: Option<Name>,
     /// All there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [true, null]))]
     pub all: Option<bool>,
     /// How many a second are replayed at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub rate: Option<u32>,
     /// Only count them.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// A whole number, however it is written: to JSON `5` and `5.0` are the same.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let written = number.to_string();
+    let digits = written.strip_suffix(".0").unwrap_or(&written);
+    let misfit = || serde::de::Error::custom(format!("`{number}` is no whole number from 0 to {}", u32::MAX));
+    digits.parse().map(Some).map_err(|_| misfit())
 }
 
 impl SelectionRequest {
@@ -55,11 +73,16 @@ impl SelectionRequest {
 }
 
 /// Which event to explain: the body of `POST /api/v1/explain`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["cloudevent"], "properties": { "cloudevent": { "type": "object" } } },
+    { "required": ["event"], "properties": { "event": { "type": "string" } } },
+]))]
 pub struct ExplainRequest {
     /// An event as CloudEvents JSON. One of `cloudevent` and `event` is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CloudEvent>")]
     pub cloudevent: Option<Box<RawValue>>,
     /// Our id of an event that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +159,8 @@ mod tests {
     fn a_wrong_value_is_named_by_its_path() {
         assert_eq!(problem::<SelectionRequest>(r#"{"ids": ["7"]}"#), ("bad_request".into(), Some("ids[0]".into())));
         assert_eq!(problem::<SelectionRequest>(r#"{"rate": -1}"#), ("bad_request".into(), Some("rate".into())));
+        assert_eq!(problem::<SelectionRequest>(r#"{"rate": 1.5}"#), ("bad_request".into(), Some("rate".into())));
+        assert_eq!(parse::<SelectionRequest>(br#"{"rate": 5.0}"#).unwrap().rate, Some(5));
         assert_eq!(problem::<SelectionRequest>("{"), ("json_invalid".into(), Some("line 1, column 1".into())));
         assert_eq!(problem::<Nothing>("{} x"), ("json_invalid".into(), Some("line 1, column 4".into())));
     }

@@ -8,14 +8,17 @@ use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
 use eventyard_store::{
     AttemptOutcome, AttemptRecord, DeadLetter, DeliveryState, DeliveryView, EventView, Reason, Stats,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::cloudevent::CloudEvent;
 use crate::intake::Receipt;
 use crate::reply::NoReply;
 
 /// A page of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// What is on this page.
     pub items: Vec<T>,
@@ -32,7 +35,7 @@ impl<T> List<T> {
 }
 
 /// The answer to events that were taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
     /// One for each event, in order.
     pub accepted: Vec<Receipt>,
@@ -42,7 +45,7 @@ pub struct Accepted {
 }
 
 /// An event in a list, or with its whole story.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventItem {
     /// Our id.
     pub event: EventId,
@@ -63,11 +66,12 @@ pub struct EventItem {
     /// One for each target of each of these rules, and one for each alert.
     pub deliveries: Vec<DeliveryItem>,
     /// The event as CloudEvents JSON. Numbers and keys of its data stand as they were sent.
+    #[schemars(with = "CloudEvent")]
     pub cloudevent: Box<RawValue>,
 }
 
 /// One event on its way to one target.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryItem {
     /// Which one.
     pub id: DeliveryId,
@@ -95,7 +99,7 @@ pub struct DeliveryItem {
 }
 
 /// A delivery that was given up.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterItem {
     /// The delivery's id, and the dead letter's.
     pub id: DeliveryId,
@@ -121,11 +125,12 @@ pub struct DeadLetterItem {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<AttemptRecord>,
     /// The event, whole, as CloudEvents JSON.
+    #[schemars(with = "CloudEvent")]
     pub cloudevent: Box<RawValue>,
 }
 
 /// A rule that is loaded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleItem {
     /// Its name.
     pub name: Name,
@@ -144,6 +149,7 @@ pub struct RuleItem {
     /// Only events with none of these tags.
     pub not_tags: Vec<String>,
     /// What the event must look like, as EventBridge's JSON; `null` where the rule asks for its sources alone.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub pattern: Option<Box<RawValue>>,
     /// The path whose value keeps events in order.
     pub order_by: Option<String>,
@@ -152,7 +158,7 @@ pub struct RuleItem {
 }
 
 /// A target as its rule has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleTarget {
     /// Its name within the rule.
     pub name: Name,
@@ -163,7 +169,7 @@ pub struct RuleTarget {
 }
 
 /// A target that is loaded, and what waits for it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TargetItem {
     /// The rule; `null` for the alerts of a channel.
     pub rule: Option<Name>,
@@ -185,7 +191,7 @@ pub struct TargetItem {
 }
 
 /// A source that is loaded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SourceItem {
     /// Its name.
     pub name: Name,
@@ -209,7 +215,7 @@ pub struct SourceItem {
 }
 
 /// A way to tell people.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelItem {
     /// Its name.
     pub name: Name,
@@ -231,7 +237,7 @@ pub struct ChannelItem {
 }
 
 /// The answer of a channel's test.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelTested {
     /// The channel.
     pub channel: Name,
@@ -242,7 +248,7 @@ pub struct ChannelTested {
 }
 
 /// How many dead letters are pending again, or would be.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
     /// How many.
     pub replayed: u64,
@@ -252,7 +258,7 @@ pub struct Replayed {
 }
 
 /// How many dead letters were given up for good, or would be.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Purged {
     /// How many.
     pub purged: u64,
@@ -262,7 +268,7 @@ pub struct Purged {
 }
 
 /// Why rules match an event or do not.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explained {
     /// One for each rule that was asked about.
     pub rules: Vec<RuleExplained>,
@@ -271,7 +277,7 @@ pub struct Explained {
 }
 
 /// Why one rule matches or does not.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleExplained {
     /// Which rule.
     pub rule: Name,
@@ -282,7 +288,7 @@ pub struct RuleExplained {
 }
 
 /// One thing that a rule asks for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FieldExplained {
     /// Where it looks.
     pub path: String,
@@ -297,7 +303,7 @@ pub struct FieldExplained {
 }
 
 /// One thing that the broker says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoteItem {
     /// A stable word.
     pub code: String,
@@ -305,8 +311,15 @@ pub struct NoteItem {
     pub message: String,
 }
 
+/// That anything answers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Live {
+    /// Always true.
+    pub live: bool,
+}
+
 /// Whether events are taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReadinessView {
     /// Whether they are.
     pub ready: bool,
@@ -317,7 +330,7 @@ pub struct ReadinessView {
 }
 
 /// How the broker is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// eventyard's version.
     pub version: String,
@@ -334,7 +347,7 @@ pub struct Status {
 }
 
 /// What waits for one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Backlog {
     /// Its namespace.
     pub namespace: Name,
@@ -347,7 +360,7 @@ pub struct Backlog {
 }
 
 /// A project that was read again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadView {
     /// Whether anything has changed.
     pub changed: bool,

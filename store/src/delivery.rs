@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The hash of the compiled rules that made a delivery.
@@ -148,7 +149,7 @@ pub struct Begin {
 }
 
 /// What was seen of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptRecord {
     /// Counts every try of the delivery from 1.
     pub number: u32,
@@ -167,7 +168,7 @@ pub struct AttemptRecord {
 }
 
 /// How one attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// The target has confirmed.
@@ -181,7 +182,7 @@ pub enum AttemptOutcome {
 }
 
 /// Why a delivery was given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// A stable code, such as `attempts_exhausted`, `http_404`, `target_gone`.
     pub code: String,
@@ -225,7 +226,7 @@ pub struct Settlement {
 }
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// Due, or behind another one of its lane.

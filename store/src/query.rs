@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptRecord, DeliveryState, QueueKey, Reason, SnapshotHash};
@@ -134,7 +135,7 @@ pub struct ReadyQueue {
 }
 
 /// Counts, exact at the moment they were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// Events that are kept.
     pub events: u64,
