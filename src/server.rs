@@ -4,9 +4,9 @@
 //! connections there may be, how long a head and a body may take, how large they may get, what happens when
 //! the process runs out of file descriptors, and how the whole ends without cutting a request off.
 //!
-//! Every limit has a name in [`ServerLimits`], and a client that meets one is told which. Two cases get a bare
-//! status without a body, because hyper answers them before a request exists: 400 for what is not HTTP, and
-//! 431 for a head that is too large or has more than [`HEADERS_MAX`] fields.
+//! Every limit has a name in [`ServerLimits`], and a client that meets one is told which, also where hyper answers
+//! before a request exists ([`refusal`]): 400 for what is not HTTP, and 431 for a head that is too large or has more
+//! than [`HEADERS_MAX`] fields. Only HTTP/1.1 is spoken: who begins with HTTP/2 is told so, and TLS offers nothing else.
 //!
 //! What is not here: who may call ([`access`]), what a call means ([`crate::api`]).
 
@@ -14,6 +14,7 @@ mod accept;
 pub mod access;
 pub mod body;
 mod connection;
+mod refusal;
 mod stall;
 pub mod tls;
 

@@ -213,7 +213,7 @@ async fn a_client_that_asks_and_never_listens_does_not_keep_its_place() {
     // One question after another and no answer read: at some time neither side can send any more.
     let began = tokio::time::Instant::now();
     let asking = async { while wire.try_send(&question).await {} };
-    tokio::time::timeout(Duration::from_secs(15), asking).await.expect("the connection was kept");
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("the connection was kept");
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     server.still_serves().await;
 }

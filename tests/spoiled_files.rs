@@ -351,6 +351,35 @@ fn a_restart_while_the_files_are_spoiled_goes_on_with_the_last_good_project() {
 }
 
 #[test]
+fn a_secret_that_was_missing_is_enough_once_it_is_there() {
+    let project = Project::new();
+    let mut broker = Broker::start("run", project.path());
+    let verify = "verify = { kind = \"api_key\", secret = { file = \"secrets/hook\" } }";
+    let source = format!("\n[source.hook]\nkind = \"http\"\npath = \"/hook\"\n{verify}\n");
+    let last_good = project.path().join("data/last-good.json");
+    let without_secret = fs::read(&last_good).unwrap();
+    let main = fs::read_to_string(project.main()).unwrap();
+    fs::write(project.main(), main + &source).unwrap();
+    let told = project.refused("a missing secret");
+    assert!(told.contains("`secrets/hook` does not exist"), "{told}");
+    fs::create_dir(project.path().join("secrets")).unwrap();
+    let secret = project.path().join("secrets/hook");
+    fs::write(&secret, "hunter2-hunter2").unwrap();
+    project.taken("the secret is there");
+
+    // The same after a restart that found it missing and goes on with the last good project.
+    fs::rename(&secret, project.path().join("elsewhere")).unwrap();
+    project.refused("the secret is gone");
+    assert_eq!(broker.terminate(), Some(0));
+    fs::write(&last_good, without_secret).unwrap();
+    let mut broker = Broker::start("run", project.path());
+    project.refused("the secret is still gone");
+    fs::rename(project.path().join("elsewhere"), &secret).unwrap();
+    project.taken("the secret is back");
+    assert_eq!(broker.terminate(), Some(0));
+}
+
+#[test]
 fn without_a_last_good_project_spoiled_files_do_not_start() {
     for (what, spoil, said) in SPOILINGS {
         let project = Project::new();

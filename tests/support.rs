@@ -178,6 +178,11 @@ impl Broker {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// How it ended, if it has; the exit code, where it was no signal.
+    pub(crate) fn try_ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
+    }
+
     /// Waits for its end; the exit code, where it was no signal.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,6 +89,21 @@ impl WireBroker {
 
     /// With more keys in `[server]`, and more tables in `eventyard.toml`.
     pub(crate) async fn start_with(server: &str, tables: &str) -> WireBroker {
+        WireBroker::start_in(server, tables, |folder| Broker::start("run", folder)).await
+    }
+
+    /// As a process that may have so many files open.
+    pub(crate) async fn start_with_files(files_max: u32) -> WireBroker {
+        WireBroker::start_in("", "", |folder| {
+            let mut command = Command::new("sh");
+            let script = format!("ulimit -n {files_max} && exec \"$0\" run");
+            command.args(["-c", &script, env!("CARGO_BIN_EXE_eventyard")]).current_dir(folder);
+            Broker::spawn(command.env_remove("EVENTYARD_TOKEN").env("NO_COLOR", "1").stdin(Stdio::null()))
+        })
+        .await
+    }
+
+    async fn start_in(server: &str, tables: &str, start: impl FnOnce(&Path) -> Broker) -> WireBroker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         let delivered = Arc::new(Mutex::new(Vec::new()));
@@ -98,7 +115,7 @@ impl WireBroker {
         std::fs::create_dir(folder.path().join("rules")).unwrap();
         std::fs::write(folder.path().join("rules/all.toml"), RULES.replace("TARGET", &target.to_string())).unwrap();
 
-        let process = Broker::start("run", folder.path());
+        let process = start(folder.path());
         let address = process.address();
         WireBroker { process, address, delivered, accepted: Mutex::default(), token: None, folder }
     }
@@ -128,6 +145,11 @@ impl WireBroker {
 
     /// Remembers what was acknowledged.
     pub(crate) fn note(&self, answer: &Answer) {
+        // A target's answer instead of a receipt.
+        if let Some(event) = answer.header("eventyard-event") {
+            self.accepted.lock().unwrap().push(event.to_owned());
+            return;
+        }
         if answer.status != 202 {
             return;
         }
@@ -138,7 +160,7 @@ impl WireBroker {
         }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         let token = self.token.as_ref().map(|token| format!("\nauthorization: Bearer {token}")).unwrap_or_default();
         request(self.address, &format!("GET {path} HTTP/1.1{token}"), "").await
     }
@@ -162,12 +184,34 @@ impl WireBroker {
         }
     }
 
+    /// The running program.
+    pub(crate) fn process(&self) -> &Broker {
+        &self.process
+    }
+
+    /// One line of `/metrics`: the value behind this name with its labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("/metrics").await.body;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
     /// The most memory that the process ever held, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
+    }
+
+    /// Waits for the process's end; the exit code, where it was no signal.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        // The targets of what is under way are tasks of this thread.
+        loop {
+            if let Some(code) = self.process.try_ended() {
+                return code;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// SIGKILL, and a start in the same folder.

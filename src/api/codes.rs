@@ -92,6 +92,9 @@ codes! {
     URI_TOO_LONG = "uri_too_long" 414
         "The path or the query is too long.";
         "send what is long in the body"
+    NOT_HTTP = "not_http" 400
+        "What was sent is no request of HTTP/1.1.";
+        "send HTTP/1.1, with each header on a line of its own; HTTP/2 is not spoken, and TLS only where `[server] tls` is set"
     HEAD_TOO_LARGE = "head_too_large" 431
         "The request has more than 100 header fields, or they are larger than 64 KiB in all.";
         "send fewer or smaller headers"

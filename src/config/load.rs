@@ -53,7 +53,6 @@ pub fn load_at(folder: &Path, around: &Surroundings<'_>) -> Result<(Project, Rep
 
 /// The same, and the files beyond the project's own that it names (secrets, tests' events), whether it loads or not:
 /// one of them may be what is missing, and what makes the next try succeed.
-#[must_use]
 pub fn load_watched(folder: &Path, around: &Surroundings<'_>) -> (Result<(Project, Report), Report>, Vec<PathBuf>) {
     let (files, report) = read_what_can_be_read(folder);
     let asked = RefCell::default();

@@ -6,6 +6,8 @@ mod hostile;
 
 mod kept;
 
+mod reply;
+
 mod sound;
 
 use std::collections::BTreeMap;

@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::refusal::{Tactful, said_of};
 use super::stall::Impatient;
 use super::{ServerLimits, ServerSettings};
 use crate::api::problem::Problem;
@@ -84,7 +85,7 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time_max)
         .max_buf_size(limits.head_bytes_max)
-        .serve_connection(TokioIo::new(Impatient::new(stream, limits.answer_stall_max)), service);
+        .serve_connection(TokioIo::new(Tactful::new(Impatient::new(stream, limits.answer_stall_max))), service);
 
     let mut told_to_stop = false;
     let ended = loop {
@@ -97,11 +98,20 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     };
-    if let Err(error) = ended {
+    let (mut stream, kept_back) = connection.into_parts().io.into_inner().into_parts();
+    let error = ended.err();
+    if let Some(error) = &error {
         // Whatever it was, the client caused it and knows: a head that is no HTTP, a time-out, a reset.
         tracing::debug!(%peer, %error, "a connection ended early");
     }
-    linger(connection.into_parts().io.into_inner()).await;
+    // To those who begin with HTTP/2 hyper says nothing at all.
+    let began_with_h2 = error.as_ref().is_some_and(hyper::Error::is_parse_version_h2);
+    if let Some(status) = kept_back.or(began_with_h2.then_some(400)) {
+        let reason = error.map_or_else(|| "the request cannot be read".to_owned(), |error| error.to_string());
+        // A client that does not listen ends this like any other answer.
+        let _ = stream.write_all(&said_of(status, &reason)).await;
+    }
+    linger(stream).await;
 }
 
 /// One request. A panic ends this request and nothing else.

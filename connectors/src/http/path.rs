@@ -118,6 +118,11 @@ fn segment(path: &str, part: &str) -> Result<Segment, String> {
 }
 
 fn decoded(part: &str) -> Option<String> {
+    let mut escapes = part.split('%').skip(1);
+    let is_hex = |escape: &str| escape.get(..2).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if !escapes.all(is_hex) {
+        return None;
+    }
     let text = percent_decode_str(part).decode_utf8().ok()?;
     if text.is_empty() || text.chars().any(char::is_control) { None } else { Some(text.into_owned()) }
 }
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn what_does_not_decode_fits_nothing() {
         let path = PathTemplate::parse("/h/{x}").unwrap();
-        for bad in ["/h/%00", "/h/%ff", "/h/%0d%0a"] {
+        for bad in ["/h/%00", "/h/%ff", "/h/%0d%0a", "/h/%zz", "/h/%", "/h/a%2", "/h/%é1"] {
             assert_eq!(path.parameters(bad), None, "{bad}");
         }
         assert_eq!(path.parameters("/h/..%2f..%2fetc"), Some(vec![("x", "../../etc".to_owned())]));

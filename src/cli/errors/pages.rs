@@ -72,6 +72,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "not_checked"
     "not_enabled"
     "not_found"
+    "not_http"
     "not_in_this_version"
     "other_namespace"
     "out_of_range"
