@@ -1,6 +1,6 @@
 //! From JSON text to events.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::ops::Range;
 
 use base64::Engine;
@@ -22,7 +22,7 @@ const DEFINED_MEMBERS_MAX: usize = 10;
 /// Whatever [`EventError`] says; of the JSON text itself with line and column.
 pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape), EventError> {
     check_size(bytes.len(), limits)?;
-    let mut members = BTreeMap::new();
+    let mut members: Vec<Member<'_>> = Vec::with_capacity(DEFINED_MEMBERS_MAX);
     let outline = scan(bytes, limits.json_depth_max, 1, |child| {
         let Some(key) = child.key else { return Ok(()) };
         if members.len() >= limits.extensions_max.saturating_add(DEFINED_MEMBERS_MAX) {
@@ -32,10 +32,10 @@ pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape),
                 max: limits.extensions_max,
             });
         }
-        if members.contains_key(key.as_ref()) {
+        if members.iter().any(|member| member.name == key) {
             return Err(attribute(&key, "stands twice"));
         }
-        members.insert(key.into_owned(), child.value);
+        members.push(Member { name: key, value: child.value });
         Ok(())
     })?;
     if outline.root != Root::Object {
@@ -87,11 +87,17 @@ pub(crate) fn check_size(event_bytes: usize, limits: &Limits) -> Result<(), Even
     Ok(())
 }
 
-/// The members of an event that nobody has asked for yet, by name, as places in the text. What is left when
-/// all attributes and the data are taken are the extensions.
+/// The members of an event that nobody has asked for yet. What is left when all attributes and the data are taken
+/// are the extensions. They are few, so looking through them beats any table.
 struct Members<'a> {
     bytes: &'a Bytes,
-    members: BTreeMap<String, Range<usize>>,
+    members: Vec<Member<'a>>,
+}
+
+/// A member, and where its value stands in the text.
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: Range<usize>,
 }
 
 impl Members<'_> {
@@ -102,9 +108,14 @@ impl Members<'_> {
         text.and_then(Result::ok).unwrap_or_default()
     }
 
+    fn remove(&mut self, name: &str) -> Option<Range<usize>> {
+        let at = self.members.iter().position(|member| member.name == name)?;
+        Some(self.members.swap_remove(at).value)
+    }
+
     /// Takes a member, unless it is not there or null.
     fn take(&mut self, name: &str) -> Option<Range<usize>> {
-        let place = self.members.remove(name)?;
+        let place = self.remove(name)?;
         (self.text(&place) != "null").then_some(place)
     }
 
@@ -136,7 +147,7 @@ fn assemble(mut members: Members<'_>, shape: Shape, limits: &Limits) -> Result<(
         ..Event::default()
     };
     let content_type = event.datacontenttype.as_deref();
-    let plain = members.members.remove("data");
+    let plain = members.remove("data");
     let base64 = members.take("data_base64");
     let shape = match (plain, base64) {
         (Some(_), Some(_)) => {
@@ -154,9 +165,9 @@ fn assemble(mut members: Members<'_>, shape: Shape, limits: &Limits) -> Result<(
         }
         (None, None) => Shape::OPAQUE,
     };
-    for (name, place) in &members.members {
-        if let Some(value) = read_extension(name, members.text(place))? {
-            event.extensions.insert(name.clone(), value);
+    for Member { name, value } in &members.members {
+        if let Some(value) = read_extension(name, members.text(value))? {
+            event.extensions.insert(name.clone().into_owned(), value);
         }
     }
     Ok((event, shape))

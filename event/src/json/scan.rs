@@ -296,6 +296,7 @@ impl<'a> Scanner<'a> {
         let mut has_escapes = false;
         self.at += 1;
         loop {
+            self.skip_plain();
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -311,6 +312,18 @@ impl<'a> Scanner<'a> {
                 Some(_) => self.at += 1,
                 None => return Err(broken(self.bytes, opening, "a string begins here and does not end")),
             }
+        }
+    }
+
+    /// Skips what neither ends nor breaks a string, eight bytes at a time: most of what is sent stands in strings.
+    fn skip_plain(&mut self) {
+        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let special = special_bytes(u64::from_le_bytes(*eight));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
         }
     }
 
@@ -373,6 +386,15 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Of eight bytes, those that are a quote, a backslash or a control character: the highest bit of each is set in the
+/// answer, and no bit of a byte before the first of them. (A borrow may set bits of later ones.)
+fn special_bytes(eight: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word;
+    let equal = |byte: u8| below(eight ^ (EACH * u64::from(byte)), 1);
+    (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & (EACH * 0x80)
+}
+
 /// The text of a string in quotes, for one that [`scan`] has found to be well-formed.
 pub(super) fn unescape(quoted: &str) -> String {
     let read = serde_json::from_str::<String>(quoted);
@@ -391,4 +413,24 @@ fn position(bytes: &[u8], at: usize) -> (usize, usize) {
     let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
     let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
     (line, at - line_start + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_of_eight_is_found_whatever_stands_around_it() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for around in [b'a', 0x20, 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']', 0xa2, 0xdc] {
+                    let mut eight = [around; 8];
+                    eight[place] = byte;
+                    let found = special_bytes(u64::from_le_bytes(eight)).trailing_zeros() as usize / 8;
+                    let wanted = if matches!(byte, b'"' | b'\\' | 0..=0x1f) { place } else { 8 };
+                    assert_eq!(found, wanted, "{byte:#x} at {place} among {around:#x}");
+                }
+            }
+        }
+    }
 }

@@ -44,11 +44,26 @@ pub(crate) fn load() -> String {
 
 /// Processor time of this process so far, in seconds, all threads and the kernel's part included.
 pub(crate) fn processor_seconds() -> f64 {
-    let stat = read_to_string("/proc/self/stat").unwrap_or_default();
+    processor_seconds_of("self")
+}
+
+/// Processor time of a process, by its id.
+pub(crate) fn processor_seconds_of(process: &str) -> f64 {
+    let stat = read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // Behind the program's name, which may hold anything, in brackets.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     ticks / TICKS_PER_SECOND
+}
+
+/// Processor time of a process and of its children that run.
+pub(crate) fn processor_seconds_of_tree(process: &str) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let children: f64 = threads
+        .filter_map(|thread| read_to_string(thread.path().join("children")).ok())
+        .map(|children| children.split_whitespace().map(processor_seconds_of_tree).sum::<f64>())
+        .sum();
+    processor_seconds_of(process) + children
 }
 
 /// Bytes that this process has handed to write calls so far.
