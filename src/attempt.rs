@@ -1,7 +1,11 @@
 //! One attempt of one delivery: looks up whom to call, writes that it begins, calls once with a deadline, and
 //! hands what it saw to [`settle`](crate::settle). It decides nothing.
 
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,14 +14,17 @@ use eventyard_event::{Data, Envelope, Name, Timestamp};
 use eventyard_functions::{Executor, Invocation};
 use eventyard_rules::{EventTarget, Input};
 use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use crate::alert::{OWN_SOURCE, group};
 use crate::broker::Broker;
-use crate::in_force::{Callee, Target};
+use crate::in_force::{Callee, InForce, Target};
 use crate::reply::Answer;
 use crate::retry::Outcome;
 use crate::route::route;
-use crate::settle::{Tried, settle};
+use crate::settle::{Ended, Tried, settle};
 
 /// The most `event` targets that an event may pass through. An event that comes this far goes in a circle.
 pub const HOPS_MAX: u8 = 16;
@@ -25,58 +32,147 @@ pub const HOPS_MAX: u8 = 16;
 /// The most of an answer, or of an error's text, that is kept with an attempt.
 const KEPT_BYTES_MAX: usize = 1024;
 
-/// Attempts a delivery once and settles it; or several of one queue, which are then called as one and settled by
-/// that one outcome. Returns when the outcome is durable, or when the store cannot write it (then the lease stays,
-/// and the next start finds an interrupted attempt).
+/// Somebody who is told that targets have been called: their places are free, though the outcomes are still on their
+/// way to the disk.
+pub trait Called: Clone + Send + 'static {
+    /// So many calls have ended.
+    fn called(&self, count: usize) -> impl Future<Output = ()> + Send;
+    /// So many attempts are over: their outcomes are durable, or could not be written.
+    fn settled(&self, count: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// Attempts several deliveries of one queue, each for itself, and settles them. That they begin is written in one
+/// piece; so is how those end whose targets answer at once. Each of the others goes on as one of `attempts`.
 ///
-/// A request that waits for this delivery's answer has it before the outcome is written: it need not wait for a
-/// second sync. However an attempt ends, panics included, that request does not wait on.
-pub async fn attempt(broker: &Broker, taken: Vec<Taken>) {
+/// A delivery whose outcome cannot be written keeps its lease, and the next start finds an interrupted attempt.
+///
+/// A request that waits for a delivery's answer has it before the outcome is written: it need not wait for a second
+/// sync. However an attempt ends, panics included, that request does not wait on.
+pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, told: impl Called) {
+    let count = taken.len();
     let in_force = broker.in_force();
-    let waits = taken.first().and_then(|first| broker.replies().claim(first.delivery));
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
-        for taken in &taken {
-            let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(taken) });
-            settle(broker, taken, None, tried, broker.chance()).await;
-        }
+        settle_gone(broker, taken).await;
+        told.called(count).await;
+        told.settled(count).await;
         return;
     };
+    let wait = |taken: &Taken| Some((taken.delivery, broker.replies().claim(taken.delivery)?));
+    let mut waits: HashMap<_, _> = taken.iter().filter_map(wait).collect();
     let began_at = broker.clocks().now();
-    let taken = begin(broker, taken, began_at, target.policy.delay(1, broker.chance())).await;
+    let backoff = |_: &Taken| target.policy.delay(1, broker.chance());
+    let begun = begin(broker, taken, began_at, backoff).await;
+    let not_begun = count - begun.len();
+    let mut ended = Vec::with_capacity(begun.len());
+    for taken in begun {
+        let waits = waits.remove(&taken.delivery);
+        let (broker_too, in_force, target_too) = (Arc::clone(broker), Arc::clone(&in_force), Arc::clone(target));
+        let delivery = taken.delivery;
+        let call = AssertUnwindSafe(async move {
+            let tried = call_once(&broker_too, &in_force, &target_too, std::slice::from_ref(&taken), waits).await;
+            Ended { taken, tried: Tried { began_at, ..tried } }
+        });
+        // A call that panics takes none of the others with it; its lease stays.
+        let mut call = Box::pin(call.catch_unwind().map(move |ended| {
+            ended.inspect_err(|_| tracing::error!(%delivery, "an attempt panicked; this is a fault of eventyard")).ok()
+        }));
+        // A function may take its time before it first waits for anything, and others would wait for it here.
+        let now = match target.callee {
+            Callee::Function { .. } => Poll::Pending,
+            Callee::Sink(_) | Callee::Event(_) => poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await,
+        };
+        match now {
+            Poll::Ready(one) => ended.push(one),
+            Poll::Pending => {
+                let (broker, target, told) = (Arc::clone(broker), Arc::clone(target), told.clone());
+                attempts.spawn(async move {
+                    let ended = call.await;
+                    told.called(1).await;
+                    let chance = broker.chance();
+                    settle(&broker, ended.into_iter().collect(), Some(&target), |_| chance).await;
+                    told.settled(1).await;
+                });
+            }
+        }
+    }
+    let over = ended.len() + not_begun;
+    if over > 0 {
+        told.called(over).await;
+        settle(broker, ended.into_iter().flatten().collect(), Some(target), Broker::chance).await;
+        told.settled(over).await;
+    }
+}
+
+/// Attempts several alerts of one channel as one: they are sent in one request, and settled by that one outcome.
+pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
+    let in_force = broker.in_force();
+    let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
+        return settle_gone(broker, taken).await;
+    };
+    let began_at = broker.clocks().now();
+    let backoff = target.policy.delay(1, broker.chance());
+    let taken = begin(broker, taken, began_at, |_| backoff).await;
     if taken.is_empty() {
         return;
     }
+    let tried = Tried { began_at, ..call_once(broker, &in_force, target, &taken, None).await };
+    // One draw for all, so that what was sent together comes back together.
+    let chance = broker.chance();
+    let ended = taken.into_iter().map(|taken| Ended { taken, tried: tried.clone() }).collect();
+    settle(broker, ended, Some(target), |_| chance).await;
+}
+
+/// Nobody is there to be called.
+async fn settle_gone(broker: &Broker, taken: Vec<Taken>) {
+    let ended = taken.into_iter().map(|taken| {
+        let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(&taken) });
+        Ended { taken, tried }
+    });
+    settle(broker, ended.collect(), None, Broker::chance).await;
+}
+
+/// Calls once, unless the broker stops; tells who waits for the answer.
+async fn call_once(
+    broker: &Broker,
+    in_force: &InForce,
+    target: &Target,
+    taken: &[Taken],
+    waits: Option<oneshot::Sender<Answer>>,
+) -> Tried {
     let mut tried = tokio::select! {
         biased;
-        tried = call(broker, target, &taken) => tried,
+        tried = call(broker, target, taken) => tried,
         () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
     };
-    tried.began_at = began_at;
     if let (Some(waits), Some(answer)) = (waits, tried.answer.take()) {
         // An error means that it has gone away meanwhile.
         let _ = waits.send(answer);
     }
     in_force.secrets.hide_in(&mut tried);
-    // One draw for all, so that what was sent together comes back together.
-    let chance = broker.chance();
-    let settled = taken.iter().map(|taken| settle(broker, taken, Some(target), tried.clone(), chance));
-    futures_util::future::join_all(settled).await;
+    tried
 }
 
-/// Writes that attempts begin; returns those for which that worked.
-async fn begin(broker: &Broker, taken: Vec<Taken>, at: Timestamp, backoff_if_interrupted: Duration) -> Vec<Taken> {
-    let begins = taken.iter().map(|taken| Begin { delivery: taken.delivery, at, backoff_if_interrupted }).collect();
+/// Writes that attempts begin; returns those for which that worked. `backoff` is how long one waits that is cut off.
+async fn begin(broker: &Broker, taken: Vec<Taken>, at: Timestamp, backoff: impl Fn(&Taken) -> Duration) -> Vec<Taken> {
+    let begins = taken
+        .iter()
+        .map(|taken| Begin { delivery: taken.delivery, at, backoff_if_interrupted: backoff(taken) })
+        .collect();
     let results = broker.store().begin(begins).await;
     let mut begun = Vec::with_capacity(taken.len());
+    let mut not_begun = Vec::new();
     for (taken, result) in taken.into_iter().zip(results) {
         match result {
             Ok(()) => begun.push(taken),
             Err(SettleError::Store(error)) => {
                 tracing::warn!(%error, delivery = %taken.delivery, "an attempt was not begun because the store could not write it");
-                broker.store().release(vec![taken.delivery]).await;
+                not_begun.push(taken.delivery);
             }
             Err(error) => tracing::error!(%error, "the store and dispatch disagree about a lease"),
         }
+    }
+    if !not_begun.is_empty() {
+        broker.store().release(not_begun).await;
     }
     begun
 }

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventyard_store::{QueueKey, ReadyQueue, Taken};
+use eventyard_store::{QueueKey, ReadyQueue};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alert::group::GROUP_ALERTS_MAX;
-use crate::attempt::attempt;
+use crate::attempt::{Called, attempt_as_one, attempt_each};
 use crate::broker::Broker;
 
 /// The most attempts at a time, over all targets. Each holds an event in memory, so with events of 1 MiB this
@@ -26,6 +26,9 @@ pub const IN_FLIGHT_MAX: usize = 1024;
 
 /// The most deliveries taken from one queue in one go, so that one queue cannot fill a round by itself.
 const TAKE_MAX: usize = 256;
+
+/// What attempts tell dispatch and it has not heard yet: each tells at most twice, so none ever waits.
+const ENDS_WAITING_MAX: usize = 2 * IN_FLIGHT_MAX;
 
 /// How long a lease holds without being extended, for stores that outlive their caller.
 const LEASE: Duration = Duration::from_secs(60);
@@ -36,12 +39,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Runs until `stop` is cancelled; then takes nothing more and returns. Attempts that were started go on as
 /// tasks of `attempts`, which the caller waits for.
 pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: CancellationToken) {
-    let (finished_send, mut finished) = mpsc::channel::<QueueKey>(IN_FLIGHT_MAX);
+    let (ends_send, mut ends) = mpsc::channel::<End>(ENDS_WAITING_MAX);
     let mut in_flight = InFlight::default();
     let mut turn = fair::Turn::default();
     loop {
-        while let Ok(queue) = finished.try_recv() {
-            in_flight.remove(&queue);
+        while let Ok(end) = ends.try_recv() {
+            in_flight.end(&end);
         }
         let now = broker.clocks().steady_now();
         let started = if broker.poisoned() {
@@ -52,7 +55,7 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
             // Who gets a place is decided; those for whose answer somebody waits go first.
             let in_force = broker.in_force();
             chosen.sort_by_key(|(queue, _)| !in_force.target(queue).is_some_and(|target| target.reply));
-            start(&broker, &chosen, &mut in_flight, &attempts, &finished_send).await
+            start(&broker, &chosen, &mut in_flight, &attempts, &ends_send).await
         };
         if started > 0 {
             // There may be more where that came from; let the attempts run first.
@@ -68,7 +71,7 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            Some(queue) = finished.recv() => in_flight.remove(&queue),
+            Some(end) = ends.recv() => in_flight.end(&end),
             () = broker.store().changed() => {}
             () = broker.targets_changed() => {}
             () = tokio::time::sleep(pause) => {}
@@ -76,10 +79,20 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
     }
 }
 
+/// What attempts tell dispatch.
+enum End {
+    /// Calls of a queue's target have ended: their places there are free.
+    Called(Arc<QueueKey>, usize),
+    /// So many outcomes are written, and what they held in memory is free.
+    Settled(usize),
+}
+
 /// How many attempts run, in all and for each queue.
 #[derive(Default)]
 struct InFlight {
+    /// Until their outcomes are written.
     total: usize,
+    /// Until their targets have answered.
     by_queue: HashMap<QueueKey, usize>,
 }
 
@@ -88,17 +101,21 @@ impl InFlight {
         self.by_queue.get(queue).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, queue: &QueueKey) {
-        self.total += 1;
-        *self.by_queue.entry(queue.clone()).or_default() += 1;
+    fn add(&mut self, queue: &QueueKey, count: usize) {
+        self.total += count;
+        *self.by_queue.entry(queue.clone()).or_default() += count;
     }
 
-    fn remove(&mut self, queue: &QueueKey) {
-        self.total = self.total.saturating_sub(1);
-        if let Some(count) = self.by_queue.get_mut(queue) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_queue.remove(queue);
+    fn end(&mut self, end: &End) {
+        match end {
+            End::Settled(settled) => self.total = self.total.saturating_sub(*settled),
+            End::Called(queue, called) => {
+                if let Some(count) = self.by_queue.get_mut(&**queue) {
+                    *count = count.saturating_sub(*called);
+                    if *count == 0 {
+                        self.by_queue.remove(&**queue);
+                    }
+                }
             }
         }
     }
@@ -134,7 +151,7 @@ async fn start(
     chosen: &[(QueueKey, usize)],
     in_flight: &mut InFlight,
     attempts: &TaskTracker,
-    finished: &mpsc::Sender<QueueKey>,
+    ends: &mpsc::Sender<End>,
 ) -> usize {
     let in_force = broker.in_force();
     let mut started = 0;
@@ -147,30 +164,42 @@ async fn start(
                 continue;
             }
         };
-        for _ in &taken {
-            in_flight.add(queue);
-            started += 1;
+        if taken.is_empty() {
+            continue;
         }
+        in_flight.add(queue, taken.len());
+        started += taken.len();
+        let (told, broker) = (Told { queue: Arc::new(queue.clone()), ends: ends.clone() }, Arc::clone(broker));
         if in_force.is_grouped(queue) {
-            spawn(broker, taken, attempts, finished.clone());
+            attempts.spawn(async move {
+                let count = taken.len();
+                attempt_as_one(&broker, taken).await;
+                // Only now: what becomes due meanwhile is to be joined by the next group.
+                told.called(count).await;
+                told.settled(count).await;
+            });
         } else {
-            for one in taken {
-                spawn(broker, vec![one], attempts, finished.clone());
-            }
+            let tracker = attempts.clone();
+            attempts.spawn(async move { attempt_each(&broker, taken, &tracker, told).await });
         }
     }
     started
 }
 
-/// Starts one attempt, of one delivery or of alerts that are sent as one.
-fn spawn(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, finished: mpsc::Sender<QueueKey>) {
-    let broker = Arc::clone(broker);
-    attempts.spawn(async move {
-        let queues: Vec<QueueKey> = taken.iter().map(|taken| taken.queue.clone()).collect();
-        attempt(&broker, taken).await;
-        for queue in queues {
-            // The channel holds as many as there can be attempts; it is closed only when dispatch has stopped.
-            let _ = finished.send(queue).await;
-        }
-    });
+/// How attempts of one queue tell dispatch.
+#[derive(Clone)]
+struct Told {
+    queue: Arc<QueueKey>,
+    ends: mpsc::Sender<End>,
+}
+
+impl Called for Told {
+    // The channel is closed only when dispatch has stopped.
+    async fn called(&self, count: usize) {
+        let _ = self.ends.send(End::Called(Arc::clone(&self.queue), count)).await;
+    }
+
+    async fn settled(&self, count: usize) {
+        let _ = self.ends.send(End::Settled(count)).await;
+    }
 }

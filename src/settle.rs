@@ -3,7 +3,9 @@
 //! The decision is [`retry::decide`](crate::retry::decide); here it is written, counted and told. A dead letter
 //! and its announcement are one frame: neither is ever on disk without the other.
 
-use eventyard_event::Timestamp;
+use std::collections::BTreeMap;
+
+use eventyard_event::{DeliveryId, Name, Timestamp};
 use eventyard_store::{Admission, AttemptOutcome, AttemptRecord, Reason, Settlement, Taken, Verdict};
 
 use crate::alert;
@@ -12,7 +14,7 @@ use crate::fate::Fate;
 use crate::in_force::Target;
 use crate::reply::Answer;
 use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
-use crate::telemetry::metrics::TargetLabel;
+use crate::telemetry::metrics::{Metrics, TargetLabel};
 
 /// What an attempt saw.
 #[derive(Clone)]
@@ -52,34 +54,58 @@ impl Tried {
     }
 }
 
-/// Settles one delivery; returns when that is durable. `target` is `None` where it is gone; `chance` is a random
-/// number in `0.0..1.0`, the same for deliveries that should come back together.
-pub async fn settle(broker: &Broker, taken: &Taken, target: Option<&Target>, tried: Tried, chance: f64) {
-    let at = broker.clocks().now();
-    let record = tried.begun.then(|| record(taken, &tried, at));
-    let policy = target.map_or(RetryPolicy::HTTP, |target| target.policy);
-    let budget = Budget { attempts: taken.attempts, began_at: taken.budget_began_at };
-    let decision = decide(&policy, budget, tried.outcome, broker.clocks().steady_now(), chance);
+/// A delivery whose attempt is over.
+pub struct Ended {
+    /// Which one.
+    pub taken: Taken,
+    /// What was seen of it.
+    pub tried: Tried,
+}
 
-    let mut emits = tried.emits;
-    let verdict = match &decision {
-        Decision::Delivered => Verdict::Delivered,
-        Decision::Retry { at, counted } => Verdict::Retry { at: *at, counted: *counted },
-        Decision::GiveUp { reason } => {
-            let attempts = taken.attempts + u32::from(record.is_some());
-            emits = alert::dead_letter(broker, taken, reason, attempts, at).into_iter().collect();
-            Verdict::Dead { reason: reason.clone() }
-        }
-    };
-    let settlement = Settlement { delivery: taken.delivery, attempt: record.clone(), verdict, at, emits };
-    match broker.store().settle(vec![settlement]).await.pop() {
-        Some(Ok(())) => report(broker, taken, record.as_ref(), &decision),
-        Some(Err(error)) => {
-            // Nothing is lost: the lease ends with the process, and the next start finds the attempt interrupted.
-            tracing::error!(%error, delivery = %taken.delivery, "how an attempt ended could not be written");
-        }
-        None => {}
+/// What is known of a settlement while it is on its way to the disk.
+struct Draft {
+    taken: Taken,
+    record: Option<AttemptRecord>,
+    decision: Decision,
+}
+
+/// Settles deliveries of one queue; returns when that is durable. `target` is `None` where it is gone; `chance` draws
+/// a random number in `0.0..1.0`, the same one each time for deliveries that should come back together.
+pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>, chance: impl Fn(&Broker) -> f64) {
+    let at = broker.clocks().now();
+    let steady = broker.clocks().steady_now();
+    let policy = target.map_or(RetryPolicy::HTTP, |target| target.policy);
+    let mut drafts = Vec::with_capacity(ended.len());
+    let mut settlements = Vec::with_capacity(ended.len());
+    for Ended { taken, tried } in ended {
+        let record = tried.begun.then(|| record(&taken, &tried, at));
+        let budget = Budget { attempts: taken.attempts, began_at: taken.budget_began_at };
+        let decision = decide(&policy, budget, tried.outcome, steady, chance(broker));
+        let mut emits = tried.emits;
+        let verdict = match &decision {
+            Decision::Delivered => Verdict::Delivered,
+            Decision::Retry { at, counted } => Verdict::Retry { at: *at, counted: *counted },
+            Decision::GiveUp { reason } => {
+                let attempts = taken.attempts + u32::from(record.is_some());
+                emits = alert::dead_letter(broker, &taken, reason, attempts, at).into_iter().collect();
+                Verdict::Dead { reason: reason.clone() }
+            }
+        };
+        settlements.push(Settlement { delivery: taken.delivery, attempt: record.clone(), verdict, at, emits });
+        drafts.push(Draft { taken, record, decision });
     }
+    let results = broker.store().settle(settlements).await;
+    let mut counts = Counts::default();
+    for (draft, result) in drafts.into_iter().zip(results) {
+        match result {
+            Ok(()) => report(broker, draft, &mut counts),
+            // Nothing is lost: the lease ends with the process, and the next start finds the attempt interrupted.
+            Err(error) => tracing::error!(
+                %error, delivery = %draft.taken.delivery, "how an attempt ended could not be written"
+            ),
+        }
+    }
+    counts.add_to(broker.metrics());
 }
 
 fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
@@ -104,14 +130,41 @@ fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
     }
 }
 
+/// What is counted of deliveries that were settled together: a label is looked up once for all of them.
+#[derive(Default)]
+struct Counts {
+    /// Rule and target.
+    of: Option<(String, String)>,
+    attempts: BTreeMap<&'static str, u64>,
+    settled: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    fn add_to(self, metrics: &Metrics) {
+        let Some((rule, target)) = self.of else { return };
+        let label = |outcome| TargetLabel { rule: rule.clone(), target: target.clone(), outcome };
+        for (outcome, count) in self.attempts {
+            metrics.attempts.get_or_create(&label(outcome)).inc_by(count);
+        }
+        for (verdict, count) in self.settled {
+            metrics.deliveries_settled.get_or_create(&label(verdict)).inc_by(count);
+        }
+    }
+}
+
 /// Counts and tells what is durable now.
-fn report(broker: &Broker, taken: &Taken, record: Option<&AttemptRecord>, decision: &Decision) {
-    let label = |outcome| TargetLabel {
-        rule: taken.queue.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
-        target: taken.queue.target.to_string(),
-        outcome,
+fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
+    let Draft { taken, record, decision } = draft;
+    let queue = &taken.queue;
+    counts.of.get_or_insert_with(|| {
+        (queue.rule.as_ref().map(ToString::to_string).unwrap_or_default(), queue.target.to_string())
+    });
+    let listened_to = broker.has_listeners();
+    let tell = |fate: &dyn Fn(DeliveryId, Option<Name>, Name) -> Fate| {
+        if listened_to {
+            broker.tell(fate(taken.delivery, queue.rule.clone(), queue.target.clone()));
+        }
     };
-    let (delivery, rule, target) = (taken.delivery, taken.queue.rule.clone(), taken.queue.target.clone());
     if let Some(record) = record {
         let outcome = match record.outcome {
             AttemptOutcome::Succeeded => "succeeded",
@@ -119,42 +172,41 @@ fn report(broker: &Broker, taken: &Taken, record: Option<&AttemptRecord>, decisi
             AttemptOutcome::Permanent => "permanent",
             AttemptOutcome::Interrupted => "interrupted",
         };
-        broker.metrics().attempts.get_or_create(&label(outcome)).inc();
+        *counts.attempts.entry(outcome).or_default() += 1;
         broker.metrics().attempt_duration.observe(record.ended_at.since(record.began_at).as_secs_f64());
-        if broker.has_listeners() {
-            broker.tell(Fate::Attempted {
-                delivery,
-                rule: rule.clone(),
-                target: target.clone(),
-                number: record.number,
-                outcome: record.outcome,
-                code: record.code.clone(),
-                message: record.message.clone(),
-                response: record.response.clone(),
-            });
-        }
+        tell(&|delivery, rule, target| Fate::Attempted {
+            delivery,
+            rule,
+            target,
+            number: record.number,
+            outcome: record.outcome,
+            code: record.code.clone(),
+            message: record.message.clone(),
+            response: record.response.clone(),
+        });
     }
-    match decision {
+    let verdict = match decision {
         Decision::Delivered => {
-            broker.metrics().deliveries_settled.get_or_create(&label("delivered")).inc();
-            broker.tell(Fate::Delivered { delivery, rule, target });
+            tell(&|delivery, rule, target| Fate::Delivered { delivery, rule, target });
+            "delivered"
         }
         Decision::Retry { at, .. } => {
-            broker.metrics().deliveries_settled.get_or_create(&label("retry")).inc();
-            broker.tell(Fate::Retry { delivery, rule, target, at: *at });
+            tell(&|delivery, rule, target| Fate::Retry { delivery, rule, target, at });
+            "retry"
         }
         Decision::GiveUp { reason } => {
-            broker.metrics().deliveries_settled.get_or_create(&label("dead_letter")).inc();
-            let announced = alert::is_announced(taken);
+            let delivery = taken.delivery;
             tracing::warn!(
-                delivery = %delivery, target_name = %target, code = %reason.code, reason = %reason.message,
+                delivery = %delivery, target_name = %queue.target, code = %reason.code, reason = %reason.message,
                 "a delivery was given up; go on with `eventyard dead-letters show {delivery}`"
             );
-            if !announced {
+            if !alert::is_announced(&taken) {
                 broker.metrics().alerts_dead.inc();
-                broker.warn(alert::unannounced(taken, reason));
+                broker.warn(alert::unannounced(&taken, &reason));
             }
-            broker.tell(Fate::Dead { delivery, rule, target, reason: reason.clone() });
+            tell(&|delivery, rule, target| Fate::Dead { delivery, rule, target, reason: reason.clone() });
+            "dead_letter"
         }
-    }
+    };
+    *counts.settled.entry(verdict).or_default() += 1;
 }

@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["event"]),
     ("functions", &["event"]),
     ("connectors", &["event"]),
+    ("bench", &[]),
     (".", &["event", "rules", "store", "functions", "connectors"]),
 ];
 

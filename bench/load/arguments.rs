@@ -83,7 +83,7 @@ fn peer(name: &str, text: &str) -> Result<Peer, String> {
     Ok(Peer { address: address.to_owned(), pid: pid.to_owned() })
 }
 
-/// `target/release/eventyard`, where this is `target/release/examples/load`.
+/// `target/release/eventyard`, where this is `target/release/load`.
 fn beside_this() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.parent()?.join("eventyard"))
+    Some(std::env::current_exe().ok()?.parent()?.join("eventyard"))
 }

@@ -31,7 +31,8 @@ impl Template {
         let text = format!(
             "POST /events HTTP/1.1\r\nhost: {to}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        let ids = text.match_indices(ID_BEGINS).map(|(at, found)| at + found.len()).collect();
+        let unnumbered = format!("{ID_BEGINS}{}", "0".repeat(DIGITS));
+        let ids = text.match_indices(&unnumbered).map(|(at, _)| at + ID_BEGINS.len()).collect();
         Template { bytes: text.into_bytes(), ids }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo run --release --example load -- [CASE…] [--seconds N] [--dir FOLDER] [--binary PATH] [--perf FOLDER]
+//! cargo run --release -p eventyard-bench -- [CASE…] [--seconds N] [--dir FOLDER] [--binary PATH] [--perf FOLDER]
 //! ```
 //!
 //! The cases, all of them where none is named:

@@ -63,7 +63,7 @@ fn given(api: &Api, in_force: &InForce, cloudevent: &RawValue) -> Result<Envelop
         Some(source) => (source.namespace.clone(), source.name.clone(), source.tags.clone()),
         None => {
             let origin = super::ingest::events_origin();
-            (origin.namespace, origin.source_name, origin.tags)
+            (origin.namespace.clone(), origin.source_name.clone(), origin.tags.clone())
         }
     };
     let now = api.broker.clocks().now();

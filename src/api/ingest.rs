@@ -3,7 +3,7 @@
 //! A 2xx is given only after the event and its deliveries are on disk; anything else means that nothing of the
 //! request was taken, and that it may be sent again with the same ids.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -47,7 +47,7 @@ async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
         keys_unique: shape.keys_unique,
         dedupe: Some(EVENTS_DEDUPE),
     });
-    let accepted = api.broker.admit(&events_origin(), incoming.collect()).await.map_err(Refused::by_intake)?;
+    let accepted = api.broker.admit(events_origin(), incoming.collect()).await.map_err(Refused::by_intake)?;
     Ok(Accepted { accepted, reply: None })
 }
 
@@ -58,9 +58,12 @@ pub(super) fn event_limits(in_force: &InForce) -> Limits {
 }
 
 /// Whom events come from that are sent to `POST /events`.
-pub(super) fn events_origin() -> Origin {
-    let source_name = Name::new(EVENTS).unwrap_or_else(|_| Name::default_namespace());
-    Origin { namespace: Name::default_namespace(), source_name, tags: Vec::new() }
+pub(super) fn events_origin() -> &'static Origin {
+    static ORIGIN: LazyLock<Origin> = LazyLock::new(|| {
+        let source_name = Name::new(EVENTS).unwrap_or_else(|_| Name::default_namespace());
+        Origin { namespace: Name::default_namespace(), source_name, tags: Vec::new() }
+    });
+    &ORIGIN
 }
 
 /// The http sources whose path this is.

@@ -15,6 +15,10 @@ use super::ServerLimits;
 /// The unit in which the memory for bodies is counted: a semaphore counts to 2^29 or so, not bytes.
 const BUDGET_UNIT_BYTES: usize = 4096;
 
+/// How much room is made ahead for a body that announces its length: most need no more, and whoever announces a lot
+/// and sends nothing gets no more.
+const RESERVED_BYTES_MAX: usize = 256 * 1024;
+
 /// A body, and its share of the memory that all bodies may take; the share is given back when this is
 /// dropped, so it is kept until the request is answered.
 #[derive(Debug)]
@@ -97,11 +101,12 @@ impl BodyReader {
             return Err(BodyError::Encoding(encoding));
         }
         let announced = axum::body::HttpBody::size_hint(&body).lower();
-        if usize::try_from(announced).unwrap_or(usize::MAX) > max {
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        if announced > max {
             return Err(BodyError::TooLarge { limit, max });
         }
         let began = Instant::now();
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(announced.min(RESERVED_BYTES_MAX));
         let mut share: Option<OwnedSemaphorePermit> = None;
         loop {
             let received = bytes.len();
