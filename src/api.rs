@@ -51,9 +51,20 @@ use problem::Problem;
 /// The first segments of the paths that are the broker's own; no source can be mounted below them.
 pub const RESERVED: &[&str] = &["", "ui", "api", "events", "healthz", "readyz", "metrics", "2015-03-31"];
 
-/// What every call can reach.
+/// What every call can reach. Cheap to clone, for axum does so several times a request.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Reach>);
+
+impl std::ops::Deref for Api {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.0
+    }
+}
+
+/// See [`Api`].
+struct Reach {
     broker: Arc<Broker>,
     bodies: BodyReader,
     token: Option<Token>,
@@ -74,7 +85,7 @@ pub fn is_reserved(path: &str) -> bool {
 pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> Router {
     let bodies = BodyReader::new(settings.limits);
     let replies_waiting_max = settings.limits.replies_waiting_max;
-    let api = Api { broker, bodies, token: settings.token.clone(), replies_waiting_max, stop };
+    let api = Api(Arc::new(Reach { broker, bodies, token: settings.token.clone(), replies_waiting_max, stop }));
     let mut router = Router::new();
     for call in calls::CALLS {
         router = router.route(call.path, (call.serve)(call.verb.filter()));

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
@@ -66,8 +65,7 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
     limits: &ServerLimits,
     stop: CancellationToken,
 ) {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let ended = Arc::new(AtomicBool::new(request.body().is_end_stream()));
         let request = request.map(|body| Body::new(ToldBody { body, ended: Arc::clone(&ended) }));
         let answered = answer(router.clone(), request);
@@ -116,7 +114,8 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// One request. A panic ends this request and nothing else.
 async fn answer(mut router: axum::Router, request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // Neither is copied: this is done for each request, and used for none that goes well.
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -125,7 +124,7 @@ async fn answer(mut router: axum::Router, request: Request<Body>) -> Result<Resp
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
-            tracing::error!(%method, path, panic = what, "answering a request panicked; this is a fault of eventyard");
+            tracing::error!(%method, path = uri.path(), panic = what, "answering a request panicked; this is a fault of eventyard");
             Ok(Problem::internal().into_response())
         }
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # RabbitMQ from Debian, with a data folder of its own and nothing off loopback.
-# RABBITMQ_PORT (5722) for AMQP; the one after it for Erlang's own traffic.
+# RABBITMQ_PORT (5722) for AMQP; the two after it for Erlang's own traffic and for epmd, its list of nodes.
 NAME=rabbitmq
 PORT=${RABBITMQ_PORT:-5722}
 # shellcheck source=tests/services/service.sh
@@ -26,9 +26,12 @@ launch() {
     RABBITMQ_GENERATED_CONFIG_DIR="$FOLDER/generated" \
     RABBITMQ_DIST_PORT=$((PORT + 1)) \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-    ERL_EPMD_ADDRESS=127.0.0.1 \
+    ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$((PORT + 2)) \
     "$server"
 }
+
+# Erlang starts it where it is not there, and leaves it behind; this one is ours alone.
+after_stop() { if listens $((PORT + 2)); then epmd -port $((PORT + 2)) -kill >/dev/null || true; fi; }
 
 answers() { listens "$PORT"; }
 

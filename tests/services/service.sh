@@ -10,7 +10,8 @@
 #
 # Programs are kept in EVENTYARD_SERVICES (~/.cache/eventyard-services), data, logs and process ids below it.
 #
-# A script sets NAME and defines install, launch (runs the server by `background`), answers and address.
+# A script sets NAME and defines install, launch (runs the server by `background`), answers and address, and where
+# something is left over when the server has ended, after_stop.
 set -euo pipefail
 
 HOME_OF_SERVICES=${EVENTYARD_SERVICES:-${XDG_CACHE_HOME:-$HOME/.cache}/eventyard-services}
@@ -74,6 +75,7 @@ stop() {
     done
   fi
   rm -f "$FOLDER/pid"
+  if declare -F after_stop >/dev/null; then after_stop; fi
 }
 
 # serve WORD: does what the script was asked.

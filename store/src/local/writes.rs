@@ -122,13 +122,18 @@ impl LocalStore {
     }
 
     fn push(&self, body: Vec<u8>, outcome: Outcome) -> Result<Answer, StoreError> {
+        let (work, answer) = self.work(body, outcome)?;
+        self.shared.inbox.push_outcomes(std::iter::once(work))?;
+        Ok(answer)
+    }
+
+    fn work(&self, body: Vec<u8>, outcome: Outcome) -> Result<(OutcomeWork, Answer), StoreError> {
         if body.len() > self.body_bytes_max() {
             return Err(StoreError::TooLarge { what: "an outcome", max: self.body_bytes_max() });
         }
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.push_outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply })?;
-        Ok(answer)
+        Ok((OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }, answer))
     }
 
     /// Leases deliveries and finds their envelopes. What cannot be read stays leased and is named in the log:
@@ -201,47 +206,55 @@ impl LocalStore {
     }
 
     pub(super) async fn write_settlements(&self, settlements: Vec<Settlement>) -> Vec<Result<(), SettleError>> {
-        let mut pending = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            let delivery = settlement.delivery;
-            pending.push((delivery, self.settle_one(settlement)));
-        }
-        let mut results = Vec::with_capacity(pending.len());
-        for (delivery, pushed) in pending {
-            let result = match pushed {
-                Err(error) => Err(error),
-                Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)).map_err(|error| {
-                    self.shared.state().may_not(delivery);
-                    SettleError::Store(error)
-                }),
+        let befores: Vec<_> = {
+            let mut state = self.shared.state();
+            let before = |settlement: &Settlement| {
+                let delivery = settlement.delivery;
+                let slot = state.may_settle(delivery)?;
+                let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
+                Ok((entry.counts, entry.last, entry.first))
             };
-            results.push(result);
+            settlements.iter().map(before).collect()
+        };
+        let mut works = Vec::with_capacity(settlements.len());
+        let mut pending = Vec::with_capacity(settlements.len());
+        for (settlement, before) in settlements.into_iter().zip(befores) {
+            let delivery = settlement.delivery;
+            let answer = before.map(|(counts, previous, first)| {
+                let (work, answer) = self.settlement_work(settlement, counts, previous, first)?;
+                works.push(work);
+                Ok(answer)
+            });
+            pending.push((delivery, answer));
+        }
+        // Together: they are of one batch then, and whoever settles them is woken once.
+        let pushed = self.shared.inbox.push_outcomes(works.into_iter());
+        let mut results = Vec::with_capacity(pending.len());
+        for (delivery, answer) in pending {
+            let written = match (answer, &pushed) {
+                (Err(error), _) => {
+                    results.push(Err(error));
+                    continue;
+                }
+                (Ok(Err(error)), _) => Err(error),
+                (Ok(Ok(_)), Err(error)) => Err(error.clone()),
+                (Ok(Ok(answer)), Ok(())) => answer.await.unwrap_or(Err(StoreError::Closed)),
+            };
+            results.push(written.map_err(|error| {
+                self.shared.state().may_not(delivery);
+                SettleError::Store(error)
+            }));
         }
         results
     }
 
-    fn settle_one(&self, settlement: Settlement) -> Result<Answer, SettleError> {
-        let delivery = settlement.delivery;
-        let (counts, previous, first) = {
-            let mut state = self.shared.state();
-            let slot = state.may_settle(delivery)?;
-            let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
-            (entry.counts, entry.last, entry.first)
-        };
-        let pushed = self.push_settlement(settlement, counts, previous, first);
-        pushed.map_err(|error| {
-            self.shared.state().may_not(delivery);
-            SettleError::Store(error)
-        })
-    }
-
-    fn push_settlement(
+    fn settlement_work(
         &self,
         settlement: Settlement,
         before: Counts,
         previous: Place,
         first: Place,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<(OutcomeWork, Answer), StoreError> {
         let Settlement { delivery, attempt, verdict, at, emits } = settlement;
         let mut counts = before;
         counts.tries = counts.tries.saturating_add(u32::from(attempt.is_some()));
@@ -259,7 +272,7 @@ impl LocalStore {
         let mut parts = Vec::new();
         self.encode(emits, &mut body, &mut parts, false)?;
         let emits = parts;
-        self.push(body, Outcome::Settle { delivery, at_in_body, counts, turn, emits })
+        self.work(body, Outcome::Settle { delivery, at_in_body, counts, turn, emits })
     }
 
     pub(super) async fn write_replay(

@@ -65,15 +65,16 @@ impl Inbox {
         Ok(())
     }
 
-    pub(crate) fn push_outcome(&self, work: OutcomeWork) -> Result<(), StoreError> {
+    /// All of them or none.
+    pub(crate) fn push_outcomes(&self, works: impl ExactSizeIterator<Item = OutcomeWork>) -> Result<(), StoreError> {
         let mut lines = self.lock();
         if let Some(error) = &lines.closed {
             return Err(error.clone());
         }
-        if lines.outcomes.len() >= OUTCOME_COUNT_MAX {
+        if lines.outcomes.len() + works.len() > OUTCOME_COUNT_MAX {
             return Err(StoreError::Busy);
         }
-        lines.outcomes.push_back(work);
+        lines.outcomes.extend(works);
         self.wake(lines);
         Ok(())
     }

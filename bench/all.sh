@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Every figure of docs/benchmarks-end-to-end.md in one run of about ten minutes, on a machine that does nothing else.
+#
+#   bench/all.sh [--seconds N] [--dir FOLDER] …   the words go to the program `load`; see its usage
+#
+# Ends with what the store alone gives on the same disk, for comparison.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+date -u +%FT%TZ
+cargo build --release --locked --workspace
+target/release/load "$@"
+bench/peers.sh "$@"
+cargo run --release --locked -p eventyard-store --example store_bench -- both target/load 64 15
