@@ -193,6 +193,7 @@ async fn a_sender_that_hangs_up_frees_its_place_and_its_event_is_delivered() {
         assert!(tokio::time::Instant::now() < deadline, "a sender that is gone keeps its place");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert_eq!(broker.metric("eventyard_replies_total{source=\"ask\",outcome=\"gone\"}").await, Some(1.0));
     let listed = broker.get("/api/v1/events?source=ask").await.json();
     let event = listed["items"][0]["event"].as_str().unwrap().to_owned();
     delivered(&broker, &event, "ask").await;

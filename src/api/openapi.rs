@@ -54,7 +54,8 @@ pub fn document(with_token: bool) -> Value {
 
 const ABOUT: &str = "Errors are `application/problem+json`; `code` is what to script against. Fields are only ever added to answers. \
      Not described here: the paths of the project's own http sources, which take any body and answer as `POST /events` \
-     does. A request whose head is not HTTP is answered 400, one whose head is too large 431, both without a body.";
+     does, or with `reply = \"sync\"` what a target answers. What is no HTTP/1.1 is answered 400 `not_http`, a head that is \
+     too large 431 `head_too_large`.";
 
 /// The schemas of what is sent and of what is answered. The same type may look different in the two: what has a default
 /// need not be sent, and is always answered.

@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventyard_event::{EventId, Limits, Name, json};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use super::views::Accepted;
 use super::{Api, json as json_answer};
@@ -31,17 +33,30 @@ pub(super) async fn answer(
     awaited: Result<Awaited, NoReply>,
     timeout: Duration,
 ) -> Response {
+    let mut counted = Counted { replies: &api.broker.metrics().replies, source, outcome: "gone" };
     let answered = match awaited {
         Ok(awaited) => awaited.answer(timeout, &api.stop).await,
         Err(none) => Err(none),
     };
-    let outcome = answered.as_ref().map_or_else(|none| none.word(), |_| "answered");
-    let label = ReplyLabel { source: source.to_string(), outcome };
-    api.broker.metrics().replies.get_or_create(&label).inc();
+    counted.outcome = answered.as_ref().map_or_else(|none| none.word(), |_| "answered");
     let event = receipts.first().filter(|_| receipts.len() == 1).map(|receipt| receipt.event);
     match answered {
         Ok(answer) => passed_on(answer, event),
         Err(none) => accepted(receipts, none, event),
+    }
+}
+
+/// Counts a request once, also one whose sender goes away: this is then dropped while it waits.
+struct Counted<'a> {
+    replies: &'a Family<ReplyLabel, Counter>,
+    source: &'a Name,
+    outcome: &'static str,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let label = ReplyLabel { source: self.source.to_string(), outcome: self.outcome };
+        self.replies.get_or_create(&label).inc();
     }
 }
 

@@ -55,7 +55,7 @@ pub struct QueueLabel {
 pub struct ReplyLabel {
     /// `[source.NAME]`.
     pub source: String,
-    /// `answered`, or the word of a [`NoReply`](crate::reply::NoReply).
+    /// `answered`, the word of a [`NoReply`](crate::reply::NoReply), or `gone` where nobody waits any more to be told.
     pub outcome: &'static str,
 }
 
