@@ -122,8 +122,9 @@ pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
     settle(broker, ended, Some(target), |_| chance).await;
 }
 
-/// Nobody is there to be called.
+/// Nobody is there to be called, and nobody's answer to wait for.
 async fn settle_gone(broker: &Broker, taken: Vec<Taken>) {
+    taken.iter().for_each(|taken| drop(broker.replies().claim(taken.delivery)));
     let ended = taken.into_iter().map(|taken| {
         let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(&taken) });
         Ended { taken, tried }

@@ -95,23 +95,27 @@ struct World {
     _stop: DropGuard,
 }
 
+fn in_force(text: &str, clocks: &Clocks, sinks: HashMap<Name, Arc<dyn Sink>>) -> InForce {
+    let files = vec![("eventyard.toml".to_owned(), text.to_owned())];
+    let around = Surroundings { env: &|_| None, now: clocks.now() };
+    let (project, warnings) =
+        config::load_files(Path::new("/project"), files, &around).unwrap_or_else(|report| panic!("{report}"));
+    assert!(warnings.diagnostics().is_empty(), "{warnings}");
+    InForce::new(Arc::new(project), &Callees { sinks, ..Callees::default() })
+}
+
 impl World {
     /// With a target whose calls take so long, or fail.
     fn new(mut calls: Vec<Option<Duration>>) -> World {
         calls.reverse();
         let clocks = Clocks::tokio(Timestamp::parse("2026-11-21T12:05:00Z").unwrap());
-        let files = vec![("eventyard.toml".to_owned(), PROJECT.to_owned())];
-        let around = Surroundings { env: &|_| None, now: clocks.now() };
-        let (project, warnings) =
-            config::load_files(Path::new("/project"), files, &around).unwrap_or_else(|report| panic!("{report}"));
-        assert!(warnings.diagnostics().is_empty(), "{warnings}");
         let scripted = |name, calls| Arc::new(Scripted { name, calls: Mutex::new(calls), called: Mutex::default() });
         let (target, other) = (scripted("special", calls), scripted("other", Vec::new()));
         let sinks: HashMap<Name, Arc<dyn Sink>> = HashMap::from([
             (Name::new("target").unwrap(), Arc::clone(&target) as _),
             (Name::new("other").unwrap(), other as _),
         ]);
-        let in_force = InForce::new(Arc::new(project), &Callees { sinks, ..Callees::default() });
+        let in_force = in_force(PROJECT, &clocks, sinks);
         let steady = Arc::clone(&clocks.steady);
         let (store, _) = LocalStore::open_simulated(SimulatedDisk::new(1), Options::default(), steady).unwrap();
         let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, 7));
@@ -211,6 +215,19 @@ async fn behind_a_busy_target_a_sender_waits_its_turn_and_no_longer_than_it_may(
     assert_eq!(told.2, (Err(NoReply::Timeout), WAIT));
     tokio::time::sleep(20 * SECOND).await;
     assert_eq!(world.state(third.event).await, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_target_is_taken_away_meanwhile_its_sender_does_not_wait_on() {
+    let world = World::new(vec![Some(20 * SECOND)]);
+    let (_, first) = world.ask("special", "a").await;
+    let (second, second_awaited) = world.ask("special", "b").await;
+    let without = PROJECT.replace("name = \"special\"", "name = \"renamed\"");
+    world.broker.put_in_force(in_force(&without, world.broker.clocks(), HashMap::new()));
+    let told = tokio::join!(world.told(first), world.told(second_awaited));
+    assert_eq!(told.0, (Ok("special, a".to_owned()), 20 * SECOND), "its attempt runs");
+    assert_eq!(told.1, (Err(NoReply::Failed), Duration::ZERO));
+    assert_eq!(world.state(second.event).await, DeliveryState::Dead);
 }
 
 #[tokio::test(start_paused = true)]

@@ -184,16 +184,18 @@ async fn a_sender_that_hangs_up_frees_its_place_and_its_event_is_delivered() {
     let mut wire = broker.connect().await;
     wire.send("POST /ask/slow HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n").await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while broker.metric("eventyard_replies_waiting").await != Some(1.0) {
-        assert!(tokio::time::Instant::now() < deadline, "nobody waits");
+    // Its function runs, so it is on disk and waited for.
+    while broker.metric("eventyard_deliveries_in_flight").await.unwrap_or_default() < 1.0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is never called");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert_eq!(broker.metric("eventyard_replies_waiting").await, Some(1.0));
     drop(wire);
-    while broker.metric("eventyard_replies_waiting").await != Some(0.0) {
+    while broker.metric("eventyard_replies_total{source=\"ask\",outcome=\"gone\"}").await != Some(1.0) {
         assert!(tokio::time::Instant::now() < deadline, "a sender that is gone keeps its place");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(broker.metric("eventyard_replies_total{source=\"ask\",outcome=\"gone\"}").await, Some(1.0));
+    assert_eq!(broker.metric("eventyard_replies_waiting").await, Some(0.0));
     let listed = broker.get("/api/v1/events?source=ask").await.json();
     let event = listed["items"][0]["event"].as_str().unwrap().to_owned();
     delivered(&broker, &event, "ask").await;
