@@ -3,7 +3,7 @@
 //! There are three kinds of commands. `run` and `dev` *are* the broker. The client commands (`events`,
 //! `deliveries`, `status` …) talk to one that runs, over its HTTP API and nothing else. The others (`check`,
 //! `rules test`, `rules match`, `sources next`, `store verify`, `init`, `errors`) work from a project's files alone and
-//! connect to nothing, or (`completions`, `man`) from the program itself.
+//! connect to nothing, or (`schema`, `completions`, `man`) from the program itself.
 //!
 //! Results go to standard output, everything about the command itself to standard error. The exit code is 0
 //! when it was done, 1 when the thing failed, 2 when usage or configuration is wrong. Every error and every
@@ -27,6 +27,7 @@ mod next;
 mod project;
 mod reload;
 mod rules;
+mod schema;
 mod screen;
 mod send;
 mod serve;
@@ -90,6 +91,7 @@ enum Command {
     Store(store::StoreCommand),
     #[command(alias = "error")]
     Errors(errors::ErrorsArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 
@@ -100,8 +102,6 @@ enum Command {
     Functions(Reserved),
     #[command(hide = true)]
     Top(Reserved),
-    #[command(hide = true)]
-    Schema(Reserved),
 }
 
 /// The arguments of a command that this version does not have: whatever they are, the answer is the same.
@@ -173,6 +173,7 @@ fn run(command: Command, context: &Context) -> Outcome {
         Command::Explain(args) => explain::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Errors(args) => errors::run(&args, context),
+        Command::Schema(args) => schema::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
         Command::Reload(args) => client(reload::run(&args, context)),
@@ -186,7 +187,6 @@ fn run(command: Command, context: &Context) -> Outcome {
         Command::Targets(_) => Err(Failure::NotInThisVersion("targets")),
         Command::Functions(_) => Err(Failure::NotInThisVersion("functions")),
         Command::Top(_) => Err(Failure::NotInThisVersion("top")),
-        Command::Schema(_) => Err(Failure::NotInThisVersion("schema")),
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(failure.code(), 2);
         }
         let help = Arguments::command().render_long_help().to_string();
-        for word in ["functions", "targets", "schema"] {
+        for word in ["functions", "targets", "backtest"] {
             assert!(!help.contains(word), "{word} stands in the help");
         }
     }

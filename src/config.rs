@@ -32,6 +32,8 @@ pub mod folder;
 
 mod functions;
 
+pub(crate) mod keys;
+
 pub mod last_good;
 
 pub mod load;

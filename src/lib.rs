@@ -12,6 +12,9 @@ pub mod clock;
 // A project is a folder, checked before anything starts.
 pub mod config;
 
+// What may stand in its files, for editors.
+pub mod schema;
+
 // Where that folder is, so that it can be read again.
 pub mod home;
 

@@ -4,6 +4,8 @@
 //! the whole project can say (whether a source or a function of that name exists, whether another file has a rule
 //! of the same name) is left to whoever has read all files: [`ReadRule`] keeps the places for it.
 
+mod keys;
+
 mod retry;
 
 mod target;
@@ -13,6 +15,7 @@ mod test;
 use eventyard_event::Name;
 use toml::de::DeValue;
 
+pub use keys::{RETRY, RULE};
 pub use retry::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, MAX_AGE_MAX, read_retry};
 pub use target::{CONCURRENCY_MAX, TIMEOUT_MAX};
 pub use test::TESTS_MAX;

@@ -32,6 +32,8 @@ pub mod reference;
 
 pub mod reader;
 
+pub mod shape;
+
 mod rule;
 
 mod rule_set;

@@ -28,7 +28,7 @@ pub mod limits;
 pub(crate) mod matcher;
 pub(crate) mod number;
 mod numeric;
-mod operators;
+pub(crate) mod operators;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -6,34 +6,48 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use eventyard::schema::File;
 
-use super::Context;
 use super::exit::{Failure, Outcome};
+use super::{Context, schema};
 
 /// One file of a new project.
 struct NewFile {
     path: &'static str,
-    text: &'static str,
+    text: Text,
     mode: u32,
+}
+
+/// What a file of a new project holds.
+enum Text {
+    Fixed(&'static str),
+    /// The schema that the first line of the project's files points to.
+    Schema(File),
 }
 
 const FILE_MODE: u32 = 0o644;
 const SCRIPT_MODE: u32 = 0o755;
 
 /// What is written, in the order in which somebody would read it.
-const FILES: [NewFile; 5] = [
-    NewFile { path: "eventyard.toml", text: include_str!("init/eventyard.toml"), mode: FILE_MODE },
-    NewFile { path: "rules/orders.toml", text: include_str!("init/rules/orders.toml"), mode: FILE_MODE },
-    NewFile { path: "scripts/receipt.sh", text: include_str!("init/scripts/receipt.sh"), mode: SCRIPT_MODE },
-    NewFile { path: "event.json", text: include_str!("init/event.json"), mode: FILE_MODE },
-    NewFile { path: ".gitignore", text: include_str!("init/gitignore"), mode: FILE_MODE },
+const FILES: [NewFile; 7] = [
+    NewFile { path: "eventyard.toml", text: Text::Fixed(include_str!("init/eventyard.toml")), mode: FILE_MODE },
+    NewFile { path: "rules/orders.toml", text: Text::Fixed(include_str!("init/rules/orders.toml")), mode: FILE_MODE },
+    NewFile {
+        path: "scripts/receipt.sh",
+        text: Text::Fixed(include_str!("init/scripts/receipt.sh")),
+        mode: SCRIPT_MODE,
+    },
+    NewFile { path: "event.json", text: Text::Fixed(include_str!("init/event.json")), mode: FILE_MODE },
+    NewFile { path: ".gitignore", text: Text::Fixed(include_str!("init/gitignore")), mode: FILE_MODE },
+    NewFile { path: ".schema/eventyard.json", text: Text::Schema(File::Main), mode: FILE_MODE },
+    NewFile { path: ".schema/rules.json", text: Text::Schema(File::Rules), mode: FILE_MODE },
 ];
 
 /// Make a project that runs
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Writes a small project: one rule, one script, one event to try it with. Files that are there\n\
-    already are left as they are.\n\n\
+    after_help = "Writes a small project: one rule, one script, one event to try it with, and the schemas by which\n\
+    editors complete its files. Files that are there already are left as they are.\n\n\
     Example:\n  eventyard init shop\n  eventyard dev shop"
 )]
 pub(crate) struct InitArgs {
@@ -83,7 +97,10 @@ fn write(path: &Path, file: &NewFile) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     };
-    opened.write_all(file.text.as_bytes())?;
+    match file.text {
+        Text::Fixed(text) => opened.write_all(text.as_bytes())?,
+        Text::Schema(of) => writeln!(opened, "{}", schema::text(of))?,
+    }
     Ok(true)
 }
 

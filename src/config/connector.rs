@@ -1,7 +1,9 @@
 //! Holds a block against what its connector declares, and translates what the connector says into places.
 
+use std::collections::BTreeSet;
+
 use eventyard_connectors::registry;
-use eventyard_connectors::spec::{ConfigError, Field, FieldKind, Role, normalise};
+use eventyard_connectors::spec::{ConfigError, Field, FieldKind, Role, common_fields, normalise};
 use eventyard_rules::reader::Table;
 use eventyard_rules::{Diagnostic, HIDDEN, Settings, is_secret_key};
 use serde_json::{Map, Value};
@@ -10,7 +12,14 @@ use serde_json::{Map, Value};
 pub(super) fn read_kind(table: &Table<'_>, role: Role) -> Option<(String, &'static [Field])> {
     let kinds: Vec<&str> = registry::specs(role).iter().map(|spec| spec.kind).collect();
     table.require("kind", &format!("say which connector it is: kind = one of {}", kinds.join(", ")));
-    let kind = table.filled_string("kind")?;
+    let kind = table.filled_string("kind");
+    debug_assert_eq!(
+        table.known_keys().into_iter().collect::<BTreeSet<_>>(),
+        common_fields(role).iter().map(|field| field.name.to_owned()).collect::<BTreeSet<_>>(),
+        "what every {} takes is declared in connectors/src/spec.rs",
+        role.as_str(),
+    );
+    let kind = kind?;
     match registry::spec(role, &kind) {
         Ok(spec) => Some((kind, spec.fields)),
         Err(error) => {

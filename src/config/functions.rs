@@ -10,8 +10,8 @@ use eventyard_rules::reader::Table;
 use eventyard_rules::{Diagnostic, Text};
 
 use super::block::Block;
-use super::codes;
 use super::project::{CommandDef, Env, FunctionDef, Runtime};
+use super::{codes, keys};
 
 /// How long one call may take where the function does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +35,7 @@ fn read_function(name: Name, table: Table<'_>, folder: &Path, env: &Env) -> Func
     for key in ["package", "handler", "workers", "aliases", "memory"] {
         table.reserved(key);
     }
+    table.declare(&keys::COMMAND);
     table.require("command", "name the program and its arguments: command = [\"./resize.sh\"]");
     let command = table.strings("command");
     if table.has("command") && command.first().is_some_and(String::is_empty)

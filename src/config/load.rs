@@ -18,7 +18,7 @@ use super::project::{Env, Project};
 use super::server::{read_limits, read_server, read_store};
 use super::sinks::{read_http_target, read_sinks};
 use super::sources::{ReadSource, read_sources};
-use super::{check, resolve};
+use super::{check, keys, resolve};
 
 /// The most bytes of the event file of a test.
 const EVENT_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -202,6 +202,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn main_file(&self, table: Table<'_>, text: &str) -> Main {
+        table.declare(&keys::MAIN_FILE);
         let (server, listen_place) = read_server(&table, self.folder);
         let client = HttpClient::new(server.egress_allow.clone());
         let sources = read_sources(&table, self.around.now);
@@ -223,6 +224,7 @@ impl Parts<'_> {
     }
 
     fn rules_file(&self, table: Table<'_>, text: &str, client: &HttpClient) -> Vec<ReadRule> {
+        table.declare(&keys::RULES_FILE);
         let rules = self.read_rules(&table, text, client);
         for key in MAIN_TABLES {
             table.misplaced(key, &format!("only rules stand in rules files; move it to {MAIN_FILE}"));

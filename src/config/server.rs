@@ -13,10 +13,10 @@ use super::codes;
 use super::project::{LimitSettings, Server, StoreSettings, Tls};
 
 /// The longest time for attempts in flight: who stops a program does not wait longer.
-const GRACE_MAX: Duration = Duration::from_secs(600);
+pub(super) const GRACE_MAX: Duration = Duration::from_secs(600);
 
 /// The longest retention, ten years.
-const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+pub(super) const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// The second part of the answer is where `listen` stands.
 pub(super) fn read_server(file: &Table<'_>, folder: &Path) -> (Server, Place) {

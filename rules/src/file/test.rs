@@ -45,7 +45,8 @@ fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usi
     let source_name = table.name("from").or_else(|| origin.from.cloned());
     // Where no source is named that could have tags, the event has those that the rule asks for.
     let tags_given = table.has("tags") || source_name.is_none();
-    let tags = if table.has("tags") { read_tags(&table, "tags") } else { origin.tags.to_vec() };
+    let own_tags = read_tags(&table, "tags");
+    let tags = if table.has("tags") { own_tags } else { origin.tags.to_vec() };
     let text = event_text(&table, host, source_name.as_ref());
     let place = table.place();
     let event = text.and_then(|text| {

@@ -1,6 +1,6 @@
 //! A table that is asked for its keys one by one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::value::{float, integer};
 use super::{Reading, TomlValue};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::shape::{Kind, Shape};
 use crate::text::{Settings, Text};
 use crate::units::{nearest, parse_duration, parse_size, show_duration, show_size};
 
@@ -36,6 +37,8 @@ pub struct Table<'t> {
     excused: RefCell<Vec<String>>,
     /// What is said at the end of keys that must be there and are not, unless another key is one of them misspelt.
     lacking: RefCell<Vec<(Vec<String>, Diagnostic)>>,
+    /// What it was declared to be.
+    shape: Cell<Option<&'static Shape>>,
 }
 
 impl<'t> Table<'t> {
@@ -46,7 +49,29 @@ impl<'t> Table<'t> {
         title: String,
     ) -> Table<'t> {
         let (known, excused, lacking) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Table { reading, entries, span, title, known, excused, lacking }
+        Table { reading, entries, span, title, known, excused, lacking, shape: Cell::new(None) }
+    }
+
+    /// Says which keys the table has, before the first is asked for. From then on, in tests, asking for another one or as
+    /// something else is a mistake of the program's, and so is not asking for one at all; see [`crate::shape`].
+    /// Tables below it that are declared with it need not be declared again.
+    pub fn declare(&self, shape: &'static Shape) {
+        self.shape.set(Some(shape));
+    }
+
+    /// What is declared of a key.
+    fn declared(&self, key: &str) -> Option<&'static Kind> {
+        self.shape.get()?.key(key).map(|key| &key.kind)
+    }
+
+    /// Holds what a key is read as against what is declared.
+    fn read_as(&self, key: &str, fits: impl Fn(&Kind) -> bool) {
+        let declared = self.declared(key);
+        debug_assert!(
+            declared.is_none_or(|kind| matches!(kind, Kind::Foreign) || fits(kind)),
+            "`{key}` of {} is declared as {declared:?} and read as something else",
+            self.title
+        );
     }
 
     /// What all tables of this file share.
@@ -88,6 +113,11 @@ impl<'t> Table<'t> {
     /// The value of a key, whatever it is.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&'t TomlValue<'t>> {
+        debug_assert!(
+            self.shape.get().is_none_or(|shape| shape.key(key).is_some()),
+            "`{key}` of {} is read and not declared: declare it in the table's Shape, so that the schema has it",
+            self.title
+        );
         let mut known = self.known.borrow_mut();
         if !known.iter().any(|one| one == key) {
             known.push(key.to_owned());
@@ -140,6 +170,7 @@ impl<'t> Table<'t> {
     /// A string or what stands for one. Secret where it was resolved, or where the key says so.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<Text> {
+        self.read_as(key, |kind| matches!(kind, Kind::Text | Kind::Name | Kind::Word(_)));
         self.reading.text(key, self.value(key)?)
     }
 
@@ -163,6 +194,7 @@ impl<'t> Table<'t> {
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self, key: &str) -> Option<bool> {
+        self.read_as(key, |kind| matches!(kind, Kind::Boolean));
         let value = self.value(key)?;
         let truth = value.get_ref().as_bool();
         if truth.is_none() {
@@ -174,6 +206,7 @@ impl<'t> Table<'t> {
     /// A whole number within bounds.
     #[must_use]
     pub fn integer(&self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        self.read_as(key, |kind| *kind == Kind::Integer(*bounds.start(), *bounds.end()));
         let value = self.value(key)?;
         if !value.get_ref().is_integer() {
             self.reading.wrong_type(key, "a whole number", value);
@@ -197,6 +230,7 @@ impl<'t> Table<'t> {
     /// A number within bounds.
     #[must_use]
     pub fn float(&self, key: &str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        self.read_as(key, |kind| *kind == Kind::Number(*bounds.start(), *bounds.end()));
         let value = self.value(key)?;
         let Some(number) = float(value.get_ref()) else {
             self.reading.wrong_type(key, "a number", value);
@@ -212,6 +246,7 @@ impl<'t> Table<'t> {
     /// A duration within bounds.
     #[must_use]
     pub fn duration(&self, key: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        self.read_as(key, |kind| *kind == Kind::Duration(*bounds.start(), *bounds.end()));
         let text = self.unit_text(key, "a duration such as \"30s\"")?;
         let Some(duration) = parse_duration(text.reveal()) else {
             let message = format!("`{key}` is no duration: `{}`", text.shown());
@@ -229,6 +264,7 @@ impl<'t> Table<'t> {
     /// A size in bytes, within bounds.
     #[must_use]
     pub fn size(&self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        self.read_as(key, |kind| *kind == Kind::Size(*bounds.start(), *bounds.end()));
         let text = self.unit_text(key, "a size such as \"64KiB\"")?;
         let Some(size) = parse_size(text.reveal()) else {
             let message = format!("`{key}` is no size: `{}`", text.shown());
@@ -259,6 +295,7 @@ impl<'t> Table<'t> {
     /// A name of something.
     #[must_use]
     pub fn name(&self, key: &str) -> Option<Name> {
+        self.read_as(key, |kind| matches!(kind, Kind::Name));
         let text = self.text(key)?;
         self.check_name(text.reveal(), self.place_of(key).span)
     }
@@ -296,6 +333,7 @@ impl<'t> Table<'t> {
     /// A list of strings, each with its place.
     #[must_use]
     pub fn texts(&self, key: &str) -> Vec<(Text, Range<usize>)> {
+        self.read_as(key, |kind| matches!(kind, Kind::Texts | Kind::Names));
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             let lone = value.get_ref().as_str().filter(|_| !crate::is_secret_key(key));
@@ -319,6 +357,10 @@ impl<'t> Table<'t> {
     /// One of these words; `reserved` are those of later versions.
     #[must_use]
     pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)], reserved: &[&str]) -> Option<T> {
+        self.read_as(
+            key,
+            |kind| matches!(kind, Kind::Word(known) if known.iter().eq(words.iter().map(|(word, _)| word))),
+        );
         let text = self.string(key)?;
         let place = self.place_of(key);
         self.choose(&text, &place, words, reserved)
@@ -368,7 +410,11 @@ impl<'t> Table<'t> {
             self.reading.wrong_type_with_help(key, "a table", value, help);
             return None;
         };
-        Some(Table::new(self.reading, entries, value.span(), title))
+        let table = Table::new(self.reading, entries, value.span(), title);
+        if let Some(Kind::Table(shape) | Kind::Tables(shape)) = self.declared(key) {
+            table.declare(shape);
+        }
+        Some(table)
     }
 
     /// `[[key]]`: all of them, in order.
@@ -419,6 +465,7 @@ impl<'t> Table<'t> {
     /// Data of any shape as JSON, nothing in it resolved.
     #[must_use]
     pub fn json(&self, key: &str) -> Option<serde_json::Value> {
+        self.read_as(key, |kind| matches!(kind, Kind::Object));
         self.reading.plain_json(self.value(key)?)
     }
 
@@ -517,6 +564,8 @@ impl<'t> Table<'t> {
     pub fn finish(self) {
         let known = self.known.borrow();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let unread = self.shape.get().and_then(|shape| shape.keys.iter().find(|key| !known.contains(&key.name)));
+        debug_assert!(unread.is_none(), "{} declares a key that nobody reads: {unread:?}", self.title);
         let mut meant = Vec::new();
         for key in self.entries.keys() {
             let name = key.get_ref().as_ref();
