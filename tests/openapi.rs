@@ -222,17 +222,12 @@ async fn the_document_asks_for_a_token_where_the_broker_does() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
 /// A program of target/venv, which `./test` fills; `None`, and said, where it is not there.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn python_tool(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin").join(name);
     if !path.exists() {
-        skipped(&format!("{name} is not in target/venv; ./test puts it there"));
+        eprintln!("skipped: {name} is not in target/venv; ./test puts it there");
     }
     path.exists().then_some(path)
 }

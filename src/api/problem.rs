@@ -36,7 +36,7 @@ pub struct ProblemBody {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// The stable word; see [`codes`].
+    /// The stable word; `eventyard errors` lists them all.
     pub code: String,
     /// What was wrong.
     pub detail: String,
