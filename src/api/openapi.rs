@@ -237,7 +237,8 @@ mod tests {
         ("not_in_this_version", "there is no such call"),
         ("stale", "of http sources"),
         ("preset_header", "of http sources"),
-        ("head_too_large", "answered without a body"),
+        ("head_too_large", "there is no call yet"),
+        ("not_http", "there is no call yet"),
     ];
 
     #[test]
