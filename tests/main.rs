@@ -22,6 +22,7 @@ mod openapi;
 mod readme;
 mod reply;
 mod rule_files;
+mod rule_refusals;
 mod schema;
 mod scripted_store;
 mod simulation;

@@ -29,7 +29,7 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
         check_from(known, read, report);
         check_targets(known, &callees, read, report);
     }
-    cycle::check(known.rules, report);
+    cycle::check(known, report);
     reply::check(known, report);
 }
 

@@ -1,83 +1,200 @@
 //! Rules that feed each other without end.
 //!
-//! An `event` target makes a new event, and rules may match that again. A circle of such rules is refused where it is
-//! certain: each rule of it matches what the one before makes, whatever the data. Where a pattern looks at anything
-//! that the new event inherits, the circle may end by itself; there the broker counts the hops of an event
-//! and gives it up after 16.
+//! An `event` target makes a new event, and rules may match that again; an `http` target, or a sink of kind `http`, may
+//! post to this very broker. A circle of such rules is refused where it is certain: each rule of it matches what the
+//! one before makes, whatever the data. Where a pattern looks at anything that is not known here, the circle may end
+//! by itself; there the broker counts the hops of an event and gives it up after 16.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
-use eventyard_rules::file::ReadRule;
-use eventyard_rules::{Diagnostic, EventTarget, Place, Report, Rule, RuleSet, TargetTo};
+use eventyard_rules::{Diagnostic, EventTarget, Input, Place, Report, Rule, RuleSet, Target, TargetTo};
+use serde_json::Value;
+use url::{Host, Url};
 
 use super::codes;
-use super::sources::OWN_SOURCE;
+use super::load::Known;
+use super::sources::{OWN_SOURCE, ReadSource};
+
+/// The source of what is posted to `/events`.
+const POSTED_SOURCE: &str = "events";
+
+/// What a target makes, as far as it is known without the event that it is made from.
+struct Maker<'k> {
+    /// The rule of the target, by its place.
+    rule: usize,
+    place: &'k Place,
+    made: Envelope,
+    /// Whether `made` has the tags and the subject that the new event will have.
+    tags_known: bool,
+    subject_known: bool,
+}
+
+/// Where in this broker an address leads.
+enum OwnIngest<'k> {
+    Events,
+    Source(&'k ReadSource),
+}
 
 /// Reports each certain circle of rules once.
-pub(super) fn check(read: &[ReadRule], report: &mut Report) {
-    let makers: Vec<(usize, &EventTarget, &Place)> = read
-        .iter()
-        .enumerate()
-        .filter(|(_, read)| read.is_whole && read.rule.enabled)
-        .flat_map(|(at, read)| {
-            read.rule.targets.iter().filter_map(move |target| match &target.to {
-                TargetTo::Event(event) => Some((at, event, &target.place)),
-                _ => None,
-            })
-        })
-        .collect();
+pub(super) fn check(known: &Known<'_>, report: &mut Report) {
+    let read = known.rules;
+    let mut makers: Vec<Maker<'_>> = Vec::new();
+    for (at, read) in read.iter().enumerate().filter(|(_, read)| read.is_whole && read.rule.enabled) {
+        for target in &read.rule.targets {
+            match (&target.to, http_settings(known, target)) {
+                (TargetTo::Event(event), _) => makers.extend(made_by(at, &read.rule, event, &target.place)),
+                (_, Some(settings)) => match own_ingest(known, settings) {
+                    Some(ingest) if sends_itself(target) => {
+                        if takes_back(&read.rule, &ingest) {
+                            report.push(returned(&read.rule, &target.place));
+                        }
+                    }
+                    Some(OwnIngest::Source(source)) => makers.extend(posted(at, source, &target.place)),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
     if makers.is_empty() {
         return;
     }
+    // Only rules that make events can be part of a circle, and only certain matches count. They are one compiled set,
+    // so that many rules with `event` targets are not each held against each.
     let rules: Vec<&Rule> = read.iter().map(|read| &read.rule).collect();
-    // Only rules that make events can be part of a circle, and only certain matches count.
-    let sets: BTreeMap<usize, RuleSet> = makers
-        .iter()
-        .filter_map(|(at, _, _)| rules.get(*at).map(|rule| (*at, RuleSet::compile(vec![(*rule).clone()]))))
-        .collect();
+    let mut making: Vec<usize> = makers.iter().map(|maker| maker.rule).collect();
+    making.dedup();
+    let certain = making.into_iter().filter_map(|at| rules.get(at)).filter(|rule| looks_only_at(rule, true));
+    let set = RuleSet::compile(certain.map(|rule| (*rule).clone()).collect());
+    let places: HashMap<(&Name, &Name), usize> =
+        rules.iter().enumerate().map(|(at, rule)| ((&rule.namespace, &rule.name), at)).collect();
     let mut next: BTreeMap<usize, Vec<(usize, &Place)>> = BTreeMap::new();
-    for (from, event, place) in &makers {
-        let Some(maker) = rules.get(*from) else { continue };
-        let Some(made) = made_by(maker, event) else { continue };
-        for (to, set) in &sets {
-            let certain = rules.get(*to).is_some_and(|rule| is_certain(rule, event));
-            if certain && !set.matches(&made).is_empty() {
-                next.entry(*from).or_default().push((*to, place));
-            }
-        }
+    for maker in &makers {
+        let fed = set.matches(&maker.made).into_iter().filter(|rule| {
+            looks_only_at(rule, maker.subject_known)
+                && (maker.tags_known || rule.tags.is_empty() && rule.not_tags.is_empty())
+        });
+        let fed = fed.filter_map(|rule| places.get(&(&rule.namespace, &rule.name)));
+        next.entry(maker.rule).or_default().extend(fed.map(|to| (*to, maker.place)));
     }
     report_circles(&rules, &next, report);
 }
 
-/// The event that a target makes, as far as it is known without the event that it is made from.
-fn made_by(rule: &Rule, target: &EventTarget) -> Option<Envelope> {
+/// The event that an `event` target makes.
+fn made_by<'k>(at: usize, rule: &Rule, target: &EventTarget, place: &'k Place) -> Option<Maker<'k>> {
     let source = target.source.clone().unwrap_or_else(|| format!("/rules/{}/{}", rule.namespace, rule.name));
-    Some(Envelope {
+    let event = Event { source, ty: target.ty.clone(), subject: target.subject.clone(), ..Event::default() };
+    let made = envelope(&rule.namespace, &Name::new(OWN_SOURCE).ok()?, event);
+    Some(Maker { rule: at, place, made, tags_known: false, subject_known: target.subject.is_some() })
+}
+
+/// The event that an http source of this broker makes of data that is posted to it.
+fn posted<'k>(at: usize, source: &ReadSource, place: &'k Place) -> Option<Maker<'k>> {
+    let endpoint = source.http.as_ref()?;
+    let path = endpoint.path().as_str();
+    let ty = source.def.settings.shown().get("type").and_then(Value::as_str).unwrap_or("http.received");
+    let event = Event {
+        source: format!("/sources/{}", source.def.name),
+        ty: ty.to_owned(),
+        subject: Some(path.to_owned()),
+        ..Event::default()
+    };
+    let made = Envelope { tags: source.def.tags.clone(), ..envelope(&source.def.namespace, &source.def.name, event) };
+    Some(Maker { rule: at, place, made, tags_known: true, subject_known: !path.contains('{') })
+}
+
+fn envelope(namespace: &Name, source_name: &Name, event: Event) -> Envelope {
+    Envelope {
         id: EventId::from_bytes([0; 16]),
-        namespace: rule.namespace.clone(),
-        source_name: Name::new(OWN_SOURCE).ok()?,
+        namespace: namespace.clone(),
+        source_name: source_name.clone(),
         tags: Vec::new(),
         received_at: Timestamp::EPOCH,
         hop_count: 0,
         keys_unique: true,
-        event: Event {
-            id: "made".to_owned(),
-            source,
-            ty: target.ty.clone(),
-            subject: target.subject.clone(),
-            data: Data::None,
-            ..Event::default()
-        },
-    })
+        event: Event { id: "made".to_owned(), data: Data::None, ..event },
+    }
 }
 
-/// Whether a rule looks at nothing but what the target decides.
-fn is_certain(rule: &Rule, target: &EventTarget) -> bool {
-    let known = |path: &str| matches!(path, "type" | "source") || path == "subject" && target.subject.is_some();
-    rule.tags.is_empty()
-        && rule.not_tags.is_empty()
-        && rule.pattern.as_ref().is_none_or(|pattern| pattern.paths().iter().all(|path| known(path)))
+/// Whether a rule looks at nothing but what is known of a new event.
+fn looks_only_at(rule: &Rule, subject_known: bool) -> bool {
+    let known = |path: &str| matches!(path, "type" | "source") || path == "subject" && subject_known;
+    rule.pattern.as_ref().is_none_or(|pattern| pattern.paths().iter().all(|path| known(path)))
+}
+
+/// The settings of the address that a target sends to by HTTP.
+fn http_settings<'k>(known: &Known<'k>, target: &'k Target) -> Option<&'k Value> {
+    match &target.to {
+        TargetTo::Http(settings) => Some(settings.reveal()),
+        TargetTo::Sink(name) => {
+            let sink = known.project.sinks.iter().find(|sink| sink.name == *name && sink.kind == "http")?;
+            Some(sink.settings.reveal())
+        }
+        _ => None,
+    }
+}
+
+/// Whether a target sends the event with its own id and type, which the broker takes as they are.
+fn sends_itself(target: &Target) -> bool {
+    matches!(target.input.unwrap_or_else(|| target.to.default_input()), Input::Raw | Input::Event)
+}
+
+/// Where an address leads in this broker, as far as it takes what is posted there without proof.
+fn own_ingest<'k>(known: &Known<'k>, settings: &Value) -> Option<OwnIngest<'k>> {
+    let server = &known.project.server;
+    let url = Url::parse(settings.get("url")?.as_str()?).ok()?;
+    let host = match url.host()? {
+        Host::Ipv4(address) => IpAddr::V4(address),
+        Host::Ipv6(address) => IpAddr::V6(address),
+        Host::Domain(name) => match (name.trim_end_matches('.'), server.listen.ip()) {
+            ("localhost", IpAddr::V4(_)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ("localhost", IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => return None,
+        },
+    };
+    let listen = server.listen;
+    let is_ours = host == listen.ip() || listen.ip().is_unspecified() && host.is_loopback();
+    if !is_ours || url.port_or_known_default() != Some(listen.port()) {
+        return None;
+    }
+    let method = settings.get("method").and_then(Value::as_str).unwrap_or("POST");
+    if url.path() == "/events" {
+        return (server.token.is_none() && method == "POST").then_some(OwnIngest::Events);
+    }
+    let source = known.sources.iter().find(|source| {
+        source.def.enabled
+            && source.http.as_ref().is_some_and(|endpoint| {
+                !endpoint.demands_proof()
+                    && endpoint.methods().iter().any(|known| known.as_str() == method)
+                    && endpoint.path().parameters(url.path()).is_some()
+            })
+    });
+    source.map(OwnIngest::Source)
+}
+
+/// Whether a rule matches an event again that comes back to the broker as it was.
+fn takes_back(rule: &Rule, ingest: &OwnIngest<'_>) -> bool {
+    let (name, tags, namespace) = match ingest {
+        OwnIngest::Events => (POSTED_SOURCE, &[][..], Name::default_namespace()),
+        OwnIngest::Source(source) => {
+            (source.def.name.as_str(), source.def.tags.as_slice(), source.def.namespace.clone())
+        }
+    };
+    rule.namespace == namespace
+        && (rule.from.is_empty() || rule.from.iter().any(|from| from.as_str() == name))
+        && rule.tags.iter().all(|tag| tags.contains(tag))
+        && !rule.not_tags.iter().any(|tag| tags.contains(tag))
+        && rule.pattern.as_ref().is_none_or(|pattern| !pattern.paths().iter().any(|path| &**path == "tags"))
+}
+
+fn returned(rule: &Rule, place: &Place) -> Diagnostic {
+    let message =
+        format!("the rule `{}` posts each event that it matches to this broker, where it matches again", rule.name);
+    Diagnostic::error_at(codes::EVENT_CYCLE, place, message).with_label("this address is the broker's own").with_help(
+        "to make a new event of one, write event = { type = \"…\" } with a type that the rule does not match",
+    )
 }
 
 /// Walks from each rule along what it feeds; a rule that is met again on its own way closes a circle.
@@ -118,6 +235,6 @@ fn circle_found(rules: &[&Rule], circle: &[usize], place: &Place) -> Diagnostic 
         .collect();
     let message = format!("each event goes round for ever: {}", names.join(" → "));
     Diagnostic::error_at(codes::EVENT_CYCLE, place, message)
-        .with_label("this event target closes the circle")
+        .with_label("this target closes the circle")
         .with_help("give the new event a type that no rule of the circle matches")
 }
