@@ -19,7 +19,8 @@ pub struct Envelope {
     pub received_at: Timestamp,
     /// How many `event` targets it has passed through; 0 for what came from outside.
     pub hop_count: u8,
-    /// Whether no object in its JSON data has the same key twice, so that a matcher may stop early.
+    /// Whether no object in its JSON data has the same key twice or a key with a dot, so that a matcher may stop
+    /// early.
     pub keys_unique: bool,
     /// The event as it came.
     pub event: Event,

@@ -32,8 +32,8 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 /// What one pass over an event's JSON data has learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// No object in the data has the same key twice, so that a search may end at the first. True where there
-    /// is no JSON data.
+    /// No object in the data has the same key twice, or a key with a dot (which rules read as a step downwards), so
+    /// that a search for a path may end at the first value. True where there is no JSON data.
     pub keys_unique: bool,
 }
 

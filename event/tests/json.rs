@@ -333,6 +333,7 @@ fn repeated_keys_are_kept_and_noted() {
     assert!(!unique(r#"{"a":1,"a":2}"#));
     assert!(!unique(r#"{"a":1,"\u0061":2}"#), "the same key in another spelling");
     assert!(!unique(r#"[[{"x":{"":0,"a":1,"":2}}]]"#));
+    assert!(!unique(r#"{"a":{"b":1},"a.b":2}"#), "a path may be met twice");
     for size in [15, 16, 17, 18, 40] {
         let keys: String = (0..size).map(|index| format!("\"k{index}\":0,")).collect();
         assert!(unique(&format!("{{{keys}\"last\":1}}")), "{size}");

@@ -27,7 +27,7 @@ pub(super) struct Child<'a> {
 pub(super) struct Outline {
     /// The outermost value.
     pub(super) root: Root,
-    /// Whether no object, at any depth, has the same key twice.
+    /// Whether no object, at any depth, has the same key twice, or a key with a dot.
     pub(super) keys_unique: bool,
 }
 
@@ -112,7 +112,7 @@ struct Scanner<'a> {
     layers: usize,
     /// The keys of the open objects, the innermost object's last; cut back when an object ends.
     seen: Vec<Cow<'a, str>>,
-    /// Falls to false at the first repeated key; from then on keys are not kept.
+    /// Falls to false at the first key that is repeated or has a dot; from then on keys are not kept.
     keys_unique: bool,
     /// The outermost object's key whose value is being read.
     child_key: Option<Cow<'a, str>>,
@@ -222,6 +222,11 @@ impl<'a> Scanner<'a> {
     /// Compares a key with those of its object so far.
     fn note(&mut self, key: Cow<'a, str>) {
         if !self.keys_unique {
+            return;
+        }
+        if key.contains('.') {
+            // Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that this may be another key's twin.
+            self.keys_unique = false;
             return;
         }
         let Some(Open::Object { seen_from, many }) = self.open.last_mut() else { return };
