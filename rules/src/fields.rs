@@ -60,11 +60,21 @@ impl<'v> Fields<'v> {
     /// Lays the wanted paths of an event flat. Takes time in proportion to the event, whatever is in it: a key is
     /// looked at once, and what it leads to only if some wanted path goes that way.
     pub(crate) fn new(view: &'v View<'_>, wanted: &Wanted) -> Fields<'v> {
+        Fields::of_node(view.root(), wanted)
+    }
+
+    /// The same for any node.
+    pub(crate) fn of_node(node: &'v Node<'_>, wanted: &Wanted) -> Fields<'v> {
         let outermost = Context { parent: OUTERMOST, list: 0 };
         let fields = Fields { contexts: vec![outermost], leaves: HashMap::new() };
-        let mut walk = Walk { fields, wanted, path: String::new(), lists: 0 };
-        walk.node(view.root(), OUTERMOST);
+        let mut walk = Walk { fields, wanted, path: String::new(), keys: 0, lists: 0 };
+        walk.node(node, OUTERMOST);
         walk.fields
+    }
+
+    /// Of what somebody else has laid flat.
+    pub(crate) fn of(contexts: Vec<Context>, leaves: HashMap<Box<str>, Vec<Leaf<'v>>>) -> Fields<'v> {
+        Fields { contexts, leaves }
     }
 
     /// The leaves at `path`.
@@ -77,6 +87,8 @@ struct Walk<'v, 'w> {
     fields: Fields<'v>,
     wanted: &'w Wanted,
     path: String,
+    /// How many keys the path is made of: an empty key is one, too.
+    keys: usize,
     lists: usize,
 }
 
@@ -87,13 +99,15 @@ impl<'v> Walk<'v, '_> {
                 for entry in entries {
                     let length = self.path.len();
                     // event-ruler joins keys by dots, so that a dot in a key and a level of nesting are one.
-                    if length > 0 {
+                    if self.keys > 0 {
                         self.path.push('.');
                     }
                     self.path.push_str(&entry.key);
+                    self.keys += 1;
                     if self.wanted.leading.contains(self.path.as_str()) {
                         self.node(&entry.node, context);
                     }
+                    self.keys -= 1;
                     self.path.truncate(length);
                 }
             }

@@ -5,12 +5,15 @@
 //!
 //! The checked rules are compiled into a [`RuleSet`], which says of an event which rules match it
 //! ([`RuleSet::matches`]) and why ([`RuleSet::explain`]). What rules see of an event is a [`View`]; what they ask of
-//! it is a [`Pattern`]; whether the two agree is decided in [`mod@reference`].
+//! it is a [`Pattern`]; what it means that the two agree is written down in [`mod@reference`], and a [`PatternSet`] finds
+//! it out for any number of patterns in one pass over the event.
 //!
 //! What is not here: no clock, no file, no network, no store, and no environment. Texts come in, and whatever a
 //! file refers to (`{ env = … }`, `{ file = … }`) is resolved by a closure of the caller's.
 
 pub mod codes;
+
+mod compiled;
 
 mod definition;
 
@@ -48,6 +51,7 @@ mod view;
 
 mod units;
 
+pub use compiled::{Memory, PatternSet, reference_matches_json};
 pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
 pub use explain::{Explanation, FieldVerdict, RuleExplanation, explain_pattern};
 pub use mask::{is_secret_key, mask_secrets};

@@ -36,6 +36,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
+pub(crate) use address::parse_address;
+pub(crate) use case::fold as case_fold;
 pub use error::PatternError;
 
 use crate::syntax::{self, Dialect, write_string};
@@ -77,7 +79,7 @@ struct Lookup {
 const SORTED_OUT_FROM: usize = 16;
 
 impl Field {
-    fn new(path: Arc<str>, accepts: Vec<Matcher>) -> Field {
+    pub(crate) fn new(path: Arc<str>, accepts: Vec<Matcher>) -> Field {
         let lookup = (accepts.len() >= SORTED_OUT_FROM).then(|| {
             let mut lookup = Lookup { strings: HashSet::new(), others: Vec::new() };
             for (place, matcher) in accepts.iter().enumerate() {

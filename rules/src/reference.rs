@@ -11,13 +11,15 @@
 //! keys) there may be more. They are compared at most [`COMPARISONS_MAX`] times: an event that its sender built to
 //! need more does not match. It never matches where it should not.
 //!
-//! The fast matcher, when it comes, is held against this one, and [`crate::RuleSet::explain`] is built on it.
+//! The compiled set ([`crate::PatternSet`]) is held against this one by property tests, and [`crate::RuleSet::explain`]
+//! is built on it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::fields::{Fields, OUTERMOST, Wanted};
 use crate::pattern::limits::FIELDS_MAX;
 use crate::pattern::{Branch, Pattern};
+use crate::syntax::{Node, Value};
 use crate::view::View;
 
 /// How often sets of fields are compared for one pattern and one event. An event with unique keys needs one
@@ -32,12 +34,19 @@ pub fn matches(pattern: &Pattern, view: &View<'_>) -> bool {
     matches_fields(pattern, &Fields::new(view, &wanted))
 }
 
+/// The same for any JSON object; `None` where it is none.
+pub(crate) fn matches_node(pattern: &Pattern, node: &Node<'_>) -> Option<bool> {
+    let mut wanted = Wanted::default();
+    wanted.add(pattern);
+    matches!(node.value, Value::Object(_)).then(|| matches_fields(pattern, &Fields::of_node(node, &wanted)))
+}
+
 /// The same for an event that is laid flat already; the pattern's paths must be among the wanted ones.
 pub(crate) fn matches_fields(pattern: &Pattern, fields: &Fields<'_>) -> bool {
     pattern.branches.iter().any(|branch| branch_matches(branch, fields))
 }
 
-fn branch_matches(branch: &Branch, fields: &Fields<'_>) -> bool {
+pub(crate) fn branch_matches(branch: &Branch, fields: &Fields<'_>) -> bool {
     match Candidates::collect(branch, fields, true) {
         Some(candidates) => candidates.together(fields, true).contains(&candidates.all),
         None => false,

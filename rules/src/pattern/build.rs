@@ -24,6 +24,7 @@ pub(crate) fn build(node: &Node<'_>, dialect: Dialect, map: SpanMap<'_>) -> Resu
         map,
         errors: Vec::new(),
         path: String::new(),
+        keys: 0,
         branches: vec![BTreeMap::new()],
         scope: 0,
         scopes: 1,
@@ -53,6 +54,8 @@ pub(crate) struct Builder<'b> {
     errors: Vec<PatternError>,
     /// The path of the field that is being read.
     path: String,
+    /// How many keys it is made of: an empty key is one, too.
+    keys: usize,
     branches: Vec<BTreeMap<Arc<str>, Written>>,
     /// The `$or` alternative that is being read; 0 outside of any.
     scope: usize,
@@ -111,7 +114,7 @@ impl Builder<'_> {
 
     /// Reads one field, or one object of fields below a name.
     fn entry(&mut self, entry: &Entry<'_>, depth: usize) {
-        let top = self.path.is_empty();
+        let top = self.keys == 0;
         // `$.data.id` is another way to write `data.id`, and nothing at the top of an event starts with `$`.
         let key = if top { entry.key.strip_prefix("$.").unwrap_or(&entry.key) } else { &entry.key };
         let length = self.path.len();
@@ -119,8 +122,10 @@ impl Builder<'_> {
             self.path.push('.');
         }
         self.path.push_str(key);
+        self.keys += 1;
         if top && self.names_are_wrong(key, entry) {
             self.path.truncate(length);
+            self.keys -= 1;
             return;
         }
         if self.scope > 0 && RESERVED.contains(&key) {
@@ -135,6 +140,7 @@ impl Builder<'_> {
             }
         }
         self.path.truncate(length);
+        self.keys -= 1;
     }
 
     /// Names that cannot stand at the top of an event and that people write there all the same.

@@ -33,6 +33,11 @@ impl Folded {
         Folded { text: text.into(), folded: text.chars().map(fold).collect() }
     }
 
+    /// The text with each letter in its lower case.
+    pub(crate) fn in_lower_case(&self) -> String {
+        self.folded.iter().collect()
+    }
+
     pub(crate) fn equals(&self, text: &str) -> bool {
         text.chars().map(fold).eq(self.folded.iter().copied())
     }

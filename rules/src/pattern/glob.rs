@@ -53,6 +53,16 @@ impl Glob {
         Ok(Glob { text: text.into(), head, tail: pieces.collect() })
     }
 
+    /// What a text that fits begins with.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// What follows, each piece after a star; none where there is no star.
+    pub(crate) fn tail(&self) -> &[Box<str>] {
+        &self.tail
+    }
+
     /// Whether the whole of `text` fits. Each piece is looked for once, to the right of the one before it: taking
     /// the leftmost place never spoils a later piece, so nothing is ever tried again, and the time is that of one
     /// search through the text for each piece, without any going back.

@@ -1,0 +1,524 @@
+//! Patterns compiled into one set that says of an event which of them match, however many there are.
+//!
+//! 1. One pass over the event's bytes, driven by the paths that patterns ask for (`walk`, `paths`, `scan`): values that
+//!    nobody asks for are passed over, not read, and where all keys are known to be unique the pass ends as soon as
+//!    every path was met. No tree is built.
+//! 2. Each pattern is filed at one path, under the values that it accepts there: the path where the fewest events will
+//!    lead to it (`table`). The values of the event lead to the few patterns that could match.
+//! 3. These are held against the event field by field, by the matchers that the simple evaluator uses. A field that
+//!    many patterns share is looked at once.
+//! 4. Where values stand in elements of lists, `together` decides whether they go together.
+//!
+//! A set is immutable. In the steady state an event costs no allocation: what is needed is kept in [`Memory`].
+//! The evaluator in [`crate::reference`] says what is right; property tests hold the two together.
+
+mod hash;
+mod paths;
+mod ranges;
+mod scan;
+mod scratch;
+mod table;
+mod together;
+mod walk;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use eventyard_event::Envelope;
+
+use crate::fields::{Context, Fields, Leaf};
+use crate::pattern::matcher::{Matcher, Scalar};
+use crate::pattern::{Branch, Field, Pattern, number};
+use crate::reference;
+use crate::syntax::json;
+use hash::Fast;
+use paths::{NONE, Paths, ROOT};
+use scratch::{LeafKind, NumberValue, Scratch, Sizes, Spread};
+use table::{Key, Table};
+use together::{FIELDS_MAX, Together};
+
+/// The slot of the name of the source that an event came by, which is at no path.
+const SOURCE_SLOT: u32 = 0;
+
+/// Patterns, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct PatternSet {
+    paths: Paths,
+    /// By slot.
+    tables: Vec<Table>,
+    /// The slots where a branch is filed under the absence of a value.
+    absent_slots: Vec<u32>,
+    fields: Vec<SetField>,
+    branches: Vec<SetBranch>,
+    /// The fields of all branches, one branch after the other.
+    branch_fields: Vec<u32>,
+    sizes: Sizes,
+    has_source: bool,
+    /// Branches that ask for nothing.
+    always: Vec<u32>,
+}
+
+/// A field that one or more branches have.
+#[derive(Clone, Debug)]
+struct SetField {
+    slot: u32,
+    field: Arc<Field>,
+    accepts_absence: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SetBranch {
+    /// Which of the patterns it belongs to.
+    owner: u32,
+    /// Where its fields begin in the list of all. Those that most branches share come first: what they say of an event
+    /// is known already, so that most candidates are refused at no cost.
+    first: u32,
+    count: u32,
+    /// The first of its fields once more: it decides mostly, and here it is at hand.
+    guard: u32,
+}
+
+/// What matching needs to remember from event to event. One for each thread; it serves any set.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Scratch);
+
+/// A pattern that is to be compiled.
+pub(crate) struct Entry<'p> {
+    pub(crate) owner: u32,
+    pub(crate) pattern: Option<&'p Pattern>,
+    /// The names of the sources whose events it is about; empty for all.
+    pub(crate) from: Vec<&'p str>,
+}
+
+impl PatternSet {
+    /// Compiles patterns. What matches is told by their places.
+    #[must_use]
+    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> PatternSet {
+        let entries = patterns.into_iter().zip(0..);
+        PatternSet::of(entries.map(|(pattern, owner)| Entry { owner, pattern: Some(pattern), from: Vec::new() }))
+    }
+
+    pub(crate) fn of<'p>(entries: impl Iterator<Item = Entry<'p>>) -> PatternSet {
+        let mut builder = Builder::default();
+        builder.set.tables.push(Table::default());
+        entries.for_each(|entry| builder.add(&entry));
+        builder.finish()
+    }
+
+    /// The places of the patterns that a JSON object matches, in ascending order. `keys_unique` says that no object in
+    /// it has a key twice or a key with a dot; false is always right. Of text that is no JSON object the answer means
+    /// nothing.
+    pub fn matches_json<'m>(&self, json: &str, keys_unique: bool, memory: &'m mut Memory) -> &'m [u32] {
+        let scratch = &mut memory.0;
+        scratch.begin(self.sizes);
+        walk::walk_json(json.as_bytes(), ROOT, keys_unique, &self.paths, scratch);
+        self.decide(json.as_bytes(), scratch);
+        &scratch.matched
+    }
+
+    /// The same for an event.
+    pub fn matches<'m>(&self, envelope: &Envelope, memory: &'m mut Memory) -> &'m [u32] {
+        let scratch = &mut memory.0;
+        scratch.begin(self.sizes);
+        if self.has_source {
+            walk::keep_at(scratch, SOURCE_SLOT, LeafKind::String, envelope.source_name.as_str().as_bytes());
+        }
+        walk::walk_envelope(envelope, &self.paths, scratch);
+        self.decide(envelope.event.data.bytes(), scratch);
+        &scratch.matched
+    }
+
+    /// From the values that were collected to the patterns that match.
+    fn decide(&self, text: &[u8], scratch: &mut Scratch) {
+        for place in 0..scratch.touched.len() {
+            if let Some(slot) = scratch.touched.get(place).copied() {
+                self.find_candidates(slot, text, scratch);
+            }
+        }
+        self.always.iter().for_each(|branch| scratch.add_candidate(*branch));
+        for slot in &self.absent_slots {
+            if scratch.found(*slot).is_none()
+                && let Some(table) = self.tables.get(*slot as usize)
+            {
+                table.absent.iter().for_each(|branch| scratch.add_candidate(*branch));
+            }
+        }
+        for place in 0..scratch.candidates.len() {
+            let Some(branch) = scratch.candidates.get(place).and_then(|at| self.branches.get(*at as usize)) else {
+                continue;
+            };
+            if scratch.field(branch.guard) != Some(false)
+                && !scratch.has_owner(branch.owner)
+                && self.branch_matches(branch, text, scratch)
+            {
+                scratch.add_owner(branch.owner);
+            }
+        }
+        scratch.matched.sort_unstable();
+    }
+
+    /// Makes candidates of what the values at one path lead to.
+    fn find_candidates(&self, slot: u32, text: &[u8], scratch: &mut Scratch) {
+        let Some(table) = self.tables.get(slot as usize) else { return };
+        let mut next = scratch.found(slot).map_or(NONE, |found| found.first);
+        // What any value leads to, the first one leads to.
+        let (mut any, mut any_string) = (true, true);
+        while let Some(leaf) = scratch.leaves.get(next as usize).copied() {
+            let at = next;
+            next = leaf.next;
+            if !table.asks_for(leaf.kind) {
+                continue;
+            }
+            let is_string = leaf.kind == LeafKind::String;
+            if any || is_string && any_string {
+                table.find_any(is_string, scratch);
+                any = false;
+                any_string &= !is_string;
+            }
+            match leaf.kind {
+                LeafKind::Null => table.find_word(b"null", scratch),
+                LeafKind::True => table.find_word(b"true", scratch),
+                LeafKind::False => table.find_word(b"false", scratch),
+                LeafKind::String | LeafKind::Number => {
+                    let (start, end) = (leaf.start as usize, leaf.end as usize);
+                    // A text that is kept is taken out for the while, and put back.
+                    let kept = if leaf.kept { std::mem::take(&mut scratch.kept) } else { Vec::new() };
+                    let leaf_text = if leaf.kept { kept.get(start..end) } else { text.get(start..end) };
+                    let leaf_text = leaf_text.unwrap_or_default();
+                    if is_string {
+                        table.find_string(leaf_text, scratch);
+                    } else {
+                        let mut value = leaf.number;
+                        table.find_number(leaf_text, || number_value(&mut value, leaf_text), scratch);
+                        if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
+                            leaf.number = value;
+                        }
+                    }
+                    if leaf.kept {
+                        scratch.kept = kept;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn fields_of(&self, branch: &SetBranch) -> &[u32] {
+        let first = branch.first as usize;
+        self.branch_fields.get(first..first + branch.count as usize).unwrap_or_default()
+    }
+
+    fn branch_matches(&self, branch: &SetBranch, text: &[u8], scratch: &mut Scratch) -> bool {
+        let mut in_lists = 0;
+        for &at in self.fields_of(branch) {
+            let Some(field) = self.fields.get(at as usize) else { return false };
+            let agrees = match scratch.field(at) {
+                Some(known) => known,
+                None => {
+                    let agrees = self.field_agrees(field, text, scratch);
+                    scratch.set_field(at, agrees);
+                    agrees
+                }
+            };
+            if !agrees {
+                return false;
+            }
+            in_lists += usize::from(scratch.found(field.slot).is_some_and(|found| found.in_list));
+        }
+        // One value in a list goes together with everything outside of it.
+        in_lists < 2 || self.goes_together(branch, text, scratch)
+    }
+
+    fn field_agrees(&self, field: &SetField, text: &[u8], scratch: &mut Scratch) -> bool {
+        let Some(found) = scratch.found(field.slot) else { return field.accepts_absence };
+        let mut next = found.first;
+        while (next as usize) < scratch.leaves.len() {
+            if accepts(field, next, text, scratch) {
+                return true;
+            }
+            next = scratch.leaves.get(next as usize).map_or(NONE, |leaf| leaf.next);
+        }
+        false
+    }
+
+    #[cold]
+    fn goes_together(&self, branch: &SetBranch, text: &[u8], scratch: &mut Scratch) -> bool {
+        scratch.spread.clear();
+        scratch.own.clear();
+        let contexts = scratch.contexts.len();
+        scratch.own.resize(contexts, 0);
+        for &at in self.fields_of(branch) {
+            let Some(field) = self.fields.get(at as usize) else { return false };
+            let Some(found) = scratch.found(field.slot).filter(|found| found.in_list) else { continue };
+            let place = scratch.spread.len();
+            if place >= FIELDS_MAX {
+                return self.reference_says(branch, text, scratch);
+            }
+            let (mut first, mut last) = (u32::MAX, 0);
+            let mut next = found.first;
+            while let Some(context) = scratch.leaves.get(next as usize).map(|leaf| leaf.context) {
+                if accepts(field, next, text, scratch) {
+                    (first, last) = (first.min(context), last.max(context));
+                    if context == 0 {
+                        break;
+                    }
+                    if let Some(own) = scratch.own.get_mut(context as usize) {
+                        *own |= 1 << place;
+                    }
+                }
+                next = scratch.leaves.get(next as usize).map_or(NONE, |leaf| leaf.next);
+            }
+            if first == 0 {
+                // It can be had outside of all lists: nothing stands against it.
+                scratch.own.iter_mut().for_each(|own| *own &= !(1 << place));
+            } else {
+                scratch.spread.push(Spread { first, last });
+            }
+        }
+        match together::together(scratch) {
+            Together::Yes => true,
+            Together::No => false,
+            Together::Unclear => self.reference_says(branch, text, scratch),
+        }
+    }
+
+    /// Asks the simple evaluator, which allocates.
+    fn reference_says(&self, branch: &SetBranch, text: &[u8], scratch: &Scratch) -> bool {
+        let contexts = scratch.contexts.iter().map(|context| Context {
+            parent: context.parent as usize,
+            list: usize::try_from(context.list).unwrap_or(usize::MAX),
+        });
+        let mut leaves: HashMap<Box<str>, Vec<Leaf<'_>>> = HashMap::new();
+        let mut fields = Vec::with_capacity(branch.count as usize);
+        for field in self.fields_of(branch).iter().filter_map(|at| self.fields.get(*at as usize)) {
+            fields.push(Arc::clone(&field.field));
+            let mut next = scratch.found(field.slot).map_or(NONE, |found| found.first);
+            let mut at_path = Vec::new();
+            while let Some(leaf) = scratch.leaves.get(next as usize) {
+                let mut value = leaf.number;
+                if let Some(scalar) = scalar(leaf, text, &scratch.kept, &mut value) {
+                    at_path.push(Leaf { scalar, context: leaf.context as usize });
+                }
+                next = leaf.next;
+            }
+            if !at_path.is_empty() {
+                leaves.insert((&*field.field.path).into(), at_path);
+            }
+        }
+        reference::branch_matches(&Branch { fields }, &Fields::of(contexts.collect(), leaves))
+    }
+}
+
+/// Whether a field accepts a leaf.
+fn accepts(field: &SetField, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+    let Some(leaf) = scratch.leaves.get(at as usize) else { return false };
+    let mut value = leaf.number;
+    let accepts = scalar(leaf, text, &scratch.kept, &mut value).is_some_and(|scalar| field.field.accepts(scalar));
+    if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
+        leaf.number = value;
+    }
+    accepts
+}
+
+/// The value that a leaf stands for; `None` where its text is no text, which checked JSON does not have.
+fn scalar<'t>(leaf: &scratch::Leaf, text: &'t [u8], kept: &'t [u8], value: &mut NumberValue) -> Option<Scalar<'t>> {
+    let text = if leaf.kept { kept } else { text };
+    let text = || text.get(leaf.start as usize..leaf.end as usize).and_then(|text| std::str::from_utf8(text).ok());
+    Some(match leaf.kind {
+        LeafKind::Null => Scalar::Null,
+        LeafKind::True => Scalar::Bool(true),
+        LeafKind::False => Scalar::Bool(false),
+        LeafKind::String => Scalar::String(text()?),
+        LeafKind::Number => {
+            let text = text()?;
+            Scalar::Number { text, value: number_value(value, text.as_bytes()) }
+        }
+    })
+}
+
+/// A number's value where it is exact, found out once.
+fn number_value(known: &mut NumberValue, text: &[u8]) -> Option<f64> {
+    if *known == NumberValue::Unknown {
+        let value = std::str::from_utf8(text).ok().and_then(number::exact);
+        *known = value.map_or(NumberValue::Inexact, NumberValue::Exact);
+    }
+    match *known {
+        NumberValue::Exact(value) => Some(value),
+        NumberValue::Inexact | NumberValue::Unknown => None,
+    }
+}
+
+/// What is known while a set is put together.
+#[derive(Default)]
+struct Builder {
+    set: PatternSet,
+    /// By path.
+    slots: HashMap<Arc<str>, u32>,
+    /// By path and list, so that equal fields are one.
+    known: HashMap<String, u32, Fast>,
+    /// Where each entry of each field's list may be filed.
+    keys: Vec<Vec<Vec<Key>>>,
+}
+
+impl Builder {
+    fn add(&mut self, entry: &Entry<'_>) {
+        let from = (!entry.from.is_empty()).then(|| {
+            let accepts = entry.from.iter().map(|name| Matcher::String { text: (*name).into(), exactly: true });
+            let field = Arc::new(Field::new(Arc::from("\0source"), accepts.collect()));
+            self.set.has_source = true;
+            self.field(&field, Some(SOURCE_SLOT))
+        });
+        self.set.sizes.owners = self.set.sizes.owners.max(entry.owner as usize + 1);
+        let none: &[Branch] = &[];
+        let branches = entry.pattern.map_or(none, |pattern| &pattern.branches);
+        for branch in branches {
+            let fields = branch.fields.iter().map(|field| self.field(field, None)).chain(from).collect();
+            self.branch(entry.owner, fields);
+        }
+        if entry.pattern.is_none() {
+            self.branch(entry.owner, from.into_iter().collect());
+        }
+    }
+
+    fn branch(&mut self, owner: u32, fields: Vec<u32>) {
+        let first = u32::try_from(self.set.branch_fields.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(fields.len()).unwrap_or(0);
+        self.set.branches.push(SetBranch { owner, first, count, guard: NONE });
+        self.set.branch_fields.extend(fields);
+    }
+
+    fn field(&mut self, field: &Arc<Field>, slot: Option<u32>) -> u32 {
+        let mut written = String::with_capacity(64);
+        // What is at no path must not pass for what is at one.
+        written.push(if slot.is_some() { 's' } else { 'p' });
+        json_key(field, &mut written);
+        if let Some(known) = self.known.get(&written) {
+            return *known;
+        }
+        let slot = slot.unwrap_or_else(|| self.slot(&field.path));
+        let number = u32::try_from(self.set.fields.len()).unwrap_or(u32::MAX);
+        self.keys.push(field.accepts.iter().map(Key::all_of).collect());
+        let accepts_absence = field.accepts_absence();
+        self.set.fields.push(SetField { slot, field: Arc::clone(field), accepts_absence });
+        self.known.insert(written, number);
+        number
+    }
+
+    fn slot(&mut self, path: &Arc<str>) -> u32 {
+        if let Some(slot) = self.slots.get(path) {
+            return *slot;
+        }
+        let slot = u32::try_from(self.set.tables.len()).unwrap_or(u32::MAX);
+        self.set.tables.push(Table::default());
+        self.set.paths.add(path, slot);
+        self.slots.insert(Arc::clone(path), slot);
+        slot
+    }
+
+    /// For each entry of each field's list the key that the fewest others share.
+    fn chosen_keys(&mut self) -> Vec<Vec<Key>> {
+        let mut shared: HashMap<(u32, u64), usize, Fast> = HashMap::default();
+        for (field, entries) in self.set.fields.iter().zip(&self.keys) {
+            for key in entries.iter().filter(|keys| keys.len() > 1).flatten() {
+                if let Some(identity) = key.identity() {
+                    *shared.entry((field.slot, identity)).or_default() += 1;
+                }
+            }
+        }
+        let choose = |slot: u32, keys: Vec<Key>| {
+            let count = |key: &Key| key.identity().and_then(|identity| shared.get(&(slot, identity))).copied();
+            keys.into_iter().min_by_key(|key| count(key).unwrap_or(0)).unwrap_or(Key::Any)
+        };
+        let fields = self.set.fields.iter().zip(std::mem::take(&mut self.keys));
+        fields.map(|(field, keys)| keys.into_iter().map(|keys| choose(field.slot, keys)).collect()).collect()
+    }
+
+    /// Files each branch at the path where the fewest events will lead to it.
+    fn finish(mut self) -> PatternSet {
+        self.known = HashMap::default();
+        let keys = self.chosen_keys();
+        // How many different keys of the same sort are asked for at each path.
+        let mut seen: HashSet<(u32, u64), Fast> = HashSet::default();
+        let mut kinds: HashMap<(u32, u8), usize> = HashMap::new();
+        for (field, keys) in self.set.fields.iter().zip(&keys) {
+            for key in keys {
+                if key.identity().is_some_and(|identity| seen.insert((field.slot, identity))) {
+                    *kinds.entry((field.slot, sort(key))).or_default() += 1;
+                }
+            }
+        }
+        drop(seen);
+        let cost = |(field, keys): (&SetField, &Vec<Key>)| -> f64 {
+            let likelihood = |key: &Key| key.likelihood(kinds.get(&(field.slot, sort(key))).copied().unwrap_or(0));
+            keys.iter().map(likelihood).sum()
+        };
+        let costs: Vec<f64> = self.set.fields.iter().zip(&keys).map(cost).collect();
+        let cost_of = |at: &u32| costs.get(*at as usize).copied().unwrap_or(f64::MAX);
+        let mut filed: Vec<Vec<(Key, u32)>> = vec![Vec::new(); self.set.tables.len()];
+        let mut shares = vec![0_u32; self.set.fields.len()];
+        for at in &self.set.branch_fields {
+            if let Some(share) = shares.get_mut(*at as usize) {
+                *share += 1;
+            }
+        }
+        for (number, branch) in (0..).zip(&mut self.set.branches) {
+            let (first, count) = (branch.first as usize, branch.count as usize);
+            let fields = self.set.branch_fields.get_mut(first..first + count).unwrap_or_default();
+            let Some(at) = fields.iter().copied().min_by(|a, b| cost_of(a).total_cmp(&cost_of(b))) else {
+                self.set.always.push(number);
+                continue;
+            };
+            fields.sort_by_key(|at| std::cmp::Reverse(shares.get(*at as usize).copied()));
+            branch.guard = fields.first().copied().unwrap_or(NONE);
+            let (Some(field), Some(keys)) = (self.set.fields.get(at as usize), keys.get(at as usize)) else {
+                continue;
+            };
+            if let Some(filed) = filed.get_mut(field.slot as usize) {
+                filed.extend(keys.iter().map(|key| (key.clone(), number)));
+            }
+        }
+        let mut grams = 0;
+        self.set.tables = filed.into_iter().map(|filed| Table::new(filed, &mut grams)).collect();
+        let tables = (0..).zip(&self.set.tables);
+        self.set.absent_slots = tables.filter(|(_, table)| !table.absent.is_empty()).map(|(slot, _)| slot).collect();
+        self.set.sizes = Sizes {
+            slots: self.set.tables.len(),
+            branches: self.set.branches.len(),
+            fields: self.set.fields.len(),
+            owners: self.set.sizes.owners,
+            grams,
+        };
+        self.set
+    }
+}
+
+/// A field as text: equal for equal fields alone.
+fn json_key(field: &Field, out: &mut String) {
+    out.push_str(&field.path);
+    out.push('\0');
+    field.wanted_json(out);
+}
+
+/// Which sort of key it is; keys of one sort share the values of events among them.
+fn sort(key: &Key) -> u8 {
+    use table::Lookup;
+    match key {
+        Key::Hash(_, Lookup::Text | Lookup::Folded | Lookup::Address) => 0,
+        Key::Hash(_, Lookup::Prefix(_) | Lookup::FoldedPrefix(_)) => 1,
+        Key::Hash(_, Lookup::Suffix(_) | Lookup::FoldedSuffix(_)) => 2,
+        Key::Hash(_, Lookup::Number | Lookup::NumberText) => 3,
+        Key::Hash(_, Lookup::Network(..)) => 4,
+        Key::Hash(_, Lookup::Word) => 5,
+        Key::Gram(_) => 6,
+        Key::Range(..) => 7,
+        Key::AnyString | Key::Any | Key::Absent => 8,
+    }
+}
+
+/// Whether one JSON object matches a pattern, by the simple evaluator; `None` where the text is no JSON object. For
+/// tests and tools that hold the two together.
+#[must_use]
+pub fn reference_matches_json(pattern: &Pattern, text: &str) -> Option<bool> {
+    let node = json::parse(text).ok()?;
+    reference::matches_node(pattern, &node)
+}

@@ -1,0 +1,222 @@
+//! What matching one event needs to remember, kept from event to event so that nothing is allocated for the next one.
+//!
+//! Nothing is cleared between events where that would cost time in proportion to the rules: whatever is written
+//! carries the number of its event, and what carries an older one counts as empty.
+
+use super::paths::NONE;
+
+/// What is kept of an unusually large event at most, in entries of each list; beyond it the room is given back.
+const KEPT_MAX: usize = 1 << 16;
+
+/// A value that some rule asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf {
+    pub(super) kind: LeafKind,
+    /// Whether its text stands in [`Scratch::kept`] rather than in the event.
+    pub(super) kept: bool,
+    /// A number's value, once somebody has asked for it.
+    pub(super) number: NumberValue,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The element of a list that it stands in; 0 outside of lists.
+    pub(super) context: u32,
+    /// The next leaf at the same path, or [`NONE`].
+    pub(super) next: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeafKind {
+    Null,
+    True,
+    False,
+    Number,
+    String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum NumberValue {
+    Unknown,
+    /// It has more digits than a float.
+    Inexact,
+    Exact(f64),
+}
+
+/// The leaves of one path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    event: u32,
+    pub(super) first: u32,
+    last: u32,
+    /// Whether one of them stands in an element of a list.
+    pub(super) in_list: bool,
+}
+
+/// An element of a list: the element around it, and its list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    pub(super) parent: u32,
+    pub(super) list: u32,
+}
+
+/// A list with elements that are lists or objects: its first element, and the last of what is inside of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+/// The memory of matching. One for each thread that matches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    /// The number of the event.
+    event: u32,
+    pub(super) leaves: Vec<Leaf>,
+    /// By slot.
+    found: Vec<Found>,
+    /// The slots that have leaves.
+    pub(super) touched: Vec<u32>,
+    /// Texts that do not stand in the event as they are: attributes, and strings with escapes.
+    pub(super) kept: Vec<u8>,
+    pub(super) contexts: Vec<Context>,
+    pub(super) lists: Vec<List>,
+    /// By branch: the last event that made it a candidate.
+    branches: Vec<u32>,
+    pub(super) candidates: Vec<u32>,
+    /// By field: the event, and whether the field agrees.
+    fields: Vec<(u32, bool)>,
+    /// By owner.
+    owners: Vec<u32>,
+    pub(super) matched: Vec<u32>,
+    /// By gram.
+    grams: Vec<u32>,
+    /// A text in lower case.
+    pub(super) folded: String,
+    /// By context and by list, while one branch is looked at.
+    pub(super) own: Vec<u64>,
+    pub(super) best: Vec<Option<u64>>,
+    /// The fields of one branch that have values in lists alone: the first and the last context of each.
+    pub(super) spread: Vec<Spread>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spread {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+/// How much a set needs of each list that goes by number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    pub(super) slots: usize,
+    pub(super) branches: usize,
+    pub(super) fields: usize,
+    pub(super) owners: usize,
+    pub(super) grams: usize,
+}
+
+impl Scratch {
+    /// Begins with the next event.
+    pub(super) fn begin(&mut self, sizes: Sizes) {
+        if self.event == u32::MAX {
+            *self = Scratch::default();
+        }
+        self.event += 1;
+        grow(&mut self.found, sizes.slots);
+        grow(&mut self.branches, sizes.branches);
+        grow(&mut self.fields, sizes.fields);
+        grow(&mut self.owners, sizes.owners);
+        grow(&mut self.grams, sizes.grams);
+        empty(&mut self.leaves);
+        empty(&mut self.kept);
+        empty(&mut self.contexts);
+        empty(&mut self.lists);
+        empty(&mut self.own);
+        empty(&mut self.best);
+        if self.folded.capacity() > KEPT_MAX {
+            self.folded = String::new();
+        }
+        self.touched.clear();
+        self.candidates.clear();
+        self.matched.clear();
+        self.contexts.push(Context { parent: 0, list: NONE });
+    }
+
+    /// The leaves at a path; none where the event has none.
+    #[inline]
+    pub(super) fn found(&self, slot: u32) -> Option<Found> {
+        self.found.get(slot as usize).copied().filter(|found| found.event == self.event)
+    }
+
+    /// Adds a leaf to its path.
+    #[inline]
+    pub(super) fn add_leaf(&mut self, slot: u32, leaf: Leaf) {
+        let Ok(at) = u32::try_from(self.leaves.len()) else { return };
+        let Some(found) = self.found.get_mut(slot as usize) else { return };
+        if found.event == self.event {
+            if let Some(last) = self.leaves.get_mut(found.last as usize) {
+                last.next = at;
+            }
+            found.last = at;
+            found.in_list |= leaf.context != 0;
+        } else {
+            *found = Found { event: self.event, first: at, last: at, in_list: leaf.context != 0 };
+            self.touched.push(slot);
+        }
+        self.leaves.push(leaf);
+    }
+
+    /// Makes a branch a candidate, once.
+    #[inline]
+    pub(super) fn add_candidate(&mut self, branch: u32) {
+        if let Some(seen) = self.branches.get_mut(branch as usize)
+            && *seen != self.event
+        {
+            *seen = self.event;
+            self.candidates.push(branch);
+        }
+    }
+
+    /// Whether this gram is met for the first time in this event.
+    #[inline]
+    pub(super) fn is_new_gram(&mut self, gram: u32) -> bool {
+        self.grams.get_mut(gram as usize).is_some_and(|seen| std::mem::replace(seen, self.event) != self.event)
+    }
+
+    #[inline]
+    pub(super) fn field(&self, field: u32) -> Option<bool> {
+        self.fields.get(field as usize).filter(|(event, _)| *event == self.event).map(|(_, agrees)| *agrees)
+    }
+
+    #[inline]
+    pub(super) fn set_field(&mut self, field: u32, agrees: bool) {
+        if let Some(known) = self.fields.get_mut(field as usize) {
+            *known = (self.event, agrees);
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_owner(&self, owner: u32) -> bool {
+        self.owners.get(owner as usize).is_some_and(|seen| *seen == self.event)
+    }
+
+    #[inline]
+    pub(super) fn add_owner(&mut self, owner: u32) {
+        if let Some(seen) = self.owners.get_mut(owner as usize) {
+            *seen = self.event;
+            self.matched.push(owner);
+        }
+    }
+}
+
+fn grow<T: Clone + Default>(list: &mut Vec<T>, length: usize) {
+    if list.len() < length {
+        list.resize(length, T::default());
+    }
+}
+
+fn empty<T>(list: &mut Vec<T>) {
+    list.clear();
+    if list.capacity() > KEPT_MAX {
+        *list = Vec::new();
+    }
+}

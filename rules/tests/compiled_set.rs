@@ -1,0 +1,214 @@
+//! The compiled set and the simple evaluator give the same answers, whatever the patterns and the events are.
+//!
+//! `EVENTYARD_CASES=1000000` runs as many cases as that; the tests run a few thousand.
+
+use eventyard_rules::{Memory, Pattern, PatternSet, reference_matches_json};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+/// A leaf as text of JSON: odd numbers and escapes are spelled in ways that a tree would lose.
+fn leaf() -> impl Strategy<Value = String> {
+    prop_oneof![
+        1 => Just("null".to_owned()),
+        1 => any::<bool>().prop_map(|value| value.to_string()),
+        1 => (-3i64..4).prop_map(|value| value.to_string()),
+        1 => prop::sample::select(vec![
+            "1.0", "1e0", "10e-1", "0.5", "5e-1", "-0", "-0.0", "0e7", "2.50", "1E+2", "100", "1e400", "-1.5e-3",
+            "9007199254740993", "9007199254740992", "5e-324", "0.1000000000000000055511151231257827", "123456789012345678",
+        ]).prop_map(str::to_owned),
+        3 => text().prop_map(|text| Value::from(text).to_string()),
+        1 => prop::sample::select(vec![
+            r#""\u0061""#, r#""\u00e9""#, r#""\ud83d\ude00""#, r#""a\"b""#, r#""\\""#, r#""a\\""#, r#""\/x""#, r#""a\tb\n""#,
+            r#""10.0.0.1""#, r#""10.0.0.001""#, r#""10.1.2.3""#, r#""2001:DB8::1""#, r#""2001:db8:0::1""#, r#""::ffff:10.0.0.1""#,
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[abAB*é]{0,4}",
+        1 => "[ab]{0,3}xyzzy[ab]{0,3}",
+        1 => "[abÉéKſ😀\\\\\"]{0,12}",
+    ]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["a.b", "b.c", "", "a.", ".a", "abcdefghij", "é", "a\"b", "a\\"]).prop_map(str::to_owned),
+    ]
+}
+
+/// A key as JSON, now and then with an escape that need not be.
+fn spelled(key: &str, odd: bool) -> String {
+    if odd && key == "a" { "\"\\u0061\"".to_owned() } else { Value::from(key).to_string() }
+}
+
+/// A value as text, with odd spaces; keys may be there twice.
+fn value() -> impl Strategy<Value = String> {
+    let space = prop::sample::select(vec!["", "", "", " ", "\n  "]);
+    leaf().prop_recursive(5, 48, 5, move |inner| {
+        let space = space.clone();
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..5), space.clone())
+                .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},{space}")))),
+            (prop::collection::vec((key(), inner, 0..9), 0..4), space)
+                .prop_map(|(members, space)| members_text(&members, space)),
+        ]
+    })
+}
+
+fn members_text(members: &[(String, String, i32)], space: &str) -> String {
+    let members: Vec<String> = members
+        .iter()
+        .map(|(key, value, odd)| format!("{space}{}{space}:{space}{value}{space}", spelled(key, *odd == 0)))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn event() -> impl Strategy<Value = String> {
+    (prop::collection::vec((key(), value(), 0..9), 0..5), prop::sample::select(vec!["", " "]))
+        .prop_map(|(members, space)| members_text(&members, space))
+}
+
+/// An entry of a field's list, as text.
+fn entry() -> impl Strategy<Value = String> {
+    let operator = |name: &'static str| text().prop_map(move |text| json!({ name: text }).to_string());
+    prop_oneof![
+        6 => leaf(),
+        1 => operator("prefix"),
+        1 => operator("suffix"),
+        1 => operator("equals-ignore-case"),
+        1 => operator("exactly"),
+        1 => text().prop_map(|text| json!({"prefix": {"equals-ignore-case": text}}).to_string()),
+        1 => text().prop_map(|text| json!({"suffix": {"equals-ignore-case": text}}).to_string()),
+        2 => "([abAé]|xyzzy|xyz|\\*[ab]|\\\\\\*|\\\\\\\\){0,4}\\*?".prop_map(|text| json!({"wildcard": text}).to_string()),
+        1 => prop::collection::vec(text(), 1..3).prop_map(|texts| json!({"anything-but": texts}).to_string()),
+        1 => prop::collection::vec(-2i64..3, 1..3).prop_map(|numbers| json!({"anything-but": numbers}).to_string()),
+        1 => (prop::sample::select(vec!["prefix", "suffix", "equals-ignore-case", "wildcard"]), "[abA]{1,2}")
+            .prop_map(|(name, text)| json!({"anything-but": {name: text}}).to_string()),
+        1 => (-3i64..4, 1i64..4, any::<bool>(), any::<bool>()).prop_map(|(low, width, closed, open)| json!({"numeric": [
+            if closed { ">=" } else { ">" }, low, if open { "<" } else { "<=" }, low + width]}).to_string()),
+        1 => (prop::sample::select(vec!["=", "<", "<=", ">", ">="]), prop::sample::select(vec!["0", "1.0", "5e-1", "-1", "2.5", "100"]))
+            .prop_map(|(sign, number)| format!("{{\"numeric\":[\"{sign}\",{number}]}}")),
+        2 => any::<bool>().prop_map(|exists| json!({"exists": exists}).to_string()),
+        1 => prop::sample::select(vec!["10.0.0.0/8", "10.0.0.0/32", "0.0.0.0/0", "10.1.0.0/16", "2001:db8::/32", "::/0"])
+            .prop_map(|network| json!({"cidr": network}).to_string()),
+    ]
+}
+
+fn list() -> impl Strategy<Value = String> {
+    let many = prop::collection::vec(entry(), 17..24);
+    prop_oneof![15 => prop::collection::vec(entry(), 1..4), 1 => many]
+        .prop_map(|entries| format!("[{}]", entries.join(",")))
+}
+
+fn fields() -> impl Strategy<Value = String> {
+    let path = prop_oneof![
+        12 => "[abc](\\.[abc]){0,2}",
+        1 => prop::sample::select(vec!["", ".a", "a.", "abcdefghij", "é", "a\"b"]).prop_map(str::to_owned),
+    ];
+    prop::collection::btree_map(path, list(), 1..4).prop_map(|fields| {
+        let fields: Vec<String> =
+            fields.iter().map(|(path, list)| format!("{}:{list}", Value::from(path.as_str()))).collect();
+        fields.join(",")
+    })
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => fields().prop_map(|fields| format!("{{{fields}}}")),
+        1 => (fields(), fields(), fields()).prop_map(|(all, one, other)| format!("{{{all},\"$or\":[{{{one}}},{{{other}}}]}}")),
+    ]
+}
+
+/// Whether no object has a key twice, or one with a dot.
+fn keys_are_unique(text: &str) -> bool {
+    eventyard_event::json::validate(text.as_bytes(), 127).is_ok_and(|shape| shape.keys_unique)
+}
+
+fn cases(few: u32) -> ProptestConfig {
+    let cases = std::env::var("EVENTYARD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few);
+    ProptestConfig { cases, failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() }
+}
+
+fn agree(patterns: &[String], event: &str, memory: &mut Memory) -> Result<(), TestCaseError> {
+    // A pattern that the generator made and that is refused (two stars in a row) is not asked.
+    let patterns: Vec<Pattern> = patterns.iter().filter_map(|pattern| Pattern::from_json(pattern).ok()).collect();
+    let expected: Option<Vec<u32>> = (0..)
+        .zip(&patterns)
+        .map(|(place, pattern)| Some((place, reference_matches_json(pattern, event)?)))
+        .collect::<Option<Vec<(u32, bool)>>>()
+        .map(|answers| answers.into_iter().filter(|(_, matched)| *matched).map(|(place, _)| place).collect());
+    let Some(expected) = expected else { return Ok(()) };
+    let set = PatternSet::new(&patterns);
+    prop_assert_eq!(set.matches_json(event, false, memory), &*expected, "{}", event);
+    if keys_are_unique(event) {
+        prop_assert_eq!(set.matches_json(event, true, memory), &*expected, "stopping early: {}", event);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    #[test]
+    fn a_set_matches_what_the_evaluator_matches(patterns in prop::collection::vec(pattern(), 1..8), event in event()) {
+        agree(&patterns, &event, &mut Memory::default())?;
+    }
+
+    #[test]
+    fn elements_of_lists_are_told_apart_as_the_evaluator_does(
+        patterns in prop::collection::vec(few_fields(), 1..6), event in lists_of_objects(),
+    ) {
+        agree(&patterns, &event, &mut Memory::default())?;
+    }
+
+    #[test]
+    fn nothing_is_left_over_from_the_event_before(patterns in prop::collection::vec(few_fields(), 1..4), events in prop::collection::vec(lists_of_objects(), 2..6)) {
+        let mut memory = Memory::default();
+        for event in &events {
+            agree(&patterns, event, &mut memory)?;
+        }
+    }
+}
+
+/// Patterns of a few fields with values that are likely to be met.
+fn few_fields() -> impl Strategy<Value = String> {
+    let entry = prop_oneof![
+        3 => (0i64..3).prop_map(|value| value.to_string()),
+        1 => any::<bool>().prop_map(|exists| json!({"exists": exists}).to_string()),
+        1 => (0i64..3).prop_map(|value| json!({"anything-but": value}).to_string()),
+    ];
+    prop::collection::btree_map("[ab](\\.[ab]){0,2}", prop::collection::vec(entry, 1..3), 1..5).prop_map(|fields| {
+        let fields: Vec<String> =
+            fields.iter().map(|(path, list)| format!("\"{path}\":[{}]", list.join(","))).collect();
+        format!("{{{}}}", fields.join(","))
+    })
+}
+
+fn lists_of_objects() -> impl Strategy<Value = String> {
+    let leaf = (0i64..3).prop_map(Value::from).boxed();
+    let value = leaf.prop_recursive(5, 60, 4, |inner| {
+        prop_oneof![
+            3 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            3 => prop::collection::vec((prop::sample::select(vec!["a", "b"]), inner), 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())),
+        ]
+    });
+    prop::collection::btree_map("[ab]|a\\.b", value, 1..3)
+        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()).to_string())
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn no_text_makes_it_panic(
+        patterns in prop::collection::vec(pattern(), 1..4), text in "[\\[\\]{}:,\"ab.0-9e\\\\*u ]{0,150}", unique in any::<bool>(),
+    ) {
+        let patterns: Vec<Pattern> = patterns.iter().filter_map(|pattern| Pattern::from_json(pattern).ok()).collect();
+        PatternSet::new(&patterns).matches_json(&text, unique, &mut Memory::default());
+        PatternSet::new(&patterns).matches_json(&format!("{{\"a\":{text}"), unique, &mut Memory::default());
+    }
+}
