@@ -106,6 +106,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("an alert that is none", "[channel.c]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\nalerts = [\"dead\"]"),
     ("a function of an unknown runtime", "[function.f]\nruntime = \"comand\"\ncommand = [\"./f\"]"),
     ("a command that is no list", "[function.f]\nruntime = \"command\"\ncommand = \"./f\""),
+    (
+        "a rule that is no list",
+        "[rule]\nname = \"r\"\npattern = { type = [\"a\"] }\ntarget = { event = { type = \"b\" } }",
+    ),
     ("a rule without a target", "[[rule]]\nname = \"r\"\npattern = { type = [\"a\"] }"),
     ("a rule without a condition", "[sink.s]\nkind = \"discard\"\n[[rule]]\nname = \"r\"\ntarget = { sink = \"s\" }"),
     (

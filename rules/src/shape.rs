@@ -61,6 +61,8 @@ pub enum Kind {
     Names,
     /// A table.
     Table(&'static Shape),
+    /// A list of tables: `[[key]]`.
+    List(&'static Shape),
     /// One table or a list of them.
     Tables(&'static Shape),
     /// A table of any keys, with texts.

@@ -27,7 +27,7 @@ pub(crate) static MAIN_FILE: Shape = Shape::of(
     ],
 );
 
-const RULES: Key = Key::optional("rule", Kind::Tables(&RULE), "Which events call which targets.");
+const RULES: Key = Key::optional("rule", Kind::List(&RULE), "Which events call which targets.");
 
 static SERVER: Shape = Shape::of(
     "Where the broker listens, and who may call it.",

@@ -43,6 +43,7 @@ fn property(key: &Key) -> Value {
         Kind::Texts => (list_of("text"), None),
         Kind::Names => (list_of("name"), None),
         Kind::Table(inner) => (table(inner), None),
+        Kind::List(inner) => (json!({ "type": "array", "items": table(inner) }), None),
         Kind::Tables(inner) => {
             let one = table(inner);
             (json!({ "anyOf": [{ "type": "array", "items": one }, one] }), None)
@@ -134,7 +135,7 @@ mod tests {
             for key in shape.keys {
                 match &key.kind {
                     Kind::Foreign => assert_ne!(foreign(key.name), Value::Bool(true), "describe `{}`", key.name),
-                    Kind::Table(inner) | Kind::Tables(inner) => visit(inner),
+                    Kind::Table(inner) | Kind::List(inner) | Kind::Tables(inner) => visit(inner),
                     _ => {}
                 }
                 assert!(key.doc.ends_with('.'), "`{}` says what it does, in sentences", key.name);

@@ -411,7 +411,7 @@ impl<'t> Table<'t> {
             return None;
         };
         let table = Table::new(self.reading, entries, value.span(), title);
-        if let Some(Kind::Table(shape) | Kind::Tables(shape)) = self.declared(key) {
+        if let Some(Kind::Table(shape) | Kind::List(shape) | Kind::Tables(shape)) = self.declared(key) {
             table.declare(shape);
         }
         Some(table)
