@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every figure of docs/benchmarks-end-to-end.md in one run of about ten minutes, on a machine that does nothing else.
 #
-#   bench/all.sh [--seconds N] [--dir FOLDER] …   the words go to the program `load`; see its usage
+#   bench/all.sh [--seconds N] [--dir FOLDER] …   options of the program `load`, for all of its cases
 #
 # Ends with what the store alone gives on the same disk, for comparison.
 set -euo pipefail

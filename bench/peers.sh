@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Durable events a second of eventyard, NATS JetStream and RabbitMQ, in one run.
 #
-#   bench/peers.sh [--seconds N] …   the words go to the program `load`
+#   bench/peers.sh [--seconds N] …   options of the program `load`
 #
 # Starts both others on loopback (tests/services: the first time it builds one and installs the other), and stops
 # what it started.
@@ -28,4 +28,4 @@ begin() {
 
 begin nats --nats
 begin rabbitmq --amqp
-${LOAD:-target/release/load} peers "${peers[@]}" "$@"
+target/release/load peers "${peers[@]}" "$@"

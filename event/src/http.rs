@@ -70,7 +70,20 @@ pub fn form(headers: &HeaderMap) -> Result<Form, EventError> {
 /// # Errors
 /// Whatever [`EventError`] says. Of a batch either all events are good, or none is given.
 pub fn read_request(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Vec<(Event, Shape)>, EventError> {
-    match form(headers)? {
+    read_form(form(headers)?, headers, body, limits)
+}
+
+/// [`read_request`] for a caller that has asked for the [`form`] already.
+///
+/// # Errors
+/// As [`read_request`].
+pub fn read_form(
+    form: Form,
+    headers: &HeaderMap,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Vec<(Event, Shape)>, EventError> {
+    match form {
         Form::Binary => Ok(vec![read_binary(headers, body, limits)?]),
         Form::Structured => Ok(vec![json::read_structured(&body, limits)?]),
         Form::Batch => json::read_batch(&body, limits),

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use eventyard_connectors::http::RequestHead;
 use eventyard_connectors::source::Incoming;
-use eventyard_event::http::{Form, form, read_request};
+use eventyard_event::http::{Form, form, read_form};
 use eventyard_event::{Limits, Name};
 
 use super::problem::Problem;
@@ -39,9 +39,9 @@ async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
     let limits = event_limits(&in_force);
     let (head, body) = request.into_parts();
     // What has no form is refused before its body is read.
-    form(&head.headers).map_err(Refused::at_the_door)?;
-    let body = read_body(api, &head.headers, body, &limits).await?;
-    let events = read_request(&head.headers, body.bytes.clone(), &limits).map_err(Refused::at_the_door)?;
+    let form = form(&head.headers).map_err(Refused::at_the_door)?;
+    let body = read_body(api, &head.headers, form, body, &limits).await?;
+    let events = read_form(form, &head.headers, body.bytes.clone(), &limits).map_err(Refused::at_the_door)?;
     let incoming = events.into_iter().map(|(event, shape)| Incoming {
         event,
         keys_unique: shape.keys_unique,
@@ -99,7 +99,8 @@ impl Mounted {
             return Err(Refused::at_the_door(problem));
         };
         let limits = event_limits(&self.in_force);
-        let body = read_body(api, &head.headers, body, &limits).await?;
+        let form = form(&head.headers).unwrap_or(Form::Binary);
+        let body = read_body(api, &head.headers, form, body, &limits).await?;
         let request = RequestHead {
             method: &head.method,
             path: head.uri.path(),
@@ -124,12 +125,13 @@ impl Mounted {
 async fn read_body(
     api: &Api,
     headers: &HeaderMap,
+    form: Form,
     body: axum::body::Body,
     limits: &Limits,
 ) -> Result<ReadBody, Refused> {
-    let (limit, max) = match form(headers) {
-        Ok(Form::Batch) => ("batch_bytes_max", api.bodies.limits().batch_bytes_max.max(limits.event_bytes_max)),
-        _ => ("event", limits.event_bytes_max),
+    let (limit, max) = match form {
+        Form::Batch => ("batch_bytes_max", api.bodies.limits().batch_bytes_max.max(limits.event_bytes_max)),
+        Form::Binary | Form::Structured => ("event", limits.event_bytes_max),
     };
     api.bodies.read(headers, body, limit, max).await.map_err(Refused::at_the_door)
 }

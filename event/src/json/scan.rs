@@ -15,6 +15,12 @@ use crate::EventError;
 /// library's keyed hash, so that a sender cannot choose colliding ones). Most objects are smaller.
 const KEYS_COMPARED_MAX: usize = 16;
 
+/// Room that is made ahead for keys and for containers: most events have fewer, so that nothing grows while they are
+/// read.
+const KEYS_EXPECTED: usize = 32;
+/// See [`KEYS_EXPECTED`].
+const DEPTH_EXPECTED: usize = 8;
+
 /// One member of the outermost object, or one element of the outermost array.
 pub(super) struct Child<'a> {
     /// The member's name, decoded; none in an array.
@@ -56,10 +62,10 @@ pub(super) fn scan<'a>(
         text,
         bytes,
         at: 0,
-        open: Vec::new(),
+        open: Vec::with_capacity(DEPTH_EXPECTED),
         depth_max,
         layers,
-        seen: Vec::new(),
+        seen: Vec::with_capacity(KEYS_EXPECTED),
         keys_unique: true,
         child_key: None,
     };

@@ -24,7 +24,6 @@ use std::process::ExitCode;
 
 mod commits;
 mod limit;
-#[expect(dead_code, reason = "what the bench of the whole broker asks for too")]
 mod machine;
 mod spread;
 
