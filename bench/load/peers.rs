@@ -96,12 +96,12 @@ fn contender<'a>(
 impl Contender<'_> {
     /// One turn; the first one warms up and does not count.
     fn take_turn(&mut self, time: Duration, counts: bool) -> Result<(), Failure> {
-        let (processor, clients) = (machine::processor_seconds_of_tree(&self.pid), machine::processor_seconds());
+        let (processor, clients) = (processor_seconds_of_tree(&self.pid), machine::processor_seconds());
         let (events, took) = (self.turn)(time).map_err(|error| format!("{}: {error}", self.name))?;
         if counts {
             self.rates.push(events as f64 / took.as_secs_f64());
             self.events += events;
-            self.processor += machine::processor_seconds_of_tree(&self.pid) - processor;
+            self.processor += processor_seconds_of_tree(&self.pid) - processor;
             self.clients += machine::processor_seconds() - clients;
         }
         Ok(())
@@ -144,4 +144,14 @@ fn pump(peer: &mut impl Confirms, time: Duration) -> Result<(u64, Duration), Fai
         }
     }
     Ok((done, began.elapsed()))
+}
+
+/// Processor time of a process and of its children that run: a server may begin as a script.
+fn processor_seconds_of_tree(process: &str) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let children: f64 = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .map(|children| children.split_whitespace().map(processor_seconds_of_tree).sum::<f64>())
+        .sum();
+    machine::processor_seconds_of(process) + children
 }

@@ -56,16 +56,6 @@ pub(crate) fn processor_seconds_of(process: &str) -> f64 {
     ticks / TICKS_PER_SECOND
 }
 
-/// Processor time of a process and of its children that run.
-pub(crate) fn processor_seconds_of_tree(process: &str) -> f64 {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let children: f64 = threads
-        .filter_map(|thread| read_to_string(thread.path().join("children")).ok())
-        .map(|children| children.split_whitespace().map(processor_seconds_of_tree).sum::<f64>())
-        .sum();
-    processor_seconds_of(process) + children
-}
-
 /// Bytes that this process has handed to write calls so far.
 pub(crate) fn written_bytes() -> u64 {
     let io = read_to_string("/proc/self/io").unwrap_or_default();
