@@ -160,7 +160,7 @@ impl<'d> Scanner<'d> {
 
     /// The bits of the block from the cursor on.
     #[inline]
-    fn from_here(&self) -> u64 {
+    fn rest_of_block(&self) -> u64 {
         u64::MAX << (self.at - self.block)
     }
 
@@ -172,7 +172,7 @@ impl<'d> Scanner<'d> {
         }
         let start = self.at + 1;
         // Without the first quote; in two steps, for a shift by 64 is none.
-        let mut from = self.from_here() << 1;
+        let mut from = self.rest_of_block() << 1;
         let mut has_escapes = false;
         loop {
             let ends = self.quotes & from;
@@ -198,7 +198,7 @@ impl<'d> Scanner<'d> {
         if self.come_along() {
             loop {
                 self.look_at_structure();
-                let ends = (self.commas | self.closing) & self.from_here();
+                let ends = (self.commas | self.closing) & self.rest_of_block();
                 if ends != 0 {
                     self.at = self.block + ends.trailing_zeros() as usize;
                     break;
@@ -243,7 +243,7 @@ impl<'d> Scanner<'d> {
         }
         loop {
             self.look_at_structure();
-            let from = self.from_here();
+            let from = self.rest_of_block();
             let (mut opening, mut closing) = (self.opening & from, self.closing & from);
             if closing.count_ones() < depth {
                 // However they stand, these cannot close everything that is open.
