@@ -1,7 +1,7 @@
 //! Which deliveries an event makes: a pure function of the event and one snapshot of the compiled rules.
 
 use eventyard_event::{Envelope, Name, Timestamp};
-use eventyard_rules::{OrderAfterDead, Rule, View};
+use eventyard_rules::{OrderAfterDead, Path, Rule, View};
 use eventyard_store::{AfterDead, Lane, NewDelivery};
 use sha2::{Digest, Sha256};
 
@@ -25,11 +25,13 @@ pub struct Routed {
 #[must_use]
 pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Routed {
     let mut routed = Routed::default();
-    let view = View::new(envelope);
     let snapshot = in_force.rules.hash();
-    for rule in in_force.rules.matches_view(&view) {
+    // Matching needs no tree of the event; looking up what a rule orders by does.
+    let mut view = None;
+    for rule in in_force.rules.matches(envelope) {
         routed.rules.push(rule.name.clone());
-        let lane = lane(rule, &view);
+        let lane =
+            rule.order_by.as_ref().and_then(|path| lane(rule, path, view.get_or_insert_with(|| View::new(envelope))));
         for target in &rule.targets {
             let queue = InForce::queue(rule, target);
             if target.reply && routed.reply.is_none() {
@@ -41,9 +43,9 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
     routed
 }
 
-/// The lane of a rule's deliveries; `None` where the rule does not order, or the event lacks the key.
-fn lane(rule: &Rule, view: &View<'_>) -> Option<Lane> {
-    let value = rule.order_by.as_ref()?.lookup(view)?;
+/// The lane of an ordered rule's deliveries; `None` where the event lacks the key.
+fn lane(rule: &Rule, order_by: &Path, view: &View<'_>) -> Option<Lane> {
+    let value = order_by.lookup(view)?;
     let key = if value.len() <= LANE_KEY_BYTES_MAX {
         value.as_bytes().to_vec()
     } else {

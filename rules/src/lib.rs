@@ -58,7 +58,7 @@ pub use mask::{is_secret_key, mask_secrets};
 pub use path::{PATH_BYTES_MAX, Path, PathError};
 pub use pattern::{Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};
-pub use rule_set::{RuleSet, TestFailure};
+pub use rule_set::{RuleSet, TestFailure, run_tests};
 pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};
 pub use units::{nearest, parse_duration, parse_size, show_duration, show_size};

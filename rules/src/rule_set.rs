@@ -3,14 +3,15 @@
 //! A [`RuleSet`] is immutable: a reload compiles a new one beside it and swaps. Everything it answers is a pure
 //! function of the rules and the event.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use eventyard_event::{Envelope, Name};
 
+use crate::compiled::{Entry, Memory, PatternSet};
+
 use crate::definition;
 use crate::explain::{self, Explanation, RuleExplanation};
-use crate::fields::{Fields, Wanted};
-use crate::reference;
 use crate::rule::{Rule, RuleTest};
 use crate::view::View;
 
@@ -25,10 +26,13 @@ pub struct RuleSet {
 /// What is known of the rules of one namespace.
 #[derive(Clone, Debug, Default)]
 struct Namespace {
-    /// Those that are enabled, by their places in the set.
-    enabled: Vec<usize>,
-    /// All paths that their patterns look at.
-    wanted: Wanted,
+    /// The patterns of those that are enabled. Their owners are places in the set.
+    patterns: PatternSet,
+}
+
+thread_local! {
+    /// What matching remembers from event to event, so that it allocates nothing for each.
+    static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
 /// A `[[rule.test]]` that did not come out as it says.
@@ -47,14 +51,14 @@ impl RuleSet {
     #[must_use]
     pub fn compile(rules: Vec<Rule>) -> RuleSet {
         let hash = definition::hash(&rules);
-        let mut namespaces: HashMap<Name, Namespace> = HashMap::new();
-        for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
-            let namespace = namespaces.entry(rule.namespace.clone()).or_default();
-            namespace.enabled.push(place);
-            if let Some(pattern) = &rule.pattern {
-                namespace.wanted.add(pattern);
-            }
+        let mut by_namespace: HashMap<Name, Vec<Entry<'_>>> = HashMap::new();
+        for (owner, rule) in (0..).zip(&rules).filter(|(_, rule)| rule.enabled) {
+            let from = rule.from.iter().map(Name::as_str).collect();
+            let entry = Entry { owner, pattern: rule.pattern.as_ref(), from };
+            by_namespace.entry(rule.namespace.clone()).or_default().push(entry);
         }
+        let compile = |entries: Vec<Entry<'_>>| Namespace { patterns: PatternSet::of(entries.into_iter()) };
+        let namespaces = by_namespace.into_iter().map(|(name, entries)| (name, compile(entries))).collect();
         RuleSet { rules, hash, namespaces }
     }
 
@@ -77,39 +81,16 @@ impl RuleSet {
         self.hash
     }
 
-    /// The enabled rules of the event's namespace that match it, in the order of the set.
+    /// The enabled rules of the event's namespace that match it, in the order of the set. Allocates for the answer
+    /// alone.
     #[must_use]
     pub fn matches(&self, envelope: &Envelope) -> Vec<&Rule> {
-        // The event is read only if some rule gets as far as its pattern.
-        let mut candidates = self.candidates(envelope).peekable();
-        if candidates.peek().is_none() {
-            return Vec::new();
-        }
-        self.matches_view(&View::new(envelope))
-    }
-
-    /// The same for an event that is read already, for a caller that goes on to look up paths in it.
-    #[must_use]
-    pub fn matches_view(&self, view: &View<'_>) -> Vec<&Rule> {
-        let envelope = view.envelope();
         let Some(namespace) = self.namespaces.get(&envelope.namespace) else { return Vec::new() };
-        // This is the place of the fast matcher: from here on it will find the rules whose patterns match without
-        // asking each of them. Until then the event is laid flat once, and each rule that gets past its filters is
-        // asked by the reference evaluator.
-        let mut fields = None;
-        let matching = self.candidates(envelope).filter(|rule| {
-            rule.pattern.as_ref().is_none_or(|pattern| {
-                let fields = fields.get_or_insert_with(|| Fields::new(view, &namespace.wanted));
-                reference::matches_fields(pattern, fields)
-            })
-        });
-        matching.collect()
-    }
-
-    /// The enabled rules of the event's namespace whose `from`, `tags` and `not_tags` let it through.
-    fn candidates<'s, 'e>(&'s self, envelope: &'e Envelope) -> impl Iterator<Item = &'s Rule> + use<'s, 'e> {
-        let enabled = self.namespaces.get(&envelope.namespace).map_or(&[][..], |namespace| &namespace.enabled);
-        enabled.iter().filter_map(|&place| self.rules.get(place)).filter(|rule| filters_pass(rule, envelope))
+        MEMORY.with_borrow_mut(|memory| {
+            let matched = namespace.patterns.matches(envelope, memory).iter();
+            let rules = matched.filter_map(|place| self.rules.get(*place as usize));
+            rules.filter(|rule| tags_pass(rule, envelope)).collect()
+        })
     }
 
     /// Why each rule of the event's namespace, or the one called `rule`, matches the event or does not. Where none
@@ -122,32 +103,31 @@ impl RuleSet {
         });
         explain::explain(asked, &view)
     }
-
-    /// Runs every `[[rule.test]]`, those of rules that are not enabled too: a test asks what the rule says, not
-    /// whether it is in force. A test that does not name its event's tags gets those of the source it comes from,
-    /// which `tags_of` knows.
-    #[must_use]
-    pub fn run_tests(&self, tags_of: impl Fn(&Name) -> Vec<String>) -> Vec<TestFailure<'_>> {
-        let mut failures = Vec::new();
-        for rule in &self.rules {
-            for test in &rule.tests {
-                let mut event = test.event.clone();
-                if !test.tags_given {
-                    event.tags = tags_of(&event.source_name);
-                }
-                let explanation = explain::explain_conditions(rule, &View::new(&event));
-                if explanation.matched != test.matches {
-                    failures.push(TestFailure { rule, test, explanation });
-                }
-            }
-        }
-        failures
-    }
 }
 
-/// Whether `from`, `tags` and `not_tags` let the event through.
-pub(crate) fn filters_pass(rule: &Rule, envelope: &Envelope) -> bool {
-    (rule.from.is_empty() || rule.from.contains(&envelope.source_name))
-        && rule.tags.iter().all(|tag| envelope.tags.contains(tag))
+/// Runs every `[[rule.test]]`, those of rules that are not enabled too: a test asks what the rule says, not whether it
+/// is in force. A test that does not name its event's tags gets those of the source it comes from, which `tags_of`
+/// knows.
+#[must_use]
+pub fn run_tests<'r>(rules: &'r [Rule], tags_of: impl Fn(&Name) -> Vec<String>) -> Vec<TestFailure<'r>> {
+    let mut failures = Vec::new();
+    for rule in rules {
+        for test in &rule.tests {
+            let mut event = test.event.clone();
+            if !test.tags_given {
+                event.tags = tags_of(&event.source_name);
+            }
+            let explanation = explain::explain_conditions(rule, &View::new(&event));
+            if explanation.matched != test.matches {
+                failures.push(TestFailure { rule, test, explanation });
+            }
+        }
+    }
+    failures
+}
+
+/// Whether `tags` and `not_tags` let the event through.
+fn tags_pass(rule: &Rule, envelope: &Envelope) -> bool {
+    rule.tags.iter().all(|tag| envelope.tags.contains(tag))
         && !rule.not_tags.iter().any(|tag| envelope.tags.contains(tag))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
 use eventyard_rules::file::{Host, read_rules};
 use eventyard_rules::reader::{Document, Reading};
-use eventyard_rules::{Explanation, Report, Rule, RuleSet};
+use eventyard_rules::{Explanation, Report, Rule, RuleSet, run_tests};
 
 /// Reads a file of rules; the targets may be left out in `text`.
 fn read(text: &str) -> (Vec<Rule>, Report) {
@@ -257,7 +257,7 @@ tags = []
 event = { type = "order.created", data = { amount = 2000 } }
 matches = false"#,
     ));
-    let failures = rules.run_tests(|source| {
+    let failures = run_tests(rules.rules(), |source| {
         assert_eq!(source.as_str(), "shop");
         vec!["finance".to_owned()]
     });
@@ -265,7 +265,7 @@ matches = false"#,
     assert_eq!(failed, ["small"]);
     assert!(!failures[0].explanation.matched);
     // The source has lost its tag: now the test of the large order fails too.
-    assert_eq!(rules.run_tests(|_| Vec::new()).len(), 2);
+    assert_eq!(run_tests(rules.rules(), |_| Vec::new()).len(), 2);
 }
 
 /// An explanation as text.

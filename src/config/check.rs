@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use eventyard_event::Name;
 use eventyard_rules::file::ReadRule;
-use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, RuleSet, TargetTo, nearest};
+use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, TargetTo, nearest};
 
 use super::codes;
 use super::load::Known;
@@ -206,8 +206,7 @@ pub(super) fn run_tests(project: &Project, report: &mut Report) {
         let source = project.sources.iter().find(|source| source.name == *name);
         source.map(|source| source.tags.clone()).unwrap_or_default()
     };
-    let rules = RuleSet::compile(project.rules.clone());
-    for failure in rules.run_tests(tags_of) {
+    for failure in eventyard_rules::run_tests(&project.rules, tags_of) {
         let (rule, test) = (&failure.rule.name, &failure.test.name);
         let (verdict, help) = if failure.explanation.matched {
             ("the event matches and should not", "tighten the pattern, or set matches = true".to_owned())
