@@ -47,9 +47,8 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
                 (TargetTo::Event(event), _) => makers.extend(made_by(at, &read.rule, event, &target.place)),
                 (_, Some(settings)) => match own_ingest(known, settings) {
                     Some(ingest) if sends_itself(target) => {
-                        if takes_back(&read.rule, &ingest) {
-                            report.push(returned(&read.rule, &target.place));
-                        }
+                        let circle = takes_back(&read.rule, &ingest).then(|| returned(&read.rule, &target.place));
+                        circle.into_iter().for_each(|found| report.push(found));
                     }
                     Some(OwnIngest::Source(source)) => makers.extend(posted(at, source, &target.place)),
                     _ => {}
