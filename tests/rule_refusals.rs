@@ -298,7 +298,6 @@ pub(crate) fn many_rules(count: usize) -> TempDir {
     folder
 }
 
-#[expect(clippy::print_stdout, reason = "the measurement is what a longer run is for")]
 #[test]
 fn many_rules_load_and_reload_in_time_that_grows_with_their_number() {
     // `EVENTYARD_RULES=100000` is the measurement, with the optimised program.
