@@ -20,7 +20,9 @@ mod deliveries;
 mod events;
 mod explain;
 mod health;
+mod hold;
 mod ingest;
+mod live;
 mod pages;
 mod project;
 mod reply;
@@ -40,6 +42,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -70,6 +73,10 @@ struct Reach {
     token: Option<Token>,
     /// How many requests may wait for a target's answer.
     replies_waiting_max: usize,
+    /// A place for each target that may be tried at a time.
+    trials: Semaphore,
+    /// A place for each client that may follow what passes.
+    taps: Arc<Semaphore>,
     /// Cancelled when the server is told to stop: calls that wait for something end early.
     stop: CancellationToken,
 }
@@ -85,7 +92,10 @@ pub fn is_reserved(path: &str) -> bool {
 pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> Router {
     let bodies = BodyReader::new(settings.limits);
     let replies_waiting_max = settings.limits.replies_waiting_max;
-    let api = Api(Arc::new(Reach { broker, bodies, token: settings.token.clone(), replies_waiting_max, stop }));
+    let trials = Semaphore::new(hold::TRIALS_MAX);
+    let taps = Arc::new(Semaphore::new(live::TAPS_MAX));
+    let api =
+        Api(Arc::new(Reach { broker, bodies, token: settings.token.clone(), replies_waiting_max, trials, taps, stop }));
     let mut router = Router::new();
     for call in calls::CALLS {
         router = router.route(call.path, (call.serve)(call.verb.filter()));
@@ -96,17 +106,6 @@ pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: Cancellation
         .layer(axum::middleware::from_fn_with_state(api.clone(), front_door))
         .with_state(api)
 }
-
-/// Calls that the API will have; they say so instead of looking like a mistake of the client's.
-const LATER: &[(&str, &str)] = &[
-    ("GET", "/api/v1/live"),
-    ("POST", "/api/v1/sources/*/pause"),
-    ("POST", "/api/v1/sources/*/resume"),
-    ("POST", "/api/v1/targets/*/*/pause"),
-    ("POST", "/api/v1/targets/*/*/resume"),
-    ("POST", "/api/v1/deliveries/*/retry"),
-    ("POST", "/api/v1/deliveries/*/cancel"),
-];
 
 /// Who comes in: everybody to the health checks and the http sources (which verify for themselves), and
 /// whoever brings the token to the rest. What does not exist is hidden behind the token too.
@@ -133,9 +132,8 @@ async fn let_in(api: Api, request: Request, next: Next) -> Response {
 
 async fn nothing_here(request: Request) -> Problem {
     let path = request.uri().path();
-    let later = LATER.iter().any(|(method, pattern)| request.method() == *method && fits(pattern, path));
     let first = path.split('/').nth(1).unwrap_or_default();
-    if later || matches!(first, "" | "ui" | "2015-03-31") {
+    if matches!(first, "" | "ui" | "2015-03-31") {
         return Problem::not_in_this_version(path);
     }
     let fix = if is_reserved(path) {
@@ -144,17 +142,6 @@ async fn nothing_here(request: Request) -> Problem {
         "events go to /events, or to the path of an http source: `eventyard sources list` shows those"
     };
     Problem::new(&codes::NOT_FOUND, "nothing is served at this path").at(path).fix(fix)
-}
-
-fn fits(pattern: &str, path: &str) -> bool {
-    let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), found.next()) {
-            (None, None) => return true,
-            (Some(wanted), Some(found)) if wanted == "*" || wanted == found => {}
-            _ => return false,
-        }
-    }
 }
 
 /// axum has found a path and not the method; it adds the `Allow` header itself.
@@ -187,6 +174,17 @@ impl Segment {
     }
 }
 
+/// Carries work to its end even where the client goes away: what is half done would be hard to explain.
+async fn seen_through<T: Send + 'static>(
+    what: &str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work).await.map_err(|error| {
+        tracing::error!(%error, "{what} broke off; this is a fault of eventyard");
+        Problem::internal()
+    })
+}
+
 /// JSON, and the header that keeps anybody between from remembering it.
 fn json<T: serde::Serialize>(value: &T) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response()
@@ -204,12 +202,5 @@ mod tests {
         for path in ["/hooks/github", "/event", "/apis", "/uix"] {
             assert!(!is_reserved(path), "{path}");
         }
-    }
-
-    #[test]
-    fn later_calls_are_known_by_their_shape() {
-        assert!(fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly/pause"));
-        assert!(!fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly"));
-        assert!(!fits("/api/v1/sources/*/pause", "/api/v1/sources/nightly/pause/x"));
     }
 }

@@ -50,6 +50,12 @@ pub trait Called: Clone + Send + 'static {
 /// sync. However an attempt ends, panics included, that request does not wait on.
 pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, told: impl Called) {
     let count = taken.len();
+    if is_paused(broker, &taken) {
+        put_back(broker, taken).await;
+        told.called(count).await;
+        told.settled(count).await;
+        return;
+    }
     let in_force = broker.in_force();
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
         settle_gone(broker, taken).await;
@@ -120,6 +126,15 @@ pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
     let chance = broker.chance();
     let ended = taken.into_iter().map(|taken| Ended { taken, tried: tried.clone() }).collect();
     settle(broker, ended, Some(target), |_| chance).await;
+}
+
+/// Whether their target was paused after dispatch had looked.
+fn is_paused(broker: &Broker, taken: &[Taken]) -> bool {
+    taken.first().is_some_and(|first| broker.pauses().now().targets.contains_key(&first.queue))
+}
+
+async fn put_back(broker: &Broker, taken: Vec<Taken>) {
+    broker.store().release(taken.iter().map(|taken| taken.delivery).collect()).await;
 }
 
 /// Nobody is there to be called, and nobody's answer to wait for.
@@ -213,7 +228,7 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
     }
 }
 
-async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
+pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
     let payload = match payload(&taken.envelope, target.input) {
         Ok(payload) => payload,
         Err(reason) => return Tried::begun(Outcome::Permanent { reason }),

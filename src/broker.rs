@@ -3,12 +3,13 @@
 //! A [`Broker`] holds the store, the clocks, the project in force and the metrics. The journey itself is in the
 //! modules beside this one, in the order of `lib.rs`; each of them is written as functions over a `&Broker`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use eventyard_event::EventId;
-use eventyard_store::{Health, Store};
+use eventyard_store::{Health, QueueKey, Store};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::clock::Clocks;
 use crate::fate::{FATES_WAITING_MAX, Fate};
 use crate::home::ProjectHome;
 use crate::in_force::InForce;
+use crate::pauses::Pauses;
 use crate::reply::Replies;
 use crate::sources::Sources;
 use crate::telemetry::metrics::Metrics;
@@ -37,6 +39,11 @@ pub struct Broker {
     /// Cancelled when the grace time of a stop is over: attempts in flight give up as interrupted.
     cut_off: CancellationToken,
     sources: Sources,
+    /// Sources and targets that a person holds.
+    pauses: Pauses,
+    /// What the newest failed attempt of each queue said, until one succeeds. Since the start; no larger than the
+    /// project has targets. A `std::sync::Mutex`: never held over an await.
+    last_errors: Mutex<HashMap<QueueKey, String>>,
     /// Requests that wait for a target's answer.
     replies: Arc<Replies>,
     /// Where the project came from; set once, by [`run`](crate::run), and never in a simulation.
@@ -83,6 +90,8 @@ impl Broker {
             targets_changed: Notify::new(),
             cut_off: CancellationToken::new(),
             sources: Sources::default(),
+            pauses: Pauses::default(),
+            last_errors: Mutex::default(),
             replies,
             home: OnceLock::new(),
             warnings: Mutex::new(Vec::new()),
@@ -101,8 +110,10 @@ impl Broker {
     pub fn put_in_force(&self, next: InForce) {
         self.metrics.rules.set(count(next.rules.rules().len()));
         let fate = Fate::Reloaded { hash: next.hash(), rules: next.rules.rules().len() };
+        // A target that is gone calls nobody who could fail.
+        self.last_errors().retain(|queue, _| next.target(queue).is_some());
         self.in_force.store(Arc::new(next));
-        self.targets_changed.notify_one();
+        self.look_at_targets_again();
         self.tell(fate);
     }
 
@@ -158,6 +169,36 @@ impl Broker {
     /// Returns when dispatch should look again although the store has not changed.
     pub(crate) async fn targets_changed(&self) {
         self.targets_changed.notified().await;
+    }
+
+    /// Makes dispatch look again although the store has not changed.
+    pub(crate) fn look_at_targets_again(&self) {
+        self.targets_changed.notify_one();
+    }
+
+    /// What is paused.
+    #[must_use]
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    fn last_errors(&self) -> std::sync::MutexGuard<'_, HashMap<QueueKey, String>> {
+        self.last_errors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the newest attempt of a queue said, where it failed and was made since the start.
+    #[must_use]
+    pub fn last_error(&self, queue: &QueueKey) -> Option<String> {
+        self.last_errors().get(queue).cloned()
+    }
+
+    /// Notes how an attempt ended.
+    pub(crate) fn note_error(&self, queue: &QueueKey, error: Option<String>) {
+        let mut errors = self.last_errors();
+        match error {
+            Some(error) => errors.insert(queue.clone(), error),
+            None => errors.remove(queue),
+        };
     }
 
     /// Ends the attempts in flight as interrupted.

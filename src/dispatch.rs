@@ -128,8 +128,10 @@ fn choose(
     turn: &mut fair::Turn,
 ) -> Vec<(QueueKey, usize)> {
     let in_force = broker.in_force();
+    let paused = broker.pauses().now();
     let candidates: Vec<fair::Candidate<'_>> = ready
         .iter()
+        .filter(|ready| !paused.targets.contains_key(&ready.queue))
         .map(|ready| {
             let running = in_flight.of(&ready.queue);
             let room = if in_force.is_grouped(&ready.queue) {

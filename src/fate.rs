@@ -34,6 +34,11 @@ pub enum Fate {
     Unmatched {
         /// Our id.
         event: EventId,
+        /// The source it came by.
+        source_name: Name,
+        /// CloudEvents `type`.
+        #[serde(rename = "type")]
+        ty: String,
         /// The rule that came closest.
         nearest: Option<Name>,
     },
@@ -41,6 +46,11 @@ pub enum Fate {
     Attempted {
         /// Which delivery.
         delivery: DeliveryId,
+        /// The source its event came by.
+        source_name: Name,
+        /// CloudEvents `type` of its event.
+        #[serde(rename = "type")]
+        ty: String,
         /// The rule; `None` for an alert.
         rule: Option<Name>,
         /// The target.
@@ -60,6 +70,11 @@ pub enum Fate {
     Delivered {
         /// Which one.
         delivery: DeliveryId,
+        /// The source its event came by.
+        source_name: Name,
+        /// CloudEvents `type` of its event.
+        #[serde(rename = "type")]
+        ty: String,
         /// The rule; `None` for an alert.
         rule: Option<Name>,
         /// The target.
@@ -69,6 +84,11 @@ pub enum Fate {
     Retry {
         /// Which one.
         delivery: DeliveryId,
+        /// The source its event came by.
+        source_name: Name,
+        /// CloudEvents `type` of its event.
+        #[serde(rename = "type")]
+        ty: String,
         /// The rule; `None` for an alert.
         rule: Option<Name>,
         /// The target.
@@ -80,12 +100,41 @@ pub enum Fate {
     Dead {
         /// Which one.
         delivery: DeliveryId,
+        /// The source its event came by.
+        source_name: Name,
+        /// CloudEvents `type` of its event.
+        #[serde(rename = "type")]
+        ty: String,
         /// The rule; `None` for an alert.
         rule: Option<Name>,
         /// The target.
         target: Name,
         /// Why.
         reason: Reason,
+    },
+    /// A person has ended a delivery.
+    Cancelled {
+        /// Which one.
+        delivery: DeliveryId,
+        /// The source its event came by.
+        source_name: Name,
+        /// CloudEvents `type` of its event.
+        #[serde(rename = "type")]
+        ty: String,
+        /// The rule; `None` for an alert.
+        rule: Option<Name>,
+        /// The target.
+        target: Name,
+    },
+    /// A person holds a source or a target.
+    Paused {
+        /// `source NAME` or `target RULE/TARGET`.
+        what: String,
+    },
+    /// A source or a target goes on.
+    Resumed {
+        /// `source NAME` or `target RULE/TARGET`.
+        what: String,
     },
     /// Another project is in force.
     Reloaded {
@@ -99,4 +148,73 @@ pub enum Fate {
         /// The whole report, as text.
         report: String,
     },
+}
+
+impl Fate {
+    /// Whether it has to do with events of this source. What has to do with no event at all passes.
+    #[must_use]
+    pub fn is_of_source(&self, wanted: &Name) -> bool {
+        self.told_source().is_none_or(|source| source == wanted)
+    }
+
+    fn told_source(&self) -> Option<&Name> {
+        match self {
+            Fate::Accepted { source_name, .. }
+            | Fate::Unmatched { source_name, .. }
+            | Fate::Attempted { source_name, .. }
+            | Fate::Delivered { source_name, .. }
+            | Fate::Retry { source_name, .. }
+            | Fate::Dead { source_name, .. }
+            | Fate::Cancelled { source_name, .. } => Some(source_name),
+            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => None,
+        }
+    }
+
+    /// Whether it has to do with events of this type. What has to do with no event at all passes.
+    #[must_use]
+    pub fn is_of_type(&self, wanted: &str) -> bool {
+        match self {
+            Fate::Accepted { ty, .. }
+            | Fate::Unmatched { ty, .. }
+            | Fate::Attempted { ty, .. }
+            | Fate::Delivered { ty, .. }
+            | Fate::Retry { ty, .. }
+            | Fate::Dead { ty, .. }
+            | Fate::Cancelled { ty, .. } => ty == wanted,
+            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => true,
+        }
+    }
+
+    /// Whether it has to do with this rule. What has to do with no event at all passes.
+    #[must_use]
+    pub fn is_of_rule(&self, wanted: &Name) -> bool {
+        match self {
+            Fate::Accepted { rules, .. } => rules.contains(wanted),
+            Fate::Unmatched { .. } => false,
+            Fate::Attempted { rule, .. }
+            | Fate::Delivered { rule, .. }
+            | Fate::Retry { rule, .. }
+            | Fate::Dead { rule, .. }
+            | Fate::Cancelled { rule, .. } => rule.as_ref() == Some(wanted),
+            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => true,
+        }
+    }
+
+    /// The word by which it goes.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Fate::Accepted { .. } => "accepted",
+            Fate::Unmatched { .. } => "unmatched",
+            Fate::Attempted { .. } => "attempted",
+            Fate::Delivered { .. } => "delivered",
+            Fate::Retry { .. } => "retry",
+            Fate::Dead { .. } => "dead",
+            Fate::Cancelled { .. } => "cancelled",
+            Fate::Paused { .. } => "paused",
+            Fate::Resumed { .. } => "resumed",
+            Fate::Reloaded { .. } => "reloaded",
+            Fate::Refused { .. } => "refused",
+        }
+    }
 }

@@ -259,13 +259,14 @@ impl Broker {
             self.tell(Fate::Accepted {
                 event: admitted.event,
                 cloudevent_id: draft.id.clone(),
-                ty,
+                ty: ty.clone(),
                 source_name: origin.source_name.clone(),
                 rules: draft.rules.clone(),
                 duplicate,
             });
             if unmatched {
-                self.tell(Fate::Unmatched { event: admitted.event, nearest: draft.nearest });
+                let source_name = origin.source_name.clone();
+                self.tell(Fate::Unmatched { event: admitted.event, source_name, ty, nearest: draft.nearest });
             }
         }
         let hint = unmatched.then(|| format!("no rule matched; eventyard explain {}", admitted.event));

@@ -35,6 +35,15 @@ pub mod origin;
 // The sources that are kept going.
 pub mod sources;
 
+// What a person holds.
+pub mod pauses;
+
+// What a person does with one delivery.
+pub mod by_hand;
+
+// A call of a target that is kept nowhere.
+pub mod trial;
+
 // Takes events from any source; returns when they are on disk.
 pub mod intake;
 

@@ -22,6 +22,7 @@ use crate::clock::Clocks;
 use crate::config::{self, EnvReader, Project, Surroundings};
 use crate::dispatch::dispatch;
 use crate::home::ProjectHome;
+use crate::pauses::PauseError;
 use crate::reload::{self, Fingerprint, ReloadRefused, keep_last_good};
 use crate::server::{self, ServerError, ServerSettings};
 
@@ -56,6 +57,9 @@ pub enum StartError {
     /// Something that the files name cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// What is paused cannot be read back.
+    #[error("failed to read what is paused")]
+    Pauses(#[source] PauseError),
     /// The store does not open.
     #[error("failed to open the store")]
     Store(#[source] OpenError),
@@ -117,6 +121,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
 
     let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
+    broker.load_pauses().await.map_err(StartError::Pauses)?;
     let home = ProjectHome::new(options.folder, data.clone(), options.env, options.shim);
     home.set_named_files(named_files);
     broker.set_home(home);

@@ -160,12 +160,20 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
         (queue.rule.as_ref().map(ToString::to_string).unwrap_or_default(), queue.target.to_string())
     });
     let listened_to = broker.has_listeners();
-    let tell = |fate: &dyn Fn(DeliveryId, Option<Name>, Name) -> Fate| {
+    let tell = |fate: &dyn Fn(DeliveryId, Name, String, Option<Name>, Name) -> Fate| {
         if listened_to {
-            broker.tell(fate(taken.delivery, queue.rule.clone(), queue.target.clone()));
+            let (source_name, ty) = (taken.envelope.source_name.clone(), taken.envelope.event.ty.clone());
+            broker.tell(fate(taken.delivery, source_name, ty, queue.rule.clone(), queue.target.clone()));
         }
     };
     if let Some(record) = record {
+        match record.outcome {
+            AttemptOutcome::Succeeded => broker.note_error(&taken.queue, None),
+            AttemptOutcome::Retryable | AttemptOutcome::Permanent => {
+                broker.note_error(&taken.queue, Some(format!("{}: {}", record.code, record.message)));
+            }
+            AttemptOutcome::Interrupted => {}
+        }
         let outcome = match record.outcome {
             AttemptOutcome::Succeeded => "succeeded",
             AttemptOutcome::Retryable => "retryable",
@@ -174,8 +182,10 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
         };
         *counts.attempts.entry(outcome).or_default() += 1;
         broker.metrics().attempt_duration.observe(record.ended_at.since(record.began_at).as_secs_f64());
-        tell(&|delivery, rule, target| Fate::Attempted {
+        tell(&|delivery, source_name, ty, rule, target| Fate::Attempted {
             delivery,
+            source_name,
+            ty,
             rule,
             target,
             number: record.number,
@@ -187,11 +197,24 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
     }
     let verdict = match decision {
         Decision::Delivered => {
-            tell(&|delivery, rule, target| Fate::Delivered { delivery, rule, target });
+            tell(&|delivery, source_name, ty, rule, target| Fate::Delivered {
+                delivery,
+                source_name,
+                ty,
+                rule,
+                target,
+            });
             "delivered"
         }
         Decision::Retry { at, .. } => {
-            tell(&|delivery, rule, target| Fate::Retry { delivery, rule, target, at });
+            tell(&|delivery, source_name, ty, rule, target| Fate::Retry {
+                delivery,
+                source_name,
+                ty,
+                rule,
+                target,
+                at,
+            });
             "retry"
         }
         Decision::GiveUp { reason } => {
@@ -204,7 +227,14 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
                 broker.metrics().alerts_dead.inc();
                 broker.warn(alert::unannounced(&taken, &reason));
             }
-            tell(&|delivery, rule, target| Fate::Dead { delivery, rule, target, reason: reason.clone() });
+            tell(&|delivery, source_name, ty, rule, target| Fate::Dead {
+                delivery,
+                source_name,
+                ty,
+                rule,
+                target,
+                reason: reason.clone(),
+            });
             "dead_letter"
         }
     };

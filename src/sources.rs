@@ -88,6 +88,17 @@ pub enum FireError {
 }
 
 impl Sources {
+    /// Holds a source that runs, or lets it go on; one that does not run is held when it starts.
+    pub(crate) fn hold(&self, name: &Name, paused: bool) {
+        if let Some(source) = self.running().get(name) {
+            if paused {
+                source.control.pause();
+            } else {
+                source.control.resume();
+            }
+        }
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, RunningSource>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,7 +151,7 @@ impl Broker {
             clock: Arc::clone(&self.clocks().wall),
             random: Box::new(move || random.chance()),
             backoff: Backoff::default(),
-            paused: false,
+            paused: self.pauses().now().sources.contains_key(&origin.source_name),
             stop: stop.clone(),
         };
         let (control, run) = supervise(source, supervision);

@@ -10,6 +10,7 @@ mod cli_usage;
 mod clock_jumps;
 mod completions;
 mod github_ci;
+mod holding;
 mod http_access;
 mod http_api;
 mod http_broker;

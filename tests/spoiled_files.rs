@@ -307,7 +307,7 @@ fn asking_for_a_reload_says_where_the_mistake_is() {
     let _broker = Broker::start("run", project.path());
     fs::write(project.rules(), ORDERS.replace("target", "taget")).unwrap();
     let asked = project.ask(&["reload"]);
-    assert_eq!(asked.code, 1, "{}", asked.stdout);
+    assert_eq!(asked.code, 2, "{}", asked.stdout);
     for wanted in ["error[unknown_key]", "rules/orders.toml:4:1", "did you mean `target`?", "stays in force"] {
         assert!(asked.stderr.contains(wanted), "`{wanted}` is missing:\n{}", asked.stderr);
     }

@@ -57,6 +57,10 @@ pub trait Source: Send {
         None
     }
 
+    /// A pause is over, at `now`: what passed meanwhile is what a stop would have missed. Called between two reads,
+    /// or before a connect.
+    fn resumed(&mut self, _now: Timestamp) {}
+
     /// How to make this source's event by hand, where that means something (a timer). Asked once, before the
     /// supervisor takes the source.
     fn manual(&self) -> Option<ManualFiring> {

@@ -236,7 +236,7 @@ async fn run(mut source: Box<dyn Source>, intake: Arc<dyn Intake>, mut watched: 
 
 /// One connection, from connect to whatever ends it.
 async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut Watched) -> Over {
-    if watched.while_paused().await == Next::Stop {
+    if watched.while_paused_with(source).await == Next::Stop {
         return Over::End(End::Stopped);
     }
     watched.state(SourceState::Starting);
@@ -256,7 +256,7 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
     }
     watched.connected_at = Some(tokio::time::Instant::now());
     loop {
-        if watched.while_paused().await == Next::Stop {
+        if watched.while_paused_with(source).await == Next::Stop {
             return Over::End(End::Stopped);
         }
         watched.state(SourceState::Running);
@@ -353,6 +353,16 @@ impl Watched {
         if self.paused.wait_for(|paused| *paused).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The same, and tells the source when a pause is over.
+    async fn while_paused_with(&mut self, source: &mut dyn Source) -> Next {
+        let was_paused = *self.paused.borrow();
+        let next = self.while_paused().await;
+        if was_paused && next == Next::GoOn {
+            source.resumed((self.clock)());
+        }
+        next
     }
 
     async fn while_paused(&mut self) -> Next {

@@ -79,6 +79,8 @@ pub(super) enum Body {
     None,
     /// A JSON object without which it cannot do anything.
     Json(SchemaOf),
+    /// A JSON object, or no body at all.
+    Optional(SchemaOf),
     /// `{}`, or no body at all.
     Nothing,
     /// CloudEvents, in each of their forms.
@@ -211,7 +213,7 @@ impl Call {
     pub(super) fn codes(&self) -> Vec<Code> {
         let (asked, named) = (self.path.starts_with("/api/"), self.path.contains('{'));
         let with_body = !matches!(self.body, Body::None);
-        let with_json = matches!(self.body, Body::Json(_) | Body::Nothing);
+        let with_json = matches!(self.body, Body::Json(_) | Body::Optional(_) | Body::Nothing);
         let follow = [
             (!self.open, LOCKED),
             (asked, ASKED),

@@ -11,12 +11,12 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 
 use super::call::{Answer, Body, Call, PAGES, Param, READS, TAKES, WRITES, json, json_with, of, text};
 use super::query::{LIMIT_DEFAULT, LIMIT_MAX};
-use super::requests::{ExplainRequest, SelectionRequest};
+use super::requests::{ExplainRequest, SelectionRequest, TargetTestRequest};
 use super::views::{
     Accepted, ChannelItem, ChannelTested, DeadLetterItem, DeliveryItem, EventItem, Explained, List, Live, Purged,
-    ReadinessView, ReloadView, Replayed, RuleItem, SourceItem, Status, TargetItem,
+    ReadinessView, ReloadView, Replayed, RuleItem, SourceItem, Status, TargetItem, TargetTested,
 };
-use super::{codes, dead_letters, deliveries, events, explain, health, ingest, openapi, project};
+use super::{codes, dead_letters, deliveries, events, explain, health, hold, ingest, live, openapi, project};
 use crate::intake::Receipt;
 
 const SINCE: Param = Param { name: "since", schema: of::<Timestamp>, doc: "Not before this time." };
@@ -42,6 +42,12 @@ const EVENTS: &[Param] = &[
 const DELIVERIES: &[Param] =
     &[STATE, RULE, TARGET, Param { name: "event", schema: of::<EventId>, doc: "Only of this event." }, LIMIT, CURSOR];
 const DEAD_LETTERS: &[Param] = &[RULE, TARGET, SINCE, LIMIT, CURSOR];
+const LIVE: &[Param] = &[
+    RULE,
+    Param { name: "source", schema: of::<Name>, doc: "Only what came by this source." },
+    Param { name: "type", schema: of::<String>, doc: "Only events of this CloudEvents `type`." },
+    Param { name: "rate", schema: rate, doc: "How many lines a second at most; 500 unless it says fewer." },
+];
 const WAIT: &[Param] = &[Param {
     name: "wait",
     schema: duration,
@@ -68,6 +74,9 @@ const NOT_AN_EVENT: &[codes::Code] = &[
     codes::CE_LIMIT,
     codes::JSON_INVALID,
 ];
+
+/// Why a delivery is left as it is.
+const NOT_MOVED: &[codes::Code] = &[codes::DELIVERY_IN_FLIGHT, codes::DELIVERY_DEAD, codes::DELIVERY_ENDED];
 
 /// All calls, in the order of the documentation.
 pub(super) static CALLS: &[Call] = &[
@@ -105,6 +114,16 @@ pub(super) static CALLS: &[Call] = &[
     Call::get("/api/v1/deliveries/{id}", "showDelivery", "One delivery.", |verb| on(verb, deliveries::show))
         .answers(&[json(of::<DeliveryItem>, "The delivery with each attempt.")])
         .problems(&[READS]),
+    Call::post("/api/v1/deliveries/{id}/retry", "retryDelivery", "Makes a delivery that waits due now.", |verb| {
+        on(verb, deliveries::retry)
+    })
+    .answers(&[json(of::<DeliveryItem>, "The delivery as it is then.")])
+    .problems(&[NOT_MOVED, READS, WRITES]),
+    Call::post("/api/v1/deliveries/{id}/cancel", "cancelDelivery", "Ends a delivery for good.", |verb| {
+        on(verb, deliveries::cancel)
+    })
+    .answers(&[json(of::<DeliveryItem>, "The delivery, which is never attempted again.")])
+    .problems(&[NOT_MOVED, READS, WRITES]),
     Call::get("/api/v1/dead-letters", "listDeadLetters", "What was given up.", |verb| on(verb, dead_letters::list))
         .query(DEAD_LETTERS)
         .answers(&[json(of::<List<DeadLetterItem>>, "A page of dead letters, the newest first.")])
@@ -133,10 +152,37 @@ pub(super) static CALLS: &[Call] = &[
     })
     .answers(&[json(of::<List<TargetItem>>, "All of them, and those that are gone while deliveries wait for them.")])
     .problems(&[READS]),
+    Call::post("/api/v1/targets/{rule}/{target}/pause", "pauseTarget", "Holds a target.", |verb| {
+        on(verb, hold::pause_target)
+    })
+    .answers(&[json(of::<TargetItem>, "The target. Its deliveries wait and no attempt is made.")])
+    .problems(&[&[codes::TOO_MANY_PAUSES], READS, WRITES]),
+    Call::post("/api/v1/targets/{rule}/{target}/resume", "resumeTarget", "Lets a target go on.", |verb| {
+        on(verb, hold::resume_target)
+    })
+    .answers(&[json(of::<TargetItem>, "The target.")])
+    .problems(&[READS, WRITES]),
+    Call::post(
+        "/api/v1/targets/{rule}/{target}/test",
+        "testTarget",
+        "Calls a target once and keeps nothing.",
+        |verb| on(verb, hold::test_target),
+    )
+    .body(Body::Optional(of::<TargetTestRequest>))
+    .answers(&[json(of::<TargetTested>, "What came of it, whatever that was.")])
+    .problems(&[NOT_AN_EVENT]),
     Call::get("/api/v1/sources", "listSources", "Where events come from.", |verb| on(verb, project::sources))
         .answers(&[json(of::<List<SourceItem>>, "All of them, with state, lag and last error.")]),
     Call::get("/api/v1/sources/{name}", "showSource", "One source.", |verb| on(verb, project::source))
         .answers(&[json(of::<SourceItem>, "The source.")]),
+    Call::post("/api/v1/sources/{name}/pause", "pauseSource", "Holds a source.", |verb| on(verb, hold::pause_source))
+        .answers(&[json(of::<SourceItem>, "The source. Nothing is taken from it.")])
+        .problems(&[&[codes::TOO_MANY_PAUSES], READS, WRITES]),
+    Call::post("/api/v1/sources/{name}/resume", "resumeSource", "Lets a source go on.", |verb| {
+        on(verb, hold::resume_source)
+    })
+    .answers(&[json(of::<SourceItem>, "The source.")])
+    .problems(&[READS, WRITES]),
     Call::post("/api/v1/sources/{name}/fire", "fireSource", "Makes a timer fire now.", |verb| on(verb, project::fire))
         .answers(&[json(of::<Receipt>, "The receipt of the event that it made.")])
         .problems(&[&[codes::CANNOT_FIRE], TAKES, READS, WRITES]),
@@ -158,6 +204,10 @@ pub(super) static CALLS: &[Call] = &[
     })
     .answers(&[json(of::<ReloadView>, "What is in force now.")])
     .problems(&[&[codes::RULES_REFUSED]]),
+    Call::get("/api/v1/live", "follow", "What passes, as it passes.", |verb| on(verb, live::follow))
+        .query(LIVE)
+        .answers(&[text("text/event-stream", "Server-sent events, until either side ends it.")])
+        .problems(&[&[codes::TOO_MANY_TAPS]]),
     Call::get("/api/v1/openapi.json", "openapi", "This document.", |verb| on(verb, openapi::show))
         .answers(&[json(any_object, "OpenAPI 3.1.")]),
 ];
@@ -167,6 +217,10 @@ fn limit(_: &mut SchemaGenerator) -> Schema {
         "type": "integer", "minimum": 0, "default": LIMIT_DEFAULT,
         "description": format!("Below 1 it is taken as 1, above {LIMIT_MAX} as {LIMIT_MAX}."),
     })
+}
+
+fn rate(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": 4_294_967_295_u32 })
 }
 
 fn duration(_: &mut SchemaGenerator) -> Schema {

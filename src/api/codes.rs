@@ -136,6 +136,9 @@ codes! {
     BUSY = "busy" 503
         "More requests wait than the broker takes at a time.";
         "send the same event again, with the same id, after the time in Retry-After"
+    SOURCE_PAUSED = "source_paused" 503
+        "Somebody holds the source.";
+        "send the same event again, with the same id, when the source goes on: `eventyard sources resume`"
     TOO_MANY_CONNECTIONS = "too_many_connections" 503
         "As many connections are open as the broker takes.";
         "close connections that idle, then try again"
@@ -150,6 +153,21 @@ codes! {
     CHANNEL_FAILED = "channel_failed" 502
         "The channel did not take the test message.";
         "check the channel's address and secrets; `detail` is what it said"
+    DELIVERY_IN_FLIGHT = "delivery_in_flight" 409
+        "The delivery is being attempted, and only the attempt can say what became of it.";
+        "wait until the attempt has ended, then try again; pause the target first to be sure that no other begins"
+    DELIVERY_DEAD = "delivery_dead" 409
+        "The delivery is a dead letter.";
+        "replay the dead letter, or purge it"
+    DELIVERY_ENDED = "delivery_ended" 409
+        "The delivery has ended: it is delivered or cancelled.";
+        "send the event again if it should be delivered once more"
+    TOO_MANY_PAUSES = "too_many_pauses" 409
+        "As many sources and targets are paused as can be.";
+        "resume some, or disable in the project's files what should stand still for long"
+    TOO_MANY_TAPS = "too_many_taps" 503
+        "As many clients follow the broker as may.";
+        "end one of them: each `eventyard events tap` is one"
     INTERNAL = "internal" 500
         "eventyard made a mistake.";
         "look for the error in the log and report it"

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::requests::{self, SelectionRequest};
 use super::views::{DeadLetterItem, List, Purged, Replayed};
-use super::{Api, Segment, codes, json, pages};
+use super::{Api, Segment, codes, json, pages, seen_through};
 
 /// `GET /api/v1/dead-letters`.
 pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
@@ -46,7 +46,7 @@ pub(super) async fn replay(State(api): State<Api>, request: Request) -> Result<R
     // Carried to its end even where the client goes away: half a replay would be hard to explain.
     let broker = std::sync::Arc::clone(&api.broker);
     let rate = asked.rate;
-    let replayed = seen_through(async move { broker.replay(which, rate, dry_run).await }).await?;
+    let replayed = seen_through("a replay", async move { broker.replay(which, rate, dry_run).await }).await??;
     Ok((StatusCode::ACCEPTED, json(&Replayed { replayed, dry_run })).into_response())
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn purge(State(api): State<Api>, request: Request) -> Result<Re
     let which = asked.selection()?;
     let dry_run = asked.dry_run;
     let broker = std::sync::Arc::clone(&api.broker);
-    let purged = seen_through(async move { broker.purge(which, dry_run).await }).await?;
+    let purged = seen_through("a purge", async move { broker.purge(which, dry_run).await }).await??;
     Ok(json(&Purged { purged, dry_run }))
 }
 
@@ -67,16 +67,4 @@ async fn selection(api: &Api, request: Request<Body>) -> Result<SelectionRequest
     let (head, body) = request.into_parts();
     Query::read(&head.uri, &[])?;
     requests::read(&api.bodies, &head.headers, body).await
-}
-
-async fn seen_through(
-    work: impl Future<Output = Result<u64, eventyard_store::StoreError>> + Send + 'static,
-) -> Result<u64, Problem> {
-    match tokio::spawn(work).await {
-        Ok(result) => Ok(result?),
-        Err(error) => {
-            tracing::error!(%error, "a replay or purge broke off; this is a fault of eventyard");
-            Err(Problem::internal())
-        }
-    }
 }

@@ -1,17 +1,18 @@
 //! What came in: lists, and the whole story of one event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use eventyard_event::EventId;
-use eventyard_store::{EventFilter, EventView};
+use eventyard_store::{DeliveryState, EventFilter, EventView};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::problem::Problem;
 use super::query::Query;
-use super::views::{EventItem, List};
+use super::views::{DeathNote, DeliveryItem, EventItem, List};
 use super::{Api, Segment, json, pages};
 use crate::fate::Fate;
 
@@ -24,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
     let known = ["since", "until", "source", "type", "id", "rule", "state", "unmatched", "limit", "cursor"];
     let query = Query::read(&uri, &known)?;
+    let paused = api.broker.pauses().now();
     let filter = EventFilter {
         since: query.time("since")?,
         until: query.time("until")?,
@@ -32,13 +34,16 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         cloudevent_id: query.text("id").map(str::to_owned),
         rule: query.name("rule")?,
         state: query.word("state")?,
+        held: Arc::clone(&paused.held),
         unmatched: query.flag("unmatched")?,
-        ..EventFilter::default()
     };
     let bytes_max = api.bodies.limits().page_bytes_max;
     let read = |page| api.broker.store().events(filter.clone(), page);
     let page = pages::within(bytes_max, query.page()?, |view: &EventView| &view.envelope, read).await?;
-    Ok(json(&List { items: page.items.into_iter().map(EventItem::brief).collect(), next: page.next }))
+    Ok(json(&List {
+        items: page.items.into_iter().map(|view| EventItem::brief(view, &paused)).collect(),
+        next: page.next,
+    }))
 }
 
 /// `GET /api/v1/events/{event}`; with `wait=30s` not before nothing more happens to it, or the time is over.
@@ -46,7 +51,32 @@ pub(super) async fn show(State(api): State<Api>, id: Segment, uri: Uri) -> Resul
     let query = Query::read(&uri, &["wait"])?;
     let wait = query.duration("wait")?.unwrap_or_default().min(WAIT_MAX);
     let id: EventId = id.parse("event")?;
-    Ok(json(&event_once(&api, id, wait, |item| item.settled).await?))
+    let mut item = event_once(&api, id, wait, |item| item.settled).await?;
+    for delivery in &mut item.deliveries {
+        delivery.dead_letter = death_note(&api, delivery).await?;
+    }
+    if item.deliveries.is_empty() {
+        item.hint = Some(hint(&api, id).await?);
+    }
+    Ok(json(&item))
+}
+
+/// Why a delivery was given up, where it is dead.
+pub(super) async fn death_note(api: &Api, delivery: &DeliveryItem) -> Result<Option<DeathNote>, Problem> {
+    if delivery.state != DeliveryState::Dead {
+        return Ok(None);
+    }
+    Ok(api.broker.store().dead_letter(delivery.id).await?.as_ref().map(DeathNote::of))
+}
+
+/// What to do about an event that no rule matched. The nearest rule is one of those in force now.
+async fn hint(api: &Api, id: EventId) -> Result<String, Problem> {
+    let view = api.broker.store().event(id).await?;
+    let nearest = view.and_then(|view| api.broker.in_force().nearest_rule(&view.envelope));
+    Ok(match nearest {
+        Some(rule) => format!("no rule matched; the nearest now is {rule}: eventyard explain {id} {rule}"),
+        None => format!("no rule matched; eventyard explain {id}"),
+    })
 }
 
 /// An event as soon as it is `far_enough`, or `wait` is over, or the server stops.
@@ -62,7 +92,7 @@ pub(super) async fn event_once(
     loop {
         let view = api.broker.store().event(id).await?;
         let view = view.ok_or_else(|| Problem::nothing_named("event", &id.to_string(), "eventyard events list"))?;
-        let item = EventItem::from(view);
+        let item = EventItem::new(view, &api.broker.pauses().now());
         if far_enough(&item) || api.stop.is_cancelled() || tokio::time::Instant::now() >= deadline {
             return Ok(item);
         }
@@ -87,9 +117,10 @@ pub(super) async fn event_once(
 
 fn concerns(fate: &Fate, event: EventId) -> bool {
     match fate {
-        Fate::Delivered { delivery, .. } | Fate::Dead { delivery, .. } | Fate::Retry { delivery, .. } => {
-            delivery.event == event
-        }
+        Fate::Delivered { delivery, .. }
+        | Fate::Dead { delivery, .. }
+        | Fate::Retry { delivery, .. }
+        | Fate::Cancelled { delivery, .. } => delivery.event == event,
         _ => false,
     }
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::live::TAPS_MAX;
 use super::problem::Problem;
 use super::query::Query;
 use super::views::{Backlog, Live, NoteItem, ReadinessView, Status};
@@ -32,6 +33,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
 pub(super) async fn status(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
     Query::read(&uri, &[])?;
     let in_force = api.broker.in_force();
+    let paused = api.broker.pauses().now();
     let mut backlog: Vec<Backlog> = api
         .broker
         .store()
@@ -49,6 +51,9 @@ pub(super) async fn status(State(api): State<Api>, uri: Uri) -> Result<Response,
         rules: in_force.rules.rules().len(),
         stats: api.broker.store().stats(),
         backlog,
+        paused_sources: paused.sources.len(),
+        paused_targets: paused.targets.len(),
+        taps: TAPS_MAX.saturating_sub(api.taps.available_permits()),
     }))
 }
 

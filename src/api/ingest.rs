@@ -98,6 +98,10 @@ impl Mounted {
             let problem = Problem::method_not_allowed(&head.method, head.uri.path(), &allow.join(", "));
             return Err(Refused::at_the_door(problem));
         };
+        let paused = api.broker.pauses().now();
+        if paused.sources.contains_key(&mount.origin.source_name) {
+            return Err(Refused::at_the_door(Problem::source_paused(&mount.origin.source_name)));
+        }
         let limits = event_limits(&self.in_force);
         let form = form(&head.headers).unwrap_or(Form::Binary);
         let body = read_body(api, &head.headers, form, body, &limits).await?;

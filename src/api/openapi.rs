@@ -137,6 +137,10 @@ fn request_body(body: &Body, schemas: &mut Schemas) -> Option<Value> {
             let schema = schema(sent);
             Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
         }
+        Body::Optional(schema) => {
+            let schema = schema(sent);
+            Some(json!({ "required": false, "content": { "application/json": { "schema": schema } } }))
+        }
         Body::Nothing => {
             let schema = json!({ "type": "object", "additionalProperties": false });
             Some(json!({ "required": false, "content": { "application/json": { "schema": schema } } }))
@@ -237,6 +241,7 @@ mod tests {
         ("not_in_this_version", "there is no such call"),
         ("stale", "of http sources"),
         ("preset_header", "of http sources"),
+        ("source_paused", "of http sources"),
         ("head_too_large", "there is no call yet"),
         ("not_http", "there is no call yet"),
     ];

@@ -20,11 +20,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::codes::{self, Code};
+use crate::by_hand::ByHandError;
 use crate::intake::IntakeError;
+use crate::pauses::PauseError;
 use crate::server::body::BodyError;
 
 /// How soon a client should try again when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same for a source that is paused: people pause for minutes rather than seconds.
+const RETRY_AFTER_PAUSED: Duration = Duration::from_secs(60);
 /// The same for what a person has to mend first, such as a full disk.
 const RETRY_AFTER_MENDING: Duration = Duration::from_secs(10);
 
@@ -131,6 +135,15 @@ impl Problem {
             .fix(format!("`{list}` shows what there is"))
     }
 
+    /// 503 for an http source that a person holds. Its body is not read.
+    #[must_use]
+    pub fn source_paused(name: &eventyard_event::Name) -> Problem {
+        Problem::new(&codes::SOURCE_PAUSED, format!("the source `{name}` is paused"))
+            .at(name.as_str())
+            .retry_after(RETRY_AFTER_PAUSED)
+            .closing()
+    }
+
     /// 405 with the methods that would do.
     #[must_use]
     pub fn method_not_allowed(method: &axum::http::Method, path: &str, allow: &str) -> Problem {
@@ -233,6 +246,36 @@ impl From<IntakeError> for Problem {
         match error.retry_after() {
             Some(wait) => problem.retry_after(wait),
             None => problem,
+        }
+    }
+}
+
+impl From<PauseError> for Problem {
+    fn from(error: PauseError) -> Problem {
+        match error {
+            PauseError::TooMany => Problem::new(&codes::TOO_MANY_PAUSES, error.to_string()),
+            PauseError::Store(error) => error.into(),
+            PauseError::Unreadable(_) => {
+                tracing::error!(%error, "what is paused could not be kept; this is a fault of eventyard");
+                Problem::internal()
+            }
+        }
+    }
+}
+
+impl From<ByHandError> for Problem {
+    fn from(error: ByHandError) -> Problem {
+        let text = error.to_string();
+        match error {
+            ByHandError::Unknown(id) => {
+                Problem::nothing_named("delivery", &id.to_string(), "eventyard deliveries list")
+            }
+            ByHandError::InFlight(id) => Problem::new(&codes::DELIVERY_IN_FLIGHT, text).at(id.to_string()),
+            ByHandError::Dead(id) => Problem::new(&codes::DELIVERY_DEAD, text)
+                .at(id.to_string())
+                .fix(format!("`eventyard dead-letters replay {id}` tries it again, `purge` gives it up")),
+            ByHandError::Ended { delivery, .. } => Problem::new(&codes::DELIVERY_ENDED, text).at(delivery.to_string()),
+            ByHandError::Store(error) => error.into(),
         }
     }
 }

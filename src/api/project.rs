@@ -9,7 +9,7 @@ use axum::response::Response;
 use eventyard_connectors::supervise::SourceState;
 use eventyard_event::Name;
 use eventyard_rules::{Rule, Target, TargetTo};
-use eventyard_store::{DeliveryFilter, PageRequest, QueueKey};
+use eventyard_store::QueueKey;
 
 use super::events::event_once;
 use super::problem::Problem;
@@ -19,16 +19,14 @@ use super::views::{
     ChannelItem, ChannelTested, DeliveryItem, EventItem, List, NoteItem, ReloadView, RuleItem, RuleTarget, SourceItem,
     TargetItem,
 };
-use super::{Api, Segment, codes, json};
+use super::{Api, Segment, codes, json, seen_through};
 use crate::alert::ChannelTestError;
+use crate::in_force::InForce;
 use crate::reload::ReloadRefused;
 use crate::sources::FireError;
 
 /// How long a channel's test is followed: as long as its first attempt may take, and a little.
 const TEST_WAIT: Duration = Duration::from_secs(35);
-
-/// How many deliveries are looked at for the last error of a target.
-const LAST_ERROR_LOOK: usize = 1;
 
 /// `GET /api/v1/rules`.
 pub(super) async fn rules(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
@@ -88,59 +86,61 @@ fn active(enabled: bool) -> String {
     if enabled { "active".to_owned() } else { "disabled".to_owned() }
 }
 
-/// `GET /api/v1/targets`: those of all rules, and those that are gone while deliveries still wait for them.
+/// `GET /api/v1/targets`: those of all rules, and those that are gone while deliveries still wait for them or somebody
+/// holds them.
 pub(super) async fn targets(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
     Query::read(&uri, &[])?;
+    Ok(json(&List::whole(target_items(&api))))
+}
+
+/// All targets. Costs as many steps as there are targets, however many deliveries wait for them.
+pub(super) fn target_items(api: &Api) -> Vec<TargetItem> {
     let in_force = api.broker.in_force();
+    let paused = api.broker.pauses().now();
     let mut pending: HashMap<QueueKey, u64> = api.broker.store().backlog().into_iter().collect();
     let mut items = Vec::new();
     for rule in &in_force.project.rules {
         for target in &rule.targets {
-            let queue = QueueKey {
-                namespace: rule.namespace.clone(),
-                rule: Some(rule.name.clone()),
-                target: target.name.clone(),
-            };
+            let queue = InForce::queue(rule, target);
+            let paused_since = paused.targets.get(&queue).copied();
             items.push(TargetItem {
-                rule: queue.rule.clone(),
-                target: queue.target.clone(),
-                namespace: queue.namespace.clone(),
                 kind: target.to.kind().to_owned(),
                 to: calls(&target.to),
-                state: active(rule.enabled),
+                state: if rule.enabled && paused_since.is_some() { "paused".to_owned() } else { active(rule.enabled) },
+                paused_since,
                 pending: pending.remove(&queue).unwrap_or(0),
-                last_error: None,
+                last_error: api.broker.last_error(&queue),
+                rule: queue.rule,
+                target: queue.target,
+                namespace: queue.namespace,
             });
         }
     }
     pending.retain(|queue, count| *count > 0 && queue.rule.is_some());
-    items.extend(pending.into_iter().map(|(queue, pending)| TargetItem {
-        rule: queue.rule,
-        target: queue.target,
-        namespace: queue.namespace,
+    for queue in paused.targets.keys() {
+        let is_listed = items.iter().any(|item| is_target(item, queue));
+        if !is_listed {
+            pending.entry(queue.clone()).or_default();
+        }
+    }
+    let mut gone: Vec<(QueueKey, u64)> = pending.into_iter().collect();
+    gone.sort();
+    items.extend(gone.into_iter().map(|(queue, pending)| TargetItem {
         kind: "gone".to_owned(),
         to: String::new(),
         state: "gone".to_owned(),
+        paused_since: paused.targets.get(&queue).copied(),
         pending,
         last_error: None,
+        rule: queue.rule,
+        target: queue.target,
+        namespace: queue.namespace,
     }));
-    for item in items.iter_mut().filter(|item| item.pending > 0) {
-        item.last_error = last_error(&api, item).await?;
-    }
-    Ok(json(&List::whole(items)))
+    items
 }
 
-/// What the newest delivery that waits for a target was last told by it.
-async fn last_error(api: &Api, item: &TargetItem) -> Result<Option<String>, Problem> {
-    let filter = DeliveryFilter {
-        state: Some(eventyard_store::DeliveryState::Waiting),
-        rule: item.rule.clone(),
-        target: Some(item.target.clone()),
-        ..DeliveryFilter::default()
-    };
-    let page = PageRequest { limit: LAST_ERROR_LOOK, cursor: None };
-    let found = api.broker.store().deliveries(filter, page).await?;
-    Ok(found.items.into_iter().next().and_then(|view| DeliveryItem::from(view).last_error()))
+fn is_target(item: &TargetItem, queue: &QueueKey) -> bool {
+    (&item.namespace, &item.rule, &item.target) == (&queue.namespace, &queue.rule, &queue.target)
 }
 
 /// `GET /api/v1/sources`.
@@ -157,12 +157,13 @@ pub(super) async fn source(State(api): State<Api>, name: Segment, uri: Uri) -> R
     Ok(json(&source.ok_or_else(|| no_source(&name))?))
 }
 
-fn no_source(name: &Name) -> Problem {
+pub(super) fn no_source(name: &Name) -> Problem {
     Problem::nothing_named("source", name.as_str(), "eventyard sources list")
 }
 
-fn source_items(api: &Api) -> Vec<SourceItem> {
+pub(super) fn source_items(api: &Api) -> Vec<SourceItem> {
     let in_force = api.broker.in_force();
+    let paused = api.broker.pauses().now();
     let running: HashMap<Name, _> =
         api.broker.source_views().into_iter().map(|view| (view.name, view.status)).collect();
     let item = |source: &crate::config::SourceDef| {
@@ -172,8 +173,10 @@ fn source_items(api: &Api) -> Vec<SourceItem> {
             .find(|mount| mount.origin.source_name == source.name)
             .map(|mount| mount.source.path().as_str().to_owned());
         let status = running.get(&source.name);
+        let paused_since = paused.sources.get(&source.name).copied();
         let state = match (source.enabled, status, &path) {
             (false, _, _) => "disabled",
+            (true, None, Some(_)) if paused_since.is_some() => "paused",
             (true, Some(status), _) => state_word(status.state),
             (true, None, Some(_)) => "listening",
             // Declared and not yet, or no longer, kept going.
@@ -185,6 +188,7 @@ fn source_items(api: &Api) -> Vec<SourceItem> {
             kind: source.kind.clone(),
             description: source.description.clone(),
             state: state.to_owned(),
+            paused_since,
             lag: status.and_then(|status| status.lag),
             last_error: status
                 .and_then(|status| status.last_error.as_ref())
@@ -283,10 +287,7 @@ pub(super) async fn reload(State(api): State<Api>, request: Request) -> Result<R
     nothing(&api, request).await?;
     // Carried to its end even where the client goes away.
     let broker = std::sync::Arc::clone(&api.broker);
-    let reloaded = tokio::spawn(async move { broker.reload().await }).await.map_err(|error| {
-        tracing::error!(%error, "a reload broke off; this is a fault of eventyard");
-        Problem::internal()
-    })?;
+    let reloaded = seen_through("a reload", async move { broker.reload().await }).await?;
     match reloaded {
         Ok(report) => {
             let note = |warning: &eventyard_rules::Diagnostic| NoteItem {
@@ -311,7 +312,7 @@ pub(super) async fn reload(State(api): State<Api>, request: Request) -> Result<R
 }
 
 /// A call that says nothing but its path.
-async fn nothing(api: &Api, request: Request) -> Result<(), Problem> {
+pub(super) async fn nothing(api: &Api, request: Request) -> Result<(), Problem> {
     let (head, body) = request.into_parts();
     Query::read(&head.uri, &[])?;
     requests::read::<Nothing>(&api.bodies, &head.headers, body).await.map(|Nothing {}| ())

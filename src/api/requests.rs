@@ -92,6 +92,16 @@ pub struct ExplainRequest {
     pub rule: Option<Name>,
 }
 
+/// What to try a target with: the body of `POST /api/v1/targets/{rule}/{target}/test`.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetTestRequest {
+    /// An event as CloudEvents JSON; without it, one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CloudEvent>")]
+    pub cloudevent: Option<Box<RawValue>>,
+}
+
 /// A call that says nothing but its path; `{}` or no body at all.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

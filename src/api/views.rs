@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::cloudevent::CloudEvent;
 use crate::intake::Receipt;
+use crate::pauses::Paused;
 use crate::reply::NoReply;
 
 /// A page of a list.
@@ -59,8 +60,14 @@ pub struct EventItem {
     pub received_at: Timestamp,
     /// How many `event` targets it has passed through.
     pub hop_count: u8,
+    /// The size of its data.
+    #[serde(default)]
+    pub data_bytes: usize,
     /// The rules that made deliveries of it.
     pub rules: Vec<Name>,
+    /// What to do where no rule matched. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// Whether nothing more will happen to it by itself: each delivery is delivered, dead or cancelled.
     pub settled: bool,
     /// One for each target of each of these rules, and one for each alert.
@@ -91,11 +98,44 @@ pub struct DeliveryItem {
     pub attempts: u32,
     /// When it is tried again.
     pub next_attempt_at: Option<Timestamp>,
+    /// What it waits for, while it is pending or waiting.
+    #[serde(default)]
+    pub waits_for: Option<WaitsFor>,
     /// When its event was taken.
     pub created_at: Timestamp,
+    /// Why it was given up and how to go on, where it is dead. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeathNote>,
     /// Each attempt, the oldest first. Lists leave it out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<AttemptRecord>,
+}
+
+/// What a delivery waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitsFor {
+    /// `time`: its next attempt is not due yet; `turn`: it is due, and others are attempted before it; `order`: one
+    /// ahead of it with the same key has not ended; `target_paused`: somebody holds its target.
+    pub what: String,
+    /// The same as a sentence, with the command that goes on where there is one.
+    pub message: String,
+    /// The delivery ahead, for `order`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryId>,
+    /// Since when, for `target_paused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// Why a delivery was given up, and how to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeathNote {
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub dead_at: Timestamp,
+    /// The command that tries it again.
+    pub replay: String,
 }
 
 /// A delivery that was given up.
@@ -182,11 +222,14 @@ pub struct TargetItem {
     pub kind: String,
     /// Whom it calls. Without secrets.
     pub to: String,
-    /// `active`, `disabled` with its rule, or `gone`.
+    /// `active`, `paused`, `disabled` with its rule, or `gone`.
     pub state: String,
+    /// Since when it is paused. A target that is gone may be paused too: then its deliveries wait.
+    #[serde(default)]
+    pub paused_since: Option<Timestamp>,
     /// Deliveries that have not ended.
     pub pending: u64,
-    /// What the newest failed attempt of a delivery that has not ended said.
+    /// What its newest attempt since the broker's start said, where that failed.
     pub last_error: Option<String>,
 }
 
@@ -202,8 +245,11 @@ pub struct SourceItem {
     /// What its author says of it.
     pub description: String,
     /// What it is doing: `starting`, `running`, `backing_off`, `paused`, `finished`, `stopped`, `disabled`;
-    /// `listening` for an http source.
+    /// for an http source `listening` or `paused`.
     pub state: String,
+    /// Since when it is paused.
+    #[serde(default)]
+    pub paused_since: Option<Timestamp>,
     /// Events that wait on the other side, where the source can tell.
     pub lag: Option<u64>,
     /// The newest failure, kept after it is over.
@@ -245,6 +291,25 @@ pub struct ChannelTested {
     pub event: EventId,
     /// Always true: a failure is a problem.
     pub delivered: bool,
+}
+
+/// What a target said when it was tried.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TargetTested {
+    /// The rule.
+    pub rule: Name,
+    /// The target.
+    pub target: Name,
+    /// What an attempt's outcome would have been.
+    pub outcome: AttemptOutcome,
+    /// Why it failed; `null` for a success.
+    pub reason: Option<Reason>,
+    /// The head of the answer.
+    pub response: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The types of events that an `event` target would have made.
+    pub would_make: Vec<String>,
 }
 
 /// How many dead letters are pending again, or would be.
@@ -344,6 +409,15 @@ pub struct Status {
     pub stats: Stats,
     /// Deliveries that have not ended, for each target that has some.
     pub backlog: Vec<Backlog>,
+    /// How many sources are paused.
+    #[serde(default)]
+    pub paused_sources: usize,
+    /// How many targets are paused.
+    #[serde(default)]
+    pub paused_targets: usize,
+    /// How many clients follow what passes.
+    #[serde(default)]
+    pub taps: usize,
 }
 
 /// What waits for one target.
@@ -381,9 +455,10 @@ pub fn has_ended(state: DeliveryState) -> bool {
     }
 }
 
-impl From<EventView> for EventItem {
+impl EventItem {
     /// With the attempts of each delivery; see [`EventItem::brief`].
-    fn from(view: EventView) -> EventItem {
+    #[must_use]
+    pub fn new(view: EventView, paused: &Paused) -> EventItem {
         let EventView { envelope, deliveries } = view;
         let mut rules: Vec<Name> = Vec::new();
         for rule in deliveries.iter().filter_map(|delivery| delivery.queue.rule.as_ref()) {
@@ -398,26 +473,30 @@ impl From<EventView> for EventItem {
             tags: envelope.tags.clone(),
             received_at: envelope.received_at,
             hop_count: envelope.hop_count,
+            data_bytes: envelope.event.data.bytes().len(),
             rules,
+            hint: None,
             settled: deliveries.iter().all(|delivery| has_ended(delivery.state)),
-            deliveries: deliveries.into_iter().map(DeliveryItem::from).collect(),
+            deliveries: deliveries.into_iter().map(|view| DeliveryItem::new(view, paused)).collect(),
             cloudevent: raw(envelope.structured_json()),
         }
     }
-}
 
-impl EventItem {
     /// The same for a list: without attempts.
     #[must_use]
-    pub fn brief(view: EventView) -> EventItem {
-        let mut item = EventItem::from(view);
+    pub fn brief(view: EventView, paused: &Paused) -> EventItem {
+        let mut item = EventItem::new(view, paused);
         item.deliveries.iter_mut().for_each(|delivery| delivery.history.clear());
         item
     }
 }
 
-impl From<DeliveryView> for DeliveryItem {
-    fn from(view: DeliveryView) -> DeliveryItem {
+impl DeliveryItem {
+    /// As the store sees it and what is paused makes of it: what is pending at a paused target waits.
+    #[must_use]
+    pub fn new(view: DeliveryView, paused: &Paused) -> DeliveryItem {
+        let waits_for = WaitsFor::of(&view, paused);
+        let held = view.state == DeliveryState::Pending && paused.targets.contains_key(&view.queue);
         DeliveryItem {
             id: view.id,
             event: view.id.event,
@@ -425,22 +504,64 @@ impl From<DeliveryView> for DeliveryItem {
             source: view.source_name,
             rule: view.queue.rule,
             target: view.queue.target,
-            state: view.state,
+            state: if held { DeliveryState::Waiting } else { view.state },
             attempts: view.attempts,
             next_attempt_at: view.next_attempt_at.filter(|_| !has_ended(view.state)),
+            waits_for,
             created_at: view.created_at,
+            dead_letter: None,
             history: view.history,
         }
     }
-}
 
-impl DeliveryItem {
+    /// The same for a list: without attempts.
+    #[must_use]
+    pub fn brief(view: DeliveryView, paused: &Paused) -> DeliveryItem {
+        DeliveryItem { history: Vec::new(), ..DeliveryItem::new(view, paused) }
+    }
+
     /// What the newest attempt said, where it failed.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
         let newest = self.history.last().filter(|attempt| attempt.outcome != AttemptOutcome::Succeeded)?;
         Some(format!("{}: {}", newest.code, newest.message))
     }
+}
+
+impl WaitsFor {
+    fn of(view: &DeliveryView, paused: &Paused) -> Option<WaitsFor> {
+        if !matches!(view.state, DeliveryState::Pending | DeliveryState::Waiting) {
+            return None;
+        }
+        let plain =
+            |what: &str, message: String| WaitsFor { what: what.to_owned(), message, delivery: None, since: None };
+        if let Some(since) = paused.targets.get(&view.queue) {
+            let rule = view.queue.rule.as_ref().map(Name::as_str).unwrap_or_default();
+            let message = format!("its target is paused: eventyard targets resume {rule}/{}", view.queue.target);
+            return Some(WaitsFor { since: Some(*since), ..plain("target_paused", message) });
+        }
+        if let Some(ahead) = view.behind {
+            let message = format!("an earlier event of the same key has not ended: eventyard deliveries show {ahead}");
+            return Some(WaitsFor { delivery: Some(ahead), ..plain("order", message) });
+        }
+        Some(match view.state {
+            DeliveryState::Waiting => plain("time", "its next attempt is not due yet".to_owned()),
+            _ => plain("turn", "it is due, and others are attempted before it".to_owned()),
+        })
+    }
+}
+
+impl DeathNote {
+    /// Of a dead letter.
+    #[must_use]
+    pub fn of(letter: &DeadLetter) -> DeathNote {
+        let replay = replay_command(letter.delivery.id);
+        DeathNote { reason: letter.reason.clone(), dead_at: letter.dead_at, replay }
+    }
+}
+
+fn replay_command(id: DeliveryId) -> String {
+    format!("eventyard dead-letters replay {id}")
 }
 
 impl From<DeadLetter> for DeadLetterItem {
@@ -451,7 +572,7 @@ impl From<DeadLetter> for DeadLetterItem {
             kind: "delivery".to_owned(),
             event: envelope.id,
             source: envelope.source_name.clone(),
-            replay: format!("eventyard dead-letters replay {}", delivery.id),
+            replay: replay_command(delivery.id),
             rule: delivery.queue.rule,
             target: delivery.queue.target,
             reason,

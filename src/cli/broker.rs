@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use super::exit::{Failure, Outcome};
+use super::exit::{Failure, Outcome, Refused};
 use super::screen::{complain, shown, shown_lines};
 
 /// Where a project listens that does not say.
@@ -18,6 +18,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long connecting may take: on the way to a broker that is there, far less is needed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stream may last: as good as for ever.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long a stream may say nothing. The broker says that it is still there every 15 seconds.
+const STREAM_QUIET_MAX: Duration = Duration::from_secs(60);
 
 /// The largest answer that is read. A page of 1,000 of the largest events would be beyond it and is refused
 /// with the advice to ask for fewer.
@@ -95,6 +101,21 @@ impl BrokerClient {
         self.call(request).await
     }
 
+    /// Opens a stream that goes on until either side ends it.
+    pub(crate) async fn stream(&self, segments: &[&str], query: &[(&str, String)]) -> Outcome<Stream<'_>> {
+        let mut request = self.http.get(address(&self.base, segments, query)).timeout(STREAM_TIMEOUT);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Stream { answer, client: self });
+        }
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(self.problem(status, &body))
+    }
+
     /// Sends a JSON body.
     pub(crate) async fn send(&self, method: Method, segments: &[&str], body: &Value) -> Outcome<Value> {
         let request = self.http.request(method, address(&self.base, segments, &[])).json(body);
@@ -169,7 +190,26 @@ impl BrokerClient {
                 shown(text.trim())
             ));
         };
-        Failure::Failed(anyhow!("{}", problem_text(&problem, code)))
+        Failure::Failed(Refused { code: code.to_owned(), text: problem_text(&problem, code) }.into())
+    }
+}
+
+/// An answer that goes on.
+pub(crate) struct Stream<'c> {
+    answer: reqwest::Response,
+    client: &'c BrokerClient,
+}
+
+impl Stream<'_> {
+    /// The next piece; `None` where the broker has ended it.
+    pub(crate) async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
+        match tokio::time::timeout(STREAM_QUIET_MAX, self.answer.chunk()).await {
+            Ok(chunk) => Ok(chunk.map_err(|error| self.client.unreachable(&error))?.map(|chunk| chunk.to_vec())),
+            Err(_) => Err(Failure::failed(format!(
+                "the broker has said nothing for {} s\n  help: `eventyard status` says whether it still runs",
+                STREAM_QUIET_MAX.as_secs()
+            ))),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, shown, shown_lines, text};
-use super::{Context, JsonArgs, PageArgs, Reserved, more, send, timeline, times};
+use super::{Context, JsonArgs, PageArgs, Reserved, more, send, tap, timeline, times};
 
 /// Events: send some, and see what came in
 #[derive(Subcommand, Debug)]
@@ -23,8 +23,7 @@ pub(crate) enum EventsCommand {
     /// Show one event: its data, the rules that matched, each delivery with each attempt
     #[command(after_help = "Example:\n  eventyard events show 01993b1e-7c55-7d2a-9a50-3c1f6f0e9d11")]
     Show(ShowArgs),
-    #[command(hide = true)]
-    Tap(Reserved),
+    Tap(tap::TapArgs),
     #[command(hide = true)]
     Replay(Reserved),
 }
@@ -72,7 +71,7 @@ pub(crate) async fn run(command: &EventsCommand, context: &Context) -> Outcome {
         EventsCommand::Send(args) => send::run(args, context).await,
         EventsCommand::List(args) => list(args, context).await,
         EventsCommand::Show(args) => show(args, context).await,
-        EventsCommand::Tap(_) => Err(Failure::NotInThisVersion("events tap")),
+        EventsCommand::Tap(args) => tap::run(args, context).await,
         EventsCommand::Replay(_) => Err(Failure::NotInThisVersion("events replay")),
     }
 }
@@ -130,13 +129,17 @@ async fn show(args: &ShowArgs, context: &Context) -> Outcome {
     let cloudevent = timeline::cloudevent(&event);
     screen.line(screen.bold(format!("event {}", text(&event, "event"))))?;
     screen.line(format!(
-        "  received {} by {}",
+        "  received {} by {}, {} bytes of data",
         times::field(&event, "received_at", context.clocks.now()),
-        text(&event, "source_name")
+        text(&event, "source_name"),
+        text(&event, "data_bytes")
     ))?;
     screen.line(format!("  type     {}", text(cloudevent, "type")))?;
     screen.line(format!("  sender   id {} of {}", text(cloudevent, "id"), text(cloudevent, "source")))?;
-    screen.line(format!("  rules    {}", text(&event, "rules")))?;
+    match event.get("hint").and_then(Value::as_str) {
+        Some(hint) => screen.line(format!("  rules    {}", screen.warm(shown(hint))))?,
+        None => screen.line(format!("  rules    {}", text(&event, "rules")))?,
+    }
     timeline::deliveries(context, &event, "  ")?;
     screen.line("the event:")?;
     screen.line(shown_lines(&format!("{cloudevent:#}")))?;

@@ -6,6 +6,14 @@ use std::process::ExitCode;
 /// What a command gives back.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
+/// What a broker refused, with the code that it gave.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refused {
+    pub(crate) code: String,
+    pub(crate) text: String,
+}
+
 /// Why a command did not do what it was asked for.
 ///
 /// The exit codes are part of what people script against: 0 done, 1 the thing failed, 2 usage or
@@ -31,6 +39,19 @@ impl Failure {
     /// A failure from a text.
     pub(crate) fn failed(text: impl Into<String>) -> Failure {
         Failure::Failed(anyhow::Error::msg(text.into()))
+    }
+
+    /// Whether the broker refused with this code.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        matches!(self, Failure::Failed(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == code))
+    }
+
+    /// The same as a mistake of usage or configuration.
+    pub(crate) fn into_usage(self) -> Failure {
+        match self {
+            Failure::Failed(error) => Failure::Usage(error),
+            other => other,
+        }
     }
 
     /// Everything was said; the thing failed.

@@ -63,7 +63,7 @@ impl Narrator {
                 let heard = if names.is_empty() { String::new() } else { format!(" → {}", names.join(", ")) };
                 vec![format!("{} {what}{heard}", screen.bold("accepted "))]
             }
-            Fate::Unmatched { event, nearest } => {
+            Fate::Unmatched { event, nearest, .. } => {
                 let near = nearest.as_ref().map(|rule| format!("; nearest is `{rule}`")).unwrap_or_default();
                 let rule = nearest.as_ref().map(|rule| format!(" {rule}")).unwrap_or_default();
                 vec![
@@ -71,7 +71,7 @@ impl Narrator {
                     screen.dim(format!("           eventyard explain {event}{rule}")),
                 ]
             }
-            Fate::Attempted { delivery, number, outcome, code, message, response, rule, target } => {
+            Fate::Attempted { delivery, number, outcome, code, message, response, rule, target, .. } => {
                 if *outcome == AttemptOutcome::Interrupted {
                     return vec![format!("{} {}", screen.warm("stopped  "), target_of(rule.as_ref(), target))];
                 }
@@ -83,7 +83,7 @@ impl Narrator {
                 self.attempts.insert(*delivery, said);
                 Vec::new()
             }
-            Fate::Delivered { delivery, rule, target } => {
+            Fate::Delivered { delivery, rule, target, .. } => {
                 let said = self.attempts.remove(delivery);
                 let mut lines = vec![format!(
                     "{} {}{}",
@@ -94,7 +94,7 @@ impl Narrator {
                 lines.extend(said.iter().flat_map(|said| self.answer(&said.response)));
                 lines
             }
-            Fate::Retry { delivery, rule, target, at } => {
+            Fate::Retry { delivery, rule, target, at, .. } => {
                 let said = self.attempts.remove(delivery);
                 vec![format!(
                     "{} {}, again {}{}",
@@ -104,7 +104,7 @@ impl Narrator {
                     said.as_ref().map(why).unwrap_or_default()
                 )]
             }
-            Fate::Dead { delivery, rule, target, reason } => {
+            Fate::Dead { delivery, rule, target, reason, .. } => {
                 self.attempts.remove(delivery);
                 vec![
                     format!(
@@ -118,6 +118,12 @@ impl Narrator {
                     screen.dim(format!("           eventyard dead-letters replay {delivery}")),
                 ]
             }
+            Fate::Cancelled { delivery, rule, target, .. } => {
+                self.attempts.remove(delivery);
+                vec![format!("{} {} by hand", screen.warm("cancelled"), target_of(rule.as_ref(), target))]
+            }
+            Fate::Paused { what } => vec![format!("{} {}", screen.warm("paused   "), shown(what))],
+            Fate::Resumed { what } => vec![format!("{} {}", screen.good("resumed  "), shown(what))],
             Fate::Reloaded { hash: _, rules } => {
                 let rules = if *rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") };
                 vec![format!("{} the project was read again: {rules} in force", screen.good("reloaded "))]
@@ -186,10 +192,13 @@ mod tests {
         let event = EventId::new(now, [7; 10]);
         let delivery = event.delivery(0);
         let (rule, target) = (Some(Name::new("orders").unwrap()), Name::new("receipt").unwrap());
+        let (source_name, ty) = (Name::new("events").unwrap(), "order.created".to_owned());
         let mut narrator = Narrator::new(Screen::plain());
         let mut told = Vec::new();
         let attempt = |number, outcome, code: &str, message: &str, response: &str| Fate::Attempted {
             delivery,
+            source_name: source_name.clone(),
+            ty: ty.clone(),
             rule: rule.clone(),
             target: target.clone(),
             number,
@@ -208,16 +217,36 @@ mod tests {
                 duplicate: false,
             },
             attempt(1, AttemptOutcome::Retryable, "exit_75", "no answer", ""),
-            Fate::Retry { delivery, rule: rule.clone(), target: target.clone(), at: now.plus(Duration::from_secs(9)) },
+            Fate::Retry {
+                delivery,
+                source_name: source_name.clone(),
+                ty: ty.clone(),
+                rule: rule.clone(),
+                target: target.clone(),
+                at: now.plus(Duration::from_secs(9)),
+            },
             attempt(2, AttemptOutcome::Succeeded, "", "", "one\ntwo"),
-            Fate::Delivered { delivery, rule: rule.clone(), target: target.clone() },
+            Fate::Delivered {
+                delivery,
+                source_name: source_name.clone(),
+                ty: ty.clone(),
+                rule: rule.clone(),
+                target: target.clone(),
+            },
             Fate::Dead {
                 delivery,
+                source_name: source_name.clone(),
+                ty: ty.clone(),
                 rule: None,
                 target: target.clone(),
                 reason: Reason { code: "http_404".to_owned(), message: "gone".to_owned() },
             },
-            Fate::Unmatched { event, nearest: Some(Name::new("orders").unwrap()) },
+            Fate::Unmatched {
+                event,
+                source_name: source_name.clone(),
+                ty: ty.clone(),
+                nearest: Some(Name::new("orders").unwrap()),
+            },
         ] {
             told.extend(narrator.tell(&fate, now));
         }

@@ -11,7 +11,7 @@ use super::{Context, JsonArgs};
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "The broker reloads by itself when files change; this is for when you want to know the result.\n\
-    A project that does not load changes nothing: the last good one stays in force.\n\n\
+    A project that does not load changes nothing: the last good one stays in force, and the exit code is 2.\n\n\
     Example:\n  eventyard reload"
 )]
 pub(crate) struct ReloadArgs {
@@ -23,7 +23,10 @@ pub(crate) struct ReloadArgs {
 
 pub(crate) async fn run(args: &ReloadArgs, context: &Context) -> Outcome {
     let broker = args.broker.client()?;
-    let answer = broker.send(reqwest::Method::POST, &["api", "v1", "reload"], &json!({})).await?;
+    let answer = broker.send(reqwest::Method::POST, &["api", "v1", "reload"], &json!({})).await.map_err(|failure| {
+        // The project does not load: that is configuration, and trying again without a change is no use.
+        if failure.has_code("rules_refused") { failure.into_usage() } else { failure }
+    })?;
     if args.json.json {
         return Ok(context.screen.json(&answer)?);
     }

@@ -52,6 +52,11 @@ impl Screen {
         self.line(text)
     }
 
+    /// Writes JSON for programs that read line by line.
+    pub(crate) fn json_line(self, value: &Value) -> io::Result<()> {
+        self.line(value)
+    }
+
     /// Writes a table without lines between rows; where there are no rows, `none` instead.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<String>>, none: &str) -> io::Result<()> {
         if rows.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, text};
-use super::{Context, JsonArgs, Reserved, next, send, timeline};
+use super::{Context, JsonArgs, Reserved, next, send, timeline, times};
 
 /// Sources: where events come from
 #[derive(Subcommand, Debug)]
@@ -21,10 +21,12 @@ pub(crate) enum SourcesCommand {
     #[command(after_help = "Example:\n  eventyard sources fire nightly")]
     Fire(NameArgs),
     Next(next::NextArgs),
-    #[command(hide = true)]
-    Pause(Reserved),
-    #[command(hide = true)]
-    Resume(Reserved),
+    /// Hold a source: an http source answers 503, a timer does not fire
+    #[command(after_help = "The pause outlives restarts and reloads.\n\nExample:\n  eventyard sources pause github")]
+    Pause(NameArgs),
+    /// Let a source go on; a timer treats what it missed as its `catch_up` says
+    #[command(after_help = "Example:\n  eventyard sources resume github")]
+    Resume(NameArgs),
     #[command(hide = true)]
     Seek(Reserved),
 }
@@ -53,8 +55,8 @@ pub(crate) fn run(command: &SourcesCommand, context: &Context) -> Outcome {
         SourcesCommand::Show(args) => super::client(show(args, context)),
         SourcesCommand::Fire(args) => super::client(fire(args, context)),
         SourcesCommand::Next(args) => next::run(args, context),
-        SourcesCommand::Pause(_) => Err(Failure::NotInThisVersion("sources pause")),
-        SourcesCommand::Resume(_) => Err(Failure::NotInThisVersion("sources resume")),
+        SourcesCommand::Pause(args) => super::client(hold(args, "pause", context)),
+        SourcesCommand::Resume(args) => super::client(hold(args, "resume", context)),
         SourcesCommand::Seek(_) => Err(Failure::NotInThisVersion("sources seek")),
     }
 }
@@ -76,6 +78,22 @@ async fn show(args: &NameArgs, context: &Context) -> Outcome {
         return Ok(context.screen.json(&source)?);
     }
     Ok(timeline::fields(context, &source)?)
+}
+
+async fn hold(args: &NameArgs, what: &str, context: &Context) -> Outcome {
+    let path = ["api", "v1", "sources", &args.name, what];
+    let answer = args.broker.client()?.send(reqwest::Method::POST, &path, &json!({})).await?;
+    if args.json.json {
+        return Ok(context.screen.json(&answer)?);
+    }
+    let name = text(&answer, "name");
+    if what == "resume" {
+        let said = context.screen.good("resumed");
+        return Ok(context.screen.line(format!("{said} {name}: {}", text(&answer, "state")))?);
+    }
+    let since = times::field(&answer, "paused_since", context.clocks.now());
+    context.screen.line(format!("{} {name} since {since}", context.screen.warm("paused")))?;
+    Ok(context.screen.line(context.screen.dim(format!("to go on: eventyard sources resume {name}")))?)
 }
 
 async fn fire(args: &NameArgs, context: &Context) -> Outcome {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{items, rule, text};
-use super::{Context, JsonArgs};
+use super::screen::{items, text};
+use super::{Context, JsonArgs, targets};
 
 /// Say whether the broker is well and what it has to do
 #[derive(clap::Args, Debug)]
@@ -65,10 +65,21 @@ fn head(context: &Context, ready: bool, status: &Value, readiness: &Value) -> Ou
         count(status, "unsettled"),
         count(status, "waiting")
     );
-    Ok(screen.line(format!("{numbers}{dead}"))?)
+    screen.line(format!("{numbers}{dead}"))?;
+    let paused = |key: &str, one: &str| match status.get(key).and_then(Value::as_u64).unwrap_or(0) {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        many => Some(format!("{many} {one}s")),
+    };
+    let paused: Vec<String> =
+        [paused("paused_sources", "source"), paused("paused_targets", "target")].into_iter().flatten().collect();
+    if !paused.is_empty() {
+        screen.line(format!("  {} {}", screen.warm("paused:"), paused.join(", ")))?;
+    }
+    Ok(())
 }
 
-fn tables(context: &Context, sources: &Value, targets: &Value) -> Outcome {
+fn tables(context: &Context, sources: &Value, of_targets: &Value) -> Outcome {
     let screen = context.screen;
     let row = |source: &Value| ["name", "kind", "state", "lag", "last_error"].map(|key| text(source, key)).to_vec();
     screen.line("")?;
@@ -76,11 +87,5 @@ fn tables(context: &Context, sources: &Value, targets: &Value) -> Outcome {
     let none = "no sources; POST /events is always there";
     screen.table(&["SOURCE", "KIND", "STATE", "LAG", "LAST ERROR"], rows, none)?;
     screen.line("")?;
-    let row = |target: &Value| {
-        let mut cells = vec![rule(target)];
-        cells.extend(["target", "kind", "state", "pending", "last_error"].map(|key| text(target, key)));
-        cells
-    };
-    let rows = items(targets, "items").iter().map(row).collect();
-    Ok(screen.table(&["RULE", "TARGET", "KIND", "STATE", "PENDING", "LAST ERROR"], rows, "no targets")?)
+    targets::table(context, of_targets)
 }

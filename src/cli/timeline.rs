@@ -2,6 +2,7 @@
 
 use std::io;
 
+use eventyard_event::Timestamp;
 use serde_json::Value;
 
 use super::screen::{items, rule, shown, shown_lines, text};
@@ -29,29 +30,60 @@ pub(crate) fn dead(event: &Value) -> usize {
     items(event, "deliveries").iter().filter(is_dead).count()
 }
 
-/// Each delivery of an event with its attempts, and for a dead one the commands that go on.
+/// Each delivery of an event with its attempts, and what comes next.
 pub(crate) fn deliveries(context: &Context, event: &Value, indent: &str) -> io::Result<()> {
-    let screen = context.screen;
-    let now = context.clocks.now();
     let found = items(event, "deliveries");
     if found.is_empty() {
-        return screen.line(format!("{indent}no deliveries"));
+        return context.screen.line(format!("{indent}no deliveries"));
     }
-    for delivery in found {
-        let state = text(delivery, "state");
-        let mut line = format!("{indent}{} → {}: {}", rule(delivery), text(delivery, "target"), screen.state(&state));
-        if state == "waiting" {
-            line.push_str(&format!(", again at {}", times::field(delivery, "next_attempt_at", now)));
+    found.iter().try_for_each(|delivery| whole(context, delivery, indent))
+}
+
+/// One delivery: where it stands, each attempt, and what comes next with the command that goes on.
+pub(crate) fn whole(context: &Context, delivery: &Value, indent: &str) -> io::Result<()> {
+    let screen = context.screen;
+    let (id, state) = (text(delivery, "id"), text(delivery, "state"));
+    let told = screen.state(&state);
+    screen.line(format!("{indent}{} → {}: {told}", rule(delivery), text(delivery, "target")))?;
+    let inner = format!("{indent}  ");
+    attempts(context, delivery, &inner)?;
+    next(context, delivery, &state, &inner)?;
+    let go_on = match state.as_str() {
+        "dead" => vec![format!("eventyard dead-letters show {id}"), format!("eventyard dead-letters replay {id}")],
+        "waiting" if waits_for(delivery) == Some("time") => {
+            vec![format!("eventyard deliveries retry {id}"), format!("eventyard deliveries cancel {id}")]
         }
-        screen.line(line)?;
-        attempts(context, delivery, &format!("{indent}  "))?;
-        if state == "dead" {
-            let id = text(delivery, "id");
-            screen.line(screen.dim(format!("{indent}  eventyard dead-letters show {id}")))?;
-            screen.line(screen.dim(format!("{indent}  eventyard dead-letters replay {id}")))?;
-        }
+        "waiting" | "pending" => vec![format!("eventyard deliveries cancel {id}")],
+        _ => Vec::new(),
+    };
+    go_on.into_iter().try_for_each(|command| screen.line(screen.dim(format!("{inner}{command}"))))
+}
+
+fn waits_for(delivery: &Value) -> Option<&str> {
+    delivery.get("waits_for")?.get("what")?.as_str()
+}
+
+/// What comes next for a delivery.
+fn next(context: &Context, delivery: &Value, state: &str, indent: &str) -> io::Result<()> {
+    let now = context.clocks.now();
+    let screen = context.screen;
+    if let Some(note) = delivery.get("dead_letter").filter(|note| note.is_object()) {
+        let reason = note.get("reason").unwrap_or(&Value::Null);
+        let (when, message, code) = (times::field(note, "dead_at", now), text(reason, "message"), text(reason, "code"));
+        return screen.line(format!("{indent}given up {when}: {message} [{code}]"));
     }
-    Ok(())
+    let number = delivery.get("history").and_then(Value::as_array).map_or(0, Vec::len) + 1;
+    let waits = delivery.get("waits_for").filter(|waits| waits.is_object());
+    let when = times::field(delivery, "next_attempt_at", now);
+    match (state, waits_for(delivery)) {
+        ("in_flight", _) => screen.line(format!("{indent}attempt {number} is being made")),
+        (_, Some("time")) => screen.line(format!("{indent}next: attempt {number} at {when}")),
+        (_, Some(_)) => {
+            let message = waits.map(|waits| text(waits, "message")).unwrap_or_default();
+            screen.line(format!("{indent}next: attempt {number}; {message}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The attempts of a delivery, one line each, and the head of what the target answered.
@@ -74,6 +106,9 @@ pub(crate) fn attempts(context: &Context, delivery: &Value, indent: &str) -> io:
             line.push_str(&format!(" [{}]", shown(code)));
         }
         line.push_str(&format!(", {}", times::field(attempt, "began_at", now)));
+        if let Some(took) = took_ms(attempt) {
+            line.push_str(&format!(", took {took} ms"));
+        }
         context.screen.line(line)?;
         let answer = attempt.get("response").and_then(Value::as_str).unwrap_or_default();
         for said in answer.lines().take(ANSWER_LINES_MAX) {
@@ -81,6 +116,12 @@ pub(crate) fn attempts(context: &Context, delivery: &Value, indent: &str) -> io:
         }
     }
     Ok(())
+}
+
+/// How long an attempt took, where both its times are known.
+fn took_ms(attempt: &Value) -> Option<u128> {
+    let time = |key: &str| Timestamp::parse(attempt.get(key)?.as_str()?).ok();
+    Some(time("ended_at")?.since(time("began_at")?).as_millis())
 }
 
 /// How many lines of a target's answer are shown; `--json` has all that was kept.

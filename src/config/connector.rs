@@ -11,7 +11,19 @@ use serde_json::{Map, Value};
 /// Reads `kind` and gives the kind's keys; `None` where there is no such kind (reported).
 pub(super) fn read_kind(table: &Table<'_>, role: Role) -> Option<(String, &'static [Field])> {
     let kinds: Vec<&str> = registry::specs(role).iter().map(|spec| spec.kind).collect();
-    table.require("kind", &format!("say which connector it is: kind = one of {}", kinds.join(", ")));
+    let help = format!("say which connector it is: kind = one of {}", kinds.join(", "));
+    match table.nearly("kind").filter(|_| !table.has("kind")) {
+        // Which keys there are depends on the kind, so nobody else will say that this one is misspelt.
+        Some(wrong) => {
+            let message = format!("unknown key `{wrong}` in {}", table.title());
+            let place = table.place_along(&[wrong], true);
+            let found = Diagnostic::error_at(eventyard_rules::codes::UNKNOWN_KEY, &place, message);
+            table.reading().push(found.with_label("did you mean `kind`?").with_help(help));
+        }
+        None => {
+            table.require("kind", &help);
+        }
+    }
     let kind = table.filled_string("kind");
     debug_assert_eq!(
         table.known_keys().into_iter().collect::<BTreeSet<_>>(),

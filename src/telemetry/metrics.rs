@@ -113,6 +113,10 @@ pub struct Metrics {
     pub project_stale: Gauge,
     /// Rules in force.
     pub rules: Gauge,
+    /// 1 for each source that a person holds; absent for the others.
+    pub source_paused: Family<SourceLabel, Gauge>,
+    /// 1 for each target that a person holds; absent for the others.
+    pub target_paused: Family<QueueLabel, Gauge>,
     /// Errors of sources by source.
     pub source_errors: Family<SourceLabel, Counter>,
 }
@@ -165,6 +169,8 @@ impl Metrics {
             reloads: register!("reloads", "Reloads by result", Family::default()),
             project_stale: register!("project_stale", "1 while changed files are refused", Gauge::default()),
             rules: register!("rules", "Rules in force", Gauge::default()),
+            source_paused: register!("source_paused", "1 for each source that is paused", Family::default()),
+            target_paused: register!("target_paused", "1 for each target that is paused", Family::default()),
             source_errors: register!("source_errors", "Errors of sources", Family::default()),
             registry,
         }

@@ -31,6 +31,17 @@ pub(super) struct Inner {
     ended: BTreeSet<DeliveryId>,
     /// Told to come back, and when.
     not_before: BTreeMap<DeliveryId, Timestamp>,
+    /// What was answered last of each target's pause, by its name; `None` where there was no answer.
+    pub(super) pauses: BTreeMap<&'static str, Option<bool>>,
+    /// Targets that are paused, with the attempts that were under way when that was answered.
+    paused: BTreeMap<&'static str, BTreeSet<(DeliveryId, u32)>>,
+    pub(super) pause_count: u64,
+    /// Dead letters that may have been replayed.
+    pub(super) once_dead: BTreeSet<DeliveryId>,
+    /// Told as cancelled.
+    pub(super) cancelled: BTreeSet<DeliveryId>,
+    /// Asked to be cancelled, with no answer.
+    pub(super) cancelling: BTreeSet<DeliveryId>,
     /// Failures that counted, as told, in the present budget.
     failures: BTreeMap<DeliveryId, u32>,
     /// CloudEvents ids of announcements that the channel was called with.
@@ -54,6 +65,12 @@ impl Ledger {
             power_cuts: 0,
             ended: BTreeSet::new(),
             not_before: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            pause_count: 0,
+            once_dead: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            cancelling: BTreeSet::new(),
             failures: BTreeMap::new(),
             alerted: BTreeSet::new(),
             running: BTreeMap::new(),
@@ -105,6 +122,9 @@ impl Inner {
     ) {
         self.calls += 1;
         self.trace(now, format!("call {target} {delivery} #{attempt}"));
+        if self.paused.get(target).is_some_and(|under_way| !under_way.contains(&(delivery, attempt))) {
+            self.violation(format!("{delivery} is attempted while {target} is paused"));
+        }
         if self.ended.contains(&delivery) {
             self.violation(format!("{delivery} was told as ended and is attempted again"));
         }
@@ -136,6 +156,25 @@ impl Inner {
     /// The process has ended: no call runs any more.
     pub(super) fn all_calls_are_cut(&mut self) {
         self.running.clear();
+        self.paused.clear();
+    }
+
+    /// Nothing of a target may begin from now on, but for what was under way.
+    pub(super) fn is_paused(&mut self, target: &'static str, under_way: BTreeSet<(DeliveryId, u32)>) {
+        self.pause_count += 1;
+        self.pauses.insert(target, Some(true));
+        self.paused.insert(target, under_way);
+    }
+
+    /// A target may be called again.
+    pub(super) fn goes_on(&mut self, target: &'static str) {
+        self.paused.remove(target);
+    }
+
+    /// A person has ended a delivery, and that was answered.
+    pub(super) fn is_cancelled(&mut self, delivery: DeliveryId) {
+        self.cancelled.insert(delivery);
+        self.ended.insert(delivery);
     }
 
     /// What the broker tells is durable by then.
@@ -166,6 +205,12 @@ impl Inner {
                 self.trace(now, format!("retry {delivery} at {}", at.as_millis()));
                 self.not_before.insert(*delivery, *at);
             }
+            Fate::Cancelled { delivery, .. } => {
+                self.trace(now, format!("cancelled {delivery}"));
+                self.ended.insert(*delivery);
+            }
+            Fate::Paused { what } => self.trace(now, format!("paused {what}")),
+            Fate::Resumed { what } => self.trace(now, format!("resumed {what}")),
             Fate::Accepted { .. } | Fate::Unmatched { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => {}
         }
     }
@@ -173,6 +218,7 @@ impl Inner {
     /// Dead letters may be attempted again. Which of them were dead is the broker's to know.
     pub(super) fn replayed(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
         for delivery in deliveries {
+            self.once_dead.insert(delivery);
             self.ended.remove(&delivery);
             self.not_before.remove(&delivery);
             self.failures.remove(&delivery);

@@ -6,19 +6,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventyard::broker::Broker;
+use eventyard::by_hand::ByHandError;
 use eventyard::clock::Clocks;
 use eventyard::config::{self, Project, Surroundings};
 use eventyard::dead_letter::Selection;
 use eventyard::dispatch::dispatch;
 use eventyard::in_force::{Callees, InForce};
 use eventyard::origin::Origin;
+use eventyard::pauses::{Pausable, PauseError};
 use eventyard_connectors::sink::Sink;
 use eventyard_connectors::source::Incoming;
 use eventyard_event::{Data, DeliveryId, Event, Name, Timestamp};
 use eventyard_functions::Executor;
 use eventyard_store::disk::{CallKind, Crash, DiskFaults, SimulatedDisk};
 use eventyard_store::{
-    DeadLetterFilter, DeliveryState, EventFilter, LocalStore, Options, PageRequest, PlantedFaults, Store,
+    DeadLetterFilter, DeliveryFilter, DeliveryState, DeliveryView, EventFilter, LocalStore, Options, PageRequest,
+    PlantedFaults, QueueKey, Store, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +37,10 @@ const CRASHES_MAX: u64 = 5;
 const SETTLED_WITHIN: Duration = Duration::from_secs(3600);
 /// Clients that send at the same time.
 const CLIENTS: u64 = 3;
+/// How long anybody waits for an answer before going away.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Targets that people pause; each is the only one of the rule of its name, and the only one that calls what it calls.
+const PAUSED_NOW_AND_THEN: [&str; 3] = ["plain", "ordered", "held"];
 /// More pending deliveries than this are never there: clients send few events.
 const UNSETTLED_MAX: u64 = 2_000;
 
@@ -117,12 +124,24 @@ pub(super) struct Outcome {
     pub(super) calls: u64,
     pub(super) lives: u64,
     pub(super) deaths: u64,
+    pub(super) pauses: u64,
+    pub(super) cancelled: u64,
 }
 
 impl Outcome {
     pub(super) fn broken(violation: String) -> Outcome {
         let (trace, violations) = (Vec::new(), vec![violation]);
-        Outcome { violations, trace, trace_hash: 0, acknowledged: 0, calls: 0, lives: 0, deaths: 0 }
+        Outcome {
+            violations,
+            trace,
+            trace_hash: 0,
+            acknowledged: 0,
+            calls: 0,
+            lives: 0,
+            deaths: 0,
+            pauses: 0,
+            cancelled: 0,
+        }
     }
 }
 
@@ -167,6 +186,8 @@ pub(super) fn simulate(seed: u64, faults: PlantedFaults) -> Outcome {
         calls: ledger.calls,
         lives: crashes + 1,
         deaths: ledger.deaths,
+        pauses: ledger.pause_count,
+        cancelled: u64::try_from(ledger.cancelled.len()).unwrap(),
     }
 }
 
@@ -248,6 +269,7 @@ impl Setting {
         let callees = self.callees(&clocks, &store);
         let in_force = InForce::new(Arc::new(project(0)), &callees);
         let broker = Arc::new(Broker::new(store, clocks.clone(), in_force, self.seed));
+        self.pauses_are_kept(&broker).await;
         let (attempts, stop) = (TaskTracker::new(), CancellationToken::new());
         let listening = tokio::spawn(listen(self.ledger.clone(), Arc::clone(&broker)));
         let dispatching = tokio::spawn(dispatch(Arc::clone(&broker), attempts.clone(), stop.clone()));
@@ -301,7 +323,8 @@ impl Setting {
         callees
     }
 
-    /// Clients send, the project is reloaded, dead letters are replayed, until the disk stops or time is over.
+    /// Clients send, the project is reloaded, dead letters are replayed, targets are paused and deliveries cancelled,
+    /// until the disk stops or time is over.
     async fn be_busy(&self, broker: &Arc<Broker>, callees: &Callees, clients: &mut [Client]) {
         let steps = self.ledger.lock().random.u32(5..40);
         for _ in 0..steps {
@@ -321,6 +344,8 @@ impl Setting {
                     broker.put_in_force(InForce::new(Arc::new(project(variant)), callees));
                 }
                 1 => self.replay(broker).await,
+                2 => self.hold(broker).await,
+                3 => self.cancel(broker).await,
                 _ => self.send(broker, &mut clients[client]).await,
             }
             self.check_bounds(broker);
@@ -337,8 +362,7 @@ impl Setting {
             Origin { namespace: Name::default_namespace(), source_name: Name::new("sim").unwrap(), tags: Vec::new() };
         let incoming = Incoming { event, keys_unique: true, dedupe: Some(Duration::from_secs(24 * 3600)) };
         // A client that waits too long goes away and comes back with the same id.
-        let patience = Duration::from_secs(30);
-        let answer = tokio::time::timeout(patience, broker.admit(&origin, vec![incoming])).await;
+        let answer = tokio::time::timeout(PATIENCE, broker.admit(&origin, vec![incoming])).await;
         let now = broker.clocks().now();
         let Ok(Ok(receipts)) = answer else {
             self.ledger.trace(now, format!("no answer for {id}"));
@@ -354,7 +378,7 @@ impl Setting {
         // Sent again although it was answered: recognised, and answered with the first one's id.
         let event = Event { id: id.clone(), source: "/sim".into(), ty: "plain".into(), ..Event::default() };
         let again = Incoming { event, keys_unique: true, dedupe: Some(Duration::from_secs(24 * 3600)) };
-        if let Ok(Ok(receipts)) = tokio::time::timeout(patience, broker.admit(&origin, vec![again])).await
+        if let Ok(Ok(receipts)) = tokio::time::timeout(PATIENCE, broker.admit(&origin, vec![again])).await
             && (!receipts[0].duplicate || receipts[0].event != receipt.event)
         {
             self.ledger.violation(format!("{id} was acknowledged, and its repeat was taken as new"));
@@ -368,6 +392,110 @@ impl Setting {
         let _ = broker.replay(Selection::All, None, false).await;
     }
 
+    /// What was answered as paused or resumed is so after a restart; what was not answered is either.
+    async fn pauses_are_kept(&self, broker: &Broker) {
+        if let Err(error) = broker.load_pauses().await {
+            self.ledger.violation(format!("what is paused is not read back: {error}"));
+        }
+        let paused = broker.pauses().now();
+        for name in PAUSED_NOW_AND_THEN {
+            let found = paused.since(&Pausable::Target(queue_of(name))).is_some();
+            let mut ledger = self.ledger.lock();
+            let answered = ledger.pauses.get(name).copied().unwrap_or(Some(false));
+            if answered.is_some_and(|answered| answered != found) {
+                ledger.violation(format!("{name} was paused: {answered:?}, and after the restart: {found}"));
+            }
+            ledger.pauses.insert(name, Some(found));
+            if found {
+                ledger.is_paused(name, BTreeSet::new());
+            }
+        }
+    }
+
+    /// Pauses a target, or lets it go on.
+    async fn hold(&self, broker: &Broker) {
+        let name = {
+            let mut ledger = self.ledger.lock();
+            let which = ledger.random.usize(0..PAUSED_NOW_AND_THEN.len());
+            PAUSED_NOW_AND_THEN[which]
+        };
+        let what = Pausable::Target(queue_of(name));
+        let is_paused = broker.pauses().now().since(&what).is_some();
+        if is_paused {
+            self.resume(broker, name).await;
+            return;
+        }
+        let before = self.ledger.lock().pauses.insert(name, None);
+        let answer = tokio::time::timeout(PATIENCE, broker.pause(&what)).await;
+        self.ledger.trace(broker.clocks().now(), format!("pause of {name}: {answer:?}"));
+        match answer {
+            Ok(Ok(_)) => {
+                let filter = DeliveryFilter {
+                    state: Some(DeliveryState::InFlight),
+                    rule: Some(Name::new(name).unwrap()),
+                    ..DeliveryFilter::default()
+                };
+                // Nothing is waited for between the answer and this, so it is what was under way.
+                let page = PageRequest { limit: 1000, cursor: None };
+                let Ok(page) = broker.store().deliveries(filter, page).await else { return };
+                let attempt = |view: &DeliveryView| u32::try_from(view.history.len()).unwrap() + 1;
+                let under_way = page.items.iter().map(|view| (view.id, attempt(view))).collect();
+                self.ledger.lock().is_paused(name, under_way);
+            }
+            // It was refused, and everything is as it was.
+            Ok(Err(PauseError::Store(StoreError::Full | StoreError::Busy))) => {
+                self.ledger.lock().pauses.insert(name, before.unwrap_or(Some(false)));
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    async fn resume(&self, broker: &Broker, name: &'static str) {
+        let before = {
+            let mut ledger = self.ledger.lock();
+            // It may go on before that is answered.
+            ledger.goes_on(name);
+            ledger.pauses.insert(name, None)
+        };
+        let answer = tokio::time::timeout(PATIENCE, broker.resume(&Pausable::Target(queue_of(name)))).await;
+        self.ledger.trace(broker.clocks().now(), format!("resume of {name}: {answer:?}"));
+        match answer {
+            Ok(Ok(_)) => drop(self.ledger.lock().pauses.insert(name, Some(false))),
+            Ok(Err(PauseError::Store(StoreError::Full | StoreError::Busy))) => {
+                self.ledger.lock().pauses.insert(name, before.unwrap_or(Some(true)));
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    /// Cancels a delivery of one of the events that were acknowledged.
+    async fn cancel(&self, broker: &Broker) {
+        let event = {
+            let mut ledger = self.ledger.lock();
+            let events: Vec<_> = ledger.acknowledged.values().copied().collect();
+            if events.is_empty() {
+                return;
+            }
+            let which = ledger.random.usize(0..events.len());
+            events[which]
+        };
+        let Ok(Some(view)) = broker.store().event(event).await else { return };
+        let rests = |view: &&DeliveryView| matches!(view.state, DeliveryState::Pending | DeliveryState::Waiting);
+        let Some(id) = view.deliveries.iter().find(rests).map(|delivery| delivery.id) else { return };
+        self.ledger.lock().cancelling.insert(id);
+        let answer = tokio::time::timeout(PATIENCE, broker.cancel(id)).await;
+        let mut ledger = self.ledger.lock();
+        match answer {
+            Ok(Ok(_)) => {
+                ledger.trace(broker.clocks().now(), format!("cancelled {id}"));
+                ledger.is_cancelled(id);
+            }
+            Ok(Err(ByHandError::Store(_))) | Err(_) => {}
+            // It was passed over.
+            Ok(Err(_)) => drop(ledger.cancelling.remove(&id)),
+        }
+    }
+
     fn check_bounds(&self, broker: &Broker) {
         let stats = broker.store().stats();
         if stats.unsettled > UNSETTLED_MAX || stats.in_flight > stats.unsettled {
@@ -378,6 +506,9 @@ impl Setting {
     /// Nothing fails any more: what is unanswered is sent again, everything ends, and everything is held against
     /// the ledger.
     async fn settle_everything(&self, broker: &Arc<Broker>, clients: &mut [Client]) {
+        for name in PAUSED_NOW_AND_THEN {
+            self.resume(broker, name).await;
+        }
         for client in clients {
             if client.unanswered.is_some() {
                 self.send(broker, client).await;
@@ -483,7 +614,15 @@ impl Setting {
                 self.ledger.violation(format!("{id} has {} deliveries", view.deliveries.len()));
             }
             for delivery in view.deliveries {
-                if delivery.state != DeliveryState::Delivered {
+                let (is_cancelled, may_be) = {
+                    let ledger = self.ledger.lock();
+                    (ledger.cancelled.contains(&delivery.id), ledger.cancelling.contains(&delivery.id))
+                };
+                if is_cancelled && delivery.state != DeliveryState::Cancelled {
+                    self.ledger.violation(format!("{} was cancelled and is {:?}", delivery.id, delivery.state));
+                }
+                if delivery.state != DeliveryState::Delivered && !(may_be && delivery.state == DeliveryState::Cancelled)
+                {
                     self.ledger.violation(format!("{} of {id} ended as {:?}", delivery.id, delivery.state));
                 }
             }
@@ -493,6 +632,12 @@ impl Setting {
             self.ledger.violation(format!("all has ended, and the counts say {stats:?}"));
         }
     }
+}
+
+/// The queue of a rule whose only target has its name.
+fn queue_of(name: &str) -> QueueKey {
+    let name = Name::new(name).unwrap();
+    QueueKey { namespace: Name::default_namespace(), rule: Some(name.clone()), target: name }
 }
 
 async fn listen(ledger: Ledger, broker: Arc<Broker>) {

@@ -1,6 +1,6 @@
 //! The whole broker under paused time with one seed: its own code from intake to settle, the real journal on a
 //! simulated disk, scripted targets. Power cuts, process deaths, failing and slow syncs, a disk that fills up,
-//! failing, ambiguous and hanging targets, reloads and replays; and after each seed, what must hold whatever
+//! failing, ambiguous and hanging targets, reloads, replays, pauses and cancellations; and after each seed, what must hold whatever
 //! happened.
 //!
 //! `EVENTYARD_SEEDS=N` runs N seeds (200 without it), `EVENTYARD_SEED=S` runs one again and prints its trace.
@@ -42,7 +42,7 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_done_twice_witho
         return;
     }
     let seeds = number("EVENTYARD_SEEDS").unwrap_or(SEEDS_IN_CI);
-    let (mut events, mut calls, mut lives, mut deaths) = (0, 0, 0, 0);
+    let (mut events, mut calls, mut lives, mut deaths, mut pauses, mut cancelled) = (0, 0, 0, 0, 0, 0);
     for seed in 0..seeds {
         let outcome = run(seed, PlantedFaults::default());
         assert!(
@@ -54,12 +54,16 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_done_twice_witho
         calls += outcome.calls;
         lives += outcome.lives;
         deaths += outcome.deaths;
+        pauses += outcome.pauses;
+        cancelled += outcome.cancelled;
     }
     println!(
-        "{seeds} seeds: {lives} lives, {events} events acknowledged, {calls} targets called, {deaths} dead letters"
+        "{seeds} seeds: {lives} lives, {events} events acknowledged, {calls} targets called, {deaths} dead letters, \
+         {pauses} targets paused, {cancelled} deliveries cancelled"
     );
     // A simulation in which nothing happens proves nothing.
     assert!(events > seeds * 10 && calls > seeds * 10 && lives > seeds * 2 && deaths > seeds / 4);
+    assert!(pauses > seeds && cancelled > seeds / 4);
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl TimerState {
         self.handled = self.handled.max(through);
     }
 
+    /// Says that nothing ran until `now`.
+    pub fn begin_again(&mut self, now: Timestamp) {
+        self.began_at = self.began_at.max(now);
+    }
+
     /// What to do at `now`.
     ///
     /// Instants that are due together are treated as what a stop missed: one firing for all of them, or as

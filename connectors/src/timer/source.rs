@@ -27,7 +27,7 @@ pub struct TimerSource {
     /// `overlap = "skip"`.
     waits_for_last: bool,
     firing: Arc<Firing>,
-    /// When the timer was first connected; what passed before is what a stop missed.
+    /// When the timer was first connected, or the last pause ended; what passed before is what a stop missed.
     began_at: Option<Timestamp>,
     connection: Option<Connection>,
 }
@@ -199,6 +199,15 @@ impl Source for TimerSource {
 
     async fn close(&mut self) {
         self.connection = None;
+    }
+
+    fn resumed(&mut self, now: Timestamp) {
+        if self.began_at.is_some() {
+            self.began_at = Some(now);
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.state.begin_again(now);
+        }
     }
 
     fn manual(&self) -> Option<ManualFiring> {

@@ -141,6 +141,15 @@ impl<'t> Table<'t> {
         there
     }
 
+    /// A key that stands here, that nobody has asked for until now, and whose name is nearly `key`.
+    #[must_use]
+    pub fn nearly(&self, key: &str) -> Option<String> {
+        let known = self.known.borrow();
+        let names = self.entries.keys().map(|name| name.get_ref().as_ref());
+        let mut unknown = names.filter(|name: &&str| *name != key && !known.iter().any(|one| one == name));
+        unknown.find(|name| nearest(name, std::iter::once(key)).is_some()).map(str::to_owned)
+    }
+
     /// Reports, when all keys are known, that one of these is missing; not so where one is there misspelt, which is
     /// then what is reported.
     pub fn lacks(&self, keys: &[&str], diagnostic: Diagnostic) {

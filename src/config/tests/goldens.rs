@@ -79,6 +79,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ("unknown_key", rule("[[rule.test]]\nevent = { type = \"x\" }\nmaches = true")),
         ("missing_key", "[source.h]\nkind = \"http\"\n".to_owned()),
         ("missing_key", "[source.h]\npath = \"/h\"\n".to_owned()),
+        ("unknown_key", "[source.h]\nknid = \"http\"\npath = \"/h\"\n".to_owned()),
         ("missing_key", "[function.f]\nruntime = \"command\"\n".to_owned()),
         ("missing_key", one.replace("name = \"a\"\n", "") + SINK),
         ("missing_key", rule("[[rule.test]]\nevent = { type = \"x\" }")),

@@ -1,0 +1,94 @@
+//! One call of a target, by hand and kept nowhere: no event is committed, no attempt is counted, nobody is alerted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventyard_event::{Envelope, Event, Name};
+use eventyard_store::{QueueKey, Reason, Taken};
+use serde_json::json;
+
+use crate::alert::{OWN_SOURCE, OWN_TYPES};
+use crate::attempt::call_with;
+use crate::broker::Broker;
+use crate::retry::Outcome;
+use crate::settle::Tried;
+
+/// What a target said when it was tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// `succeeded`, `retryable`, `permanent` or `interrupted`, as an attempt's outcome would be.
+    pub outcome: eventyard_store::AttemptOutcome,
+    /// Why it failed; `None` for a success.
+    pub reason: Option<Reason>,
+    /// The head of the answer.
+    pub response: String,
+    /// How long it took.
+    pub took: Duration,
+    /// The types of events that the target would have made, which were not.
+    pub would_make: Vec<String>,
+}
+
+impl Broker {
+    /// Calls a target once with an event that nobody sent, paused or not. `None` where the project in force has no
+    /// such target. Cancellation: a call that is dropped may or may not have reached its target.
+    pub async fn try_target(&self, queue: &QueueKey, envelope: Envelope) -> Option<Trial> {
+        let in_force = self.in_force();
+        let target = in_force.target(queue)?;
+        let taken = Taken {
+            delivery: envelope.id.delivery(0),
+            queue: queue.clone(),
+            attempts: 0,
+            tries: 0,
+            deaths: 0,
+            budget_began_at: self.clocks().steady_now(),
+            envelope: Arc::new(envelope),
+        };
+        let began = tokio::time::Instant::now();
+        let mut tried = tokio::select! {
+            biased;
+            tried = call_with(self, target, &taken) => tried,
+            () = self.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
+        };
+        let took = began.elapsed();
+        in_force.secrets.hide_in(&mut tried);
+        let would_make = tried.emits.iter().map(|admission| admission.envelope.event.ty.clone()).collect();
+        let (outcome, reason) = match tried.outcome {
+            Outcome::Succeeded => (eventyard_store::AttemptOutcome::Succeeded, None),
+            Outcome::Retryable { reason, .. } => (eventyard_store::AttemptOutcome::Retryable, Some(reason)),
+            Outcome::Permanent { reason } => (eventyard_store::AttemptOutcome::Permanent, Some(reason)),
+            Outcome::Interrupted => (eventyard_store::AttemptOutcome::Interrupted, None),
+        };
+        Some(Trial { outcome, reason, response: tried.response, took, would_make })
+    }
+
+    /// An event to try a target with, where nobody brings one.
+    #[must_use]
+    pub fn trial_event(&self, rule: &Name, target: &Name) -> Event {
+        let data = json!({ "text": format!("A test of the target {rule}/{target}. Nothing has happened.") });
+        Event {
+            id: self.new_event_id().to_string(),
+            source: "/eventyard".into(),
+            ty: format!("{OWN_TYPES}test"),
+            subject: Some(format!("{rule}/{target}")),
+            time: Some(self.clocks().now().to_string()),
+            datacontenttype: Some("application/json".into()),
+            data: eventyard_event::Data::Json(data.to_string().into()),
+            ..Event::default()
+        }
+    }
+
+    /// An event as the broker would keep it, made by hand.
+    #[must_use]
+    pub fn trial_envelope(&self, event: Event, namespace: &Name, keys_unique: bool) -> Envelope {
+        Envelope {
+            id: self.new_event_id(),
+            namespace: namespace.clone(),
+            source_name: OWN_SOURCE.clone(),
+            tags: Vec::new(),
+            received_at: self.clocks().now(),
+            hop_count: 0,
+            keys_unique,
+            event,
+        }
+    }
+}
