@@ -233,6 +233,7 @@ fn load(options: &RunOptions, around: &Surroundings<'_>) -> Result<Loaded, Start
 async fn open_store(data: &Path, project: &Project, clocks: &Clocks) -> Result<(LocalStore, OpenReport), StartError> {
     let options = Options {
         retention: project.store.retention,
+        retention_bytes: project.store.retention_bytes,
         backoff_max: project.backoff_max().max(Options::default().backoff_max),
         ..Options::default()
     };

@@ -38,6 +38,8 @@ pub(crate) struct Ended {
 pub(crate) struct SegmentCatalog {
     /// In commit order.
     events: Vec<Listed>,
+    /// Which of them are copies, by number, and of what.
+    copies: Vec<(u32, Place)>,
     find: Find,
 }
 
@@ -112,6 +114,11 @@ impl SegmentCatalog {
             out.put_u32(listed.offset);
             out.put_u32(listed.bytes);
         }
+        out.put_count(self.copies.len());
+        for (number, from) in &self.copies {
+            out.put_u32(*number);
+            put_place(&mut out, *from);
+        }
         let mut put_end = |delivery: &DeliveryId, ended: &Ended| {
             out.put_delivery_id(*delivery);
             out.put_u8(u8::from(ended.cancelled));
@@ -142,13 +149,18 @@ impl SegmentCatalog {
             let (id, offset) = (fields.event_id("id")?, fields.u32("offset")?);
             events.push(Listed { id, offset, bytes: fields.u32("bytes")? });
         }
+        let mut copies = Vec::new();
+        for _ in 0..fields.count_of(12, "copies")? {
+            copies.push((fields.u32("number")?, read_place(&mut fields)?));
+        }
         let mut ends = BTreeMap::new();
         while fields.left() > 0 {
             let delivery = fields.delivery_id("delivery")?;
             let ended = Ended { cancelled: fields.flag("cancelled")?, last: read_place(&mut fields)? };
             ends.insert(delivery, ended);
         }
-        let mut catalog = SegmentCatalog { events, find: Find::Growing { events: IdMap::default(), tabled: 0, ends } };
+        let mut catalog =
+            SegmentCatalog { events, copies, find: Find::Growing { events: IdMap::default(), tabled: 0, ends } };
         catalog.close();
         Ok(catalog)
     }
@@ -160,7 +172,9 @@ pub(crate) struct Catalog {
     segments: BTreeMap<u32, SegmentCatalog>,
     /// Those whose file is written.
     written: BTreeSet<u32>,
-    pub(crate) event_count: u64,
+    /// Events that were copied, where they stood before. Their segments are about to go.
+    superseded: BTreeSet<Place>,
+    listed_count: u64,
 }
 
 fn path_of(folder: &Path, segment: u32) -> PathBuf {
@@ -171,7 +185,43 @@ impl Catalog {
     pub(crate) fn add_event(&mut self, id: EventId, item: ItemPlace) {
         let segment = self.segments.entry(item.place.segment).or_default();
         segment.events.push(Listed { id, offset: item.place.offset, bytes: item.bytes });
-        self.event_count += 1;
+        self.listed_count += 1;
+    }
+
+    /// An event that was copied is listed where its copy stands, and no more where it stood.
+    pub(crate) fn add_copy(&mut self, id: EventId, item: ItemPlace, from: Place) {
+        self.add_event(id, item);
+        if let Some(segment) = self.segments.get_mut(&item.place.segment) {
+            let number = u32::try_from(segment.events.len() - 1).unwrap_or(u32::MAX);
+            segment.copies.push((number, from));
+        }
+        self.supersede(from);
+    }
+
+    fn supersede(&mut self, from: Place) {
+        if self.segments.contains_key(&from.segment) {
+            self.superseded.insert(from);
+        }
+    }
+
+    /// How many events are listed.
+    pub(crate) fn event_count(&self) -> u64 {
+        self.listed_count - self.superseded.len() as u64
+    }
+
+    /// Forgets the parts of the segments before one.
+    pub(crate) fn drop_before(&mut self, before: u32) {
+        let rest = self.segments.split_off(&before);
+        let gone = std::mem::replace(&mut self.segments, rest);
+        self.listed_count -= gone.values().map(|segment| segment.events.len() as u64).sum::<u64>();
+        self.written = self.written.split_off(&before);
+        self.superseded = self.superseded.split_off(&Place { segment: before, offset: 0 });
+    }
+
+    /// Some events of a segment in commit order, from the one with the number `from` on.
+    pub(crate) fn part(&self, segment: u32, from: usize, count: usize) -> Vec<EventId> {
+        let events = self.segments.get(&segment).map(|part| part.events.iter().skip(from).take(count));
+        events.into_iter().flatten().map(|listed| listed.id).collect()
     }
 
     /// `segment` is where the record stands that ended it.
@@ -212,6 +262,9 @@ impl Catalog {
                     return found;
                 }
                 let place = Place { segment: *number, offset: listed.offset };
+                if self.superseded.contains(&place) {
+                    continue;
+                }
                 found.push((listed.id, ItemPlace { place, bytes: listed.bytes }));
             }
         }
@@ -235,7 +288,8 @@ impl Catalog {
         let Some(part) = read().ok().and_then(|bytes| SegmentCatalog::read(&bytes, journal, segment).ok()) else {
             return false;
         };
-        self.event_count += part.events.len() as u64;
+        self.listed_count += part.events.len() as u64;
+        part.copies.iter().for_each(|(_, from)| self.supersede(*from));
         self.segments.insert(segment, part);
         self.written.insert(segment);
         true
@@ -281,6 +335,11 @@ impl Catalog {
         let lost = written.events.iter().filter(|listed| read.event(listed.id) != Some(listed));
         Ok(PartFound::Differs { lost: lost.map(|listed| listed.id).collect() })
     }
+}
+
+/// The file of a segment's part.
+pub(crate) fn part_path(folder: &Path, segment: u32) -> PathBuf {
+    path_of(folder, segment)
 }
 
 /// Writes a segment's part beside it. Synced before it gets its name, so that a half-written one never has it.

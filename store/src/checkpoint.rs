@@ -14,7 +14,7 @@
 //! | `p` namespace 0 source | a source's position |
 
 use crate::disk::SimulatedDisk;
-use crate::journal::End;
+use crate::journal::{End, Forgotten};
 use crate::shared::Shared;
 use crate::state::{Changes, NONE, Save};
 
@@ -146,16 +146,19 @@ impl Checkpointer {
             self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_CHUNKS_MAX)?;
         }
         for (namespace, source) in positions {
-            let saved = shared.state().positions.get(&(namespace.clone(), source.clone())).cloned();
-            if let Some(saved) = saved {
-                batch.push((entries::position_key(&namespace, &source), Some(entries::put_saved(&saved))));
+            let saved = shared.state().position(&namespace, &source).cloned();
+            if let Some((saved, segment)) = saved {
+                batch.push((entries::position_key(&namespace, &source), Some(entries::put_saved(&saved, segment))));
                 self.apply_full(&mut batch, BATCH_KEYS_MAX)?;
             }
         }
         self.apply_full(&mut batch, 0)?;
         self.pairs.sync()?;
-        self.pairs.apply(vec![(b"m".to_vec(), Some(entries::put_meta(shared.journal, end)))])?;
-        self.pairs.sync()
+        let forgotten = shared.state().forgotten;
+        self.pairs.apply(vec![(b"m".to_vec(), Some(entries::put_meta(shared.journal, end, forgotten)))])?;
+        self.pairs.sync()?;
+        shared.set_saved_segment(end.place.segment);
+        Ok(())
     }
 
     fn apply_full(&self, batch: &mut Batch, limit: usize) -> Result<(), String> {
@@ -185,4 +188,5 @@ impl Checkpointer {
 pub(crate) struct Meta {
     pub(crate) journal: [u8; 16],
     pub(crate) end: End,
+    pub(crate) forgotten: Forgotten,
 }

@@ -132,6 +132,16 @@ impl Dedupe {
         self.buckets.iter().map(|bucket| bucket.count).sum()
     }
 
+    /// Forgets of what is not in a file yet all that a file says too. What cannot be looked up stays.
+    pub(crate) fn forget_what_files_have(&mut self, disk: &AnyDisk) {
+        if self.buckets.is_empty() {
+            return;
+        }
+        let mut newest = std::mem::take(&mut self.newest);
+        newest.retain(|hash, found| !matches!(self.find_in_files(disk, hash), Ok(Some(known)) if known.1 >= found.1));
+        self.newest = newest;
+    }
+
     /// Forgets what is not in a file; for a reader that looks at one frame after another.
     pub(crate) fn forget_newest(&mut self) {
         self.newest.clear();

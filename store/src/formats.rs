@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::{Data, DeliveryId, Envelope, Event, EventId, ExtensionValue, Name, Timestamp};
 
+use crate::catalog::{Catalog, Ended, write_part};
 use crate::checkpoint::formats as checkpoint;
 use crate::dedupe;
 use crate::disk::{AnyDisk, RealDisk};
 use crate::journal::*;
+use crate::state::{ItemPlace, Standing};
 use crate::{
     Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Dedupe, Lane, NewDelivery, NewPosition, QueueKey,
     Reason, SavedPosition, Verdict,
@@ -131,13 +133,17 @@ fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
     let mut record = |name, item: Item| {
         let mut bytes = Vec::new();
         assert!(match &item {
-            Item::Event(_) => false,
+            Item::Event(_) | Item::Kept(_) => false,
             Item::Position(position) => put_position(&mut bytes, position),
             Item::Begin(begins) => put_begins(&mut bytes, begins),
             Item::Settlement(settlement) => put_settlement(&mut bytes, settlement),
             Item::Replay { at, letters } => put_replay(&mut bytes, letters, *at),
             Item::Purge { at, letters } => put_purge(&mut bytes, letters, *at),
             Item::Hasten { at, hastened } => put_hasten(&mut bytes, hastened, *at),
+            Item::KeptPosition(position, last_event, from) => {
+                put_kept_position(&mut bytes, position, *last_event, *from)
+            }
+            Item::Forget(forgotten) => put_forget(&mut bytes, *forgotten),
         });
         records.push((name, item, bytes));
     };
@@ -161,6 +167,9 @@ fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
     record("replay", Item::Replay { at: at(40), letters: vec![(delivery_id(2), at(41)), (delivery_id(3), at(42))] });
     record("purge", Item::Purge { at: at(50), letters: vec![(delivery_id(2), place(2, 4136))] });
     record("hasten", Item::Hasten { at: at(60), hastened: vec![(delivery_id(2), at(61)), (delivery_id(3), at(61))] });
+    let position = NewPosition { namespace: name("default"), source: name("files"), bytes: b"offset 42".to_vec() };
+    record("kept_position", Item::KeptPosition(position, Some(event_id(1)), 3));
+    record("forget", Item::Forget(Forgotten { before: 4, newest: 1_800_000_000_500 }));
     records
 }
 
@@ -206,6 +215,69 @@ fn an_event_is_read_as_it_was_written_and_written_as_before() {
         let read = read_envelope(&Bytes::copy_from_slice(raw.payload)).unwrap();
         assert_eq!(read, admission.envelope, "{name}");
     }
+}
+
+#[test]
+fn a_copied_event_is_read_as_it_was_written_and_written_as_before() {
+    let admission = admission();
+    let mut event = Vec::new();
+    assert!(put_event(&mut event, &admission, None));
+    let payload = split_item(&event).unwrap().payload.to_vec();
+    let delivery = |standing| KeptDelivery {
+        standing,
+        counts: Counts { attempts: 2, tries: 3, deaths: 1 },
+        due: at(60).as_millis(),
+        budget_began: at(5).as_millis(),
+        begun: None,
+        newest: None,
+        attempts: Vec::new(),
+    };
+    let dead = settlement(
+        Verdict::Dead { reason: Reason { code: "http_404".to_owned(), message: "it is gone".to_owned() } },
+        Some(AttemptOutcome::Permanent),
+    );
+    let before = dead.attempt.clone().unwrap();
+    let kept = KeptState {
+        from: place(1, 4136),
+        order: 10 << 16 | 3,
+        deliveries: vec![
+            delivery(Standing::Pending),
+            KeptDelivery { begun: Some((at(50), 5000)), ..delivery(Standing::Leased) },
+            KeptDelivery { newest: Some(dead), attempts: vec![before], ..delivery(Standing::Dead) },
+            KeptDelivery { newest: Some(settlement(Verdict::Delivered, None)), ..delivery(Standing::Delivered) },
+        ],
+    };
+    let mut written = Vec::new();
+    assert!(put_kept(&mut written, &kept, &payload));
+    let bytes = bytes_of("kept", &written);
+    assert_eq!(written, bytes, "a copied event is written otherwise than before");
+    let raw = split_item(&bytes).unwrap();
+    let Item::Kept(read) = read_item(raw).unwrap() else { panic!("it is a copied event") };
+    assert_eq!((read.0.id, &read.1), (admission.envelope.id, &kept));
+    let found = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload)).unwrap().unwrap();
+    assert_eq!(read_envelope(&found).unwrap(), admission.envelope);
+}
+
+#[test]
+fn the_list_of_a_segment_is_read_as_it_was_written_and_written_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = AnyDisk::Real(RealDisk);
+    let mut catalog = Catalog::default();
+    let item = |offset| ItemPlace { place: place(2, offset), bytes: 300 };
+    catalog.add_event(event_id(1), item(4136));
+    catalog.add_copy(event_id(2), item(4500), place(1, 4136));
+    catalog.add_end(2, delivery_id(1), Ended { cancelled: false, last: place(2, 5000) });
+    catalog.add_end(2, delivery_id(3), Ended { cancelled: true, last: place(1, 9000) });
+    let (segment, written) = catalog.next_to_write([3; 16], 3).unwrap();
+    let bytes = bytes_of("list", &written);
+    assert_eq!(written, bytes, "the list of a segment is written otherwise than before");
+    write_part(&disk, dir.path(), segment, &bytes).unwrap();
+    let mut read = Catalog::default();
+    assert!(read.read_part(&disk, dir.path(), [3; 16], segment));
+    assert_eq!(read.event_count(), 2);
+    assert_eq!(read.find_event(event_id(2)).unwrap(), item(4500));
+    assert!(read.find_end(delivery_id(3)).unwrap().cancelled);
+    assert_eq!(read.next_to_write([3; 16], 3), None);
 }
 
 #[test]

@@ -20,10 +20,13 @@ mod segment;
 pub(crate) use frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, body_checksum, find_frame_head, frame_bytes};
 pub(crate) use prepared::{Ahead, NoSegment, Prepared};
 pub(crate) use read::SegmentFiles;
+#[cfg(test)]
+pub(crate) use record::ItemKind;
 pub(crate) use record::{
-    Counts, DedupeMark, EventHead, Item, ItemError, ItemKind, Place, SettlementRecord, items_of_damaged, put_begins,
-    put_counts, put_event, put_hasten, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
-    read_counts, read_envelope, read_item, read_place, read_queue, split_item,
+    Counts, DedupeMark, EventHead, Forgotten, Item, ItemError, KeptDelivery, KeptState, Place, SettlementRecord,
+    event_payload, items_of_damaged, put_begins, put_counts, put_event, put_forget, put_hasten, put_kept,
+    put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
+    read_envelope, read_item, read_place, read_queue, split_item,
 };
 pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey};
 pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_file, segment_name};
@@ -140,6 +143,10 @@ impl Journal {
     pub(crate) fn end(&self) -> End {
         let offset = u32::try_from(self.at).unwrap_or(u32::MAX);
         End { sequence: self.next_sequence - 1, place: Place { segment: self.live.number, offset } }
+    }
+
+    pub(crate) fn live_number(&self) -> u32 {
+        self.live.number
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {

@@ -21,12 +21,14 @@ mod delivery;
 mod error;
 #[cfg(test)]
 mod formats;
+mod history;
 mod journal;
 mod local;
 mod lock;
 mod options;
 mod owner;
 mod query;
+mod retention;
 mod shared;
 mod state;
 mod store;

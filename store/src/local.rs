@@ -23,7 +23,7 @@ mod run;
 mod views;
 mod writes;
 
-pub(crate) use open::{find_checkpoint, index_folder, io as io_error, recover_error};
+pub(crate) use open::{find_checkpoint, index_folder, io as io_error, missing_at_front, recover_error};
 pub(crate) use rebuild::Rebuild;
 use run::Running;
 
@@ -172,7 +172,7 @@ impl Store for LocalStore {
     }
 
     async fn position(&self, namespace: &Name, source: &Name) -> Result<Option<SavedPosition>, StoreError> {
-        Ok(self.shared.state().positions.get(&(namespace.clone(), source.clone())).cloned())
+        Ok(self.shared.state().position(namespace, source).map(|(saved, _)| saved.clone()))
     }
 
     fn stats(&self) -> Stats {
@@ -181,7 +181,7 @@ impl Store for LocalStore {
             (state.tally, state.waiting_count())
         };
         Stats {
-            events: self.shared.catalog().event_count,
+            events: self.shared.catalog().event_count(),
             unsettled: tally.unsettled,
             in_flight: tally.leased,
             waiting,

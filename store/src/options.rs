@@ -25,8 +25,13 @@ pub struct Options {
     /// A due time further ahead than this, when the store is opened, was written while the clock was wrong;
     /// it is brought back to this. 31 days, more than any pause that a rule can ask for.
     pub backoff_max: Duration,
-    /// How long settled events are kept; 7 days.
+    /// How long settled events are kept; 7 days. A segment goes when its youngest event is older.
     pub retention: Duration,
+    /// How long the journal may grow; 1 GiB. Beyond it the oldest segments go before their time, as far as they hold
+    /// what has ended; what is still open stays, however much it is.
+    pub retention_bytes: u64,
+    /// How long a dead letter is kept that is neither replayed nor purged; 30 days.
+    pub dead_letter_retention: Duration,
     /// Faults that a test plants, to show that the simulation would find them.
     #[doc(hidden)]
     pub faults: PlantedFaults,
@@ -43,6 +48,8 @@ impl Default for Options {
             dedupe_max: DEDUPE_MAX,
             backoff_max: Duration::from_secs(31 * 24 * 3600),
             retention: Duration::from_secs(7 * 24 * 3600),
+            retention_bytes: 1024 * 1024 * 1024,
+            dead_letter_retention: Duration::from_secs(30 * 24 * 3600),
             faults: PlantedFaults::default(),
         }
     }

@@ -10,13 +10,13 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use eventyard_event::{DeliveryId, Envelope, Timestamp};
+use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
-use crate::journal::{Counts, DedupeMark, Journal, Place, segment_file};
+use crate::journal::{Counts, DedupeMark, Forgotten, Journal, KeptState, Place, segment_file};
 use crate::shared::Shared;
-use crate::state::{Admit, Turn};
+use crate::state::{Admit, AdmitDelivery, Turn};
 use crate::{Admitted, Begin, NewPosition, PlantedFaults, StoreError};
 
 mod apply;
@@ -79,10 +79,47 @@ impl CommitWork {
 /// What happens to deliveries.
 pub(crate) enum Outcome {
     Begin(Vec<Begin>),
-    Settle { delivery: DeliveryId, at_in_body: usize, counts: Counts, turn: Turn, emits: Vec<Part> },
-    Replay { letters: Vec<(DeliveryId, Timestamp)> },
-    Purge { letters: Vec<(DeliveryId, Place)> },
-    Hasten { hastened: Vec<(DeliveryId, Timestamp)> },
+    Settle {
+        delivery: DeliveryId,
+        at_in_body: usize,
+        counts: Counts,
+        turn: Turn,
+        emits: Vec<Part>,
+    },
+    Replay {
+        letters: Vec<(DeliveryId, Timestamp)>,
+    },
+    Purge {
+        letters: Vec<(DeliveryId, Place)>,
+    },
+    Hasten {
+        hastened: Vec<(DeliveryId, Timestamp)>,
+    },
+    /// Open events and positions are copied out of a segment that is to go.
+    Keep {
+        events: Vec<Kept>,
+        positions: Vec<KeptPosition>,
+    },
+    /// The oldest segments are not needed any more.
+    Forget(Forgotten),
+}
+
+/// A position that is copied.
+pub(crate) struct KeptPosition {
+    pub(crate) position: NewPosition,
+    pub(crate) last_event: Option<EventId>,
+    /// The segment that it stood in.
+    pub(crate) from: u32,
+}
+
+/// An event that is copied.
+pub(crate) struct Kept {
+    pub(crate) id: EventId,
+    pub(crate) from: Place,
+    /// Where its new item stands in the body.
+    pub(crate) item: Range<usize>,
+    /// All of it, for the case that nothing else is known of it: its old segment is gone.
+    pub(crate) whole: Option<Box<(Vec<AdmitDelivery>, KeptState)>>,
 }
 
 /// An outcome, ready to be written.

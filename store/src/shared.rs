@@ -1,7 +1,8 @@
 //! What the owner and the callers share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use eventyard_event::Clock;
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) ahead: Arc<Ahead>,
     /// Wakes who waits for eligible deliveries.
     pub(crate) changed: tokio::sync::Notify,
+    /// Wakes all who wait for a copy of an event to be written.
+    pub(crate) copied: tokio::sync::Notify,
     pub(crate) journal: [u8; 16],
     pub(crate) options: Options,
     pub(crate) clock: Clock,
@@ -36,8 +39,10 @@ pub(crate) struct Shared {
     /// Intake was refused for want of space.
     full: AtomicBool,
     poisoned: Mutex<Option<String>>,
-    /// Bytes of the segments that are in use.
-    used_bytes: AtomicU64,
+    /// The segments that are there and in use, with their lengths.
+    segments: Mutex<BTreeMap<u32, u64>>,
+    /// The segment that the last durable checkpoint stands in; 0 where there is none.
+    saved_segment: AtomicU32,
     pub(crate) disk: AnyDisk,
     pub(crate) folders: Folders,
     /// Bytes written since the last checkpoint.
@@ -65,7 +70,8 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) end: End,
-    pub(crate) used_bytes: u64,
+    pub(crate) segments: BTreeMap<u32, u64>,
+    pub(crate) saved_segment: u32,
     pub(crate) disk: AnyDisk,
     pub(crate) folders: Folders,
 }
@@ -87,6 +93,7 @@ impl Shared {
             files: parts.files,
             ahead: parts.ahead,
             changed: tokio::sync::Notify::new(),
+            copied: tokio::sync::Notify::new(),
             journal: parts.journal,
             options: parts.options,
             clock: parts.clock,
@@ -94,7 +101,8 @@ impl Shared {
             syncs: AtomicU64::new(0),
             full: AtomicBool::new(false),
             poisoned: Mutex::new(None),
-            used_bytes: AtomicU64::new(parts.used_bytes),
+            segments: Mutex::new(parts.segments),
+            saved_segment: AtomicU32::new(parts.saved_segment),
             disk: parts.disk,
             folders: parts.folders,
             unsaved_bytes: AtomicU64::new(0),
@@ -130,13 +138,36 @@ impl Shared {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add_used_bytes(&self, bytes: u64) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub(crate) fn add_segment(&self, number: u32, bytes: u64) {
+        lock(&self.segments).insert(number, bytes);
+    }
+
+    pub(crate) fn remove_segment(&self, number: u32) {
+        lock(&self.segments).remove(&number);
+    }
+
+    /// The first segment that is there, at or behind a number.
+    pub(crate) fn segment_from(&self, number: u32) -> Option<(u32, u64)> {
+        lock(&self.segments).range(number..).next().map(|(number, bytes)| (*number, *bytes))
+    }
+
+    /// Bytes of the segments that are in use.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        lock(&self.segments).values().sum()
+    }
+
+    /// The segment that the last durable checkpoint stands in.
+    pub(crate) fn saved_segment(&self) -> u32 {
+        self.saved_segment.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_saved_segment(&self, segment: u32) {
+        self.saved_segment.store(segment, Ordering::Release);
     }
 
     /// Bytes of all segments, those made ahead included.
     pub(crate) fn journal_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed) + self.ahead.bytes()
+        self.used_bytes() + self.ahead.bytes()
     }
 
     /// Writes the catalogue's parts of the segments that are full.

@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
 
-use crate::journal::{Counts, Place};
+use crate::journal::{Counts, Forgotten, Place};
 use crate::{AfterDead, DeliveryState, SavedPosition};
 
 mod changes;
 mod due;
+mod keep;
 mod lane;
 mod lease;
 mod names;
@@ -77,7 +78,11 @@ pub(crate) struct State {
     pub(crate) leases: BTreeMap<u32, Lease>,
     /// Dead letters by when they died, for the newest come first.
     pub(crate) dead: BTreeSet<(i64, u64, u32, u32)>,
-    pub(crate) positions: BTreeMap<(Name, Name), SavedPosition>,
+    /// With the segment that each stands in.
+    pub(crate) positions: BTreeMap<(Name, Name), (SavedPosition, u32)>,
+    /// Bytes of the items of all that is in memory.
+    pub(crate) open_bytes: u64,
+    pub(crate) forgotten: Forgotten,
     pub(crate) tally: Tally,
     /// The latest time that a caller has shown.
     pub(crate) now: i64,
@@ -135,9 +140,11 @@ impl State {
             deliveries: Vec::with_capacity(admit.deliveries.len()),
             live,
             recent: envelope.map_or(NONE, |envelope| self.recent.keep(envelope)),
+            copying: false,
         };
         let Some(number) = self.events.insert(event) else { return };
         by_id.insert(number);
+        self.open_bytes += u64::from(item.bytes);
         for (place, delivery) in (0u32..).zip(&mut admit.deliveries) {
             let (lane, after_dead) = match delivery.lane.take() {
                 None => (NONE, AfterDead::Continue),
@@ -215,11 +222,13 @@ impl State {
             return false;
         }
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        let event = EventSlot { id, item, deliveries: Vec::with_capacity(deliveries.len()), live, recent: NONE };
+        let deliveries_room = Vec::with_capacity(deliveries.len());
+        let event = EventSlot { id, item, deliveries: deliveries_room, live, recent: NONE, copying: false };
         if !self.events.restore(number, event) {
             return false;
         }
         self.by_id.insert(id_key(id), number);
+        self.open_bytes += u64::from(item.bytes);
         self.mark_saved(number);
         for (mut delivery, key, lease) in deliveries {
             delivery.event = number;
@@ -362,10 +371,15 @@ impl State {
     }
 
     /// How far a source has come.
-    pub(crate) fn set_position(&mut self, namespace: &Name, source: &Name, position: SavedPosition) {
+    pub(crate) fn set_position(&mut self, namespace: &Name, source: &Name, position: SavedPosition, segment: u32) {
         let key = (namespace.clone(), source.clone());
         self.positions_changed.insert(key.clone());
-        self.positions.insert(key, position);
+        self.positions.insert(key, (position, segment));
+    }
+
+    /// How far a source has come, and the segment that says so.
+    pub(crate) fn position(&self, namespace: &Name, source: &Name) -> Option<&(SavedPosition, u32)> {
+        self.positions.get(&(namespace.clone(), source.clone()))
     }
 
     /// Finds a delivery that a frame is about to change, and notes that it does.
@@ -403,6 +417,7 @@ impl State {
     fn forget(&mut self, event: u32) {
         let Some(entry) = self.events.remove(event) else { return };
         self.by_id.remove(&id_key(entry.id));
+        self.open_bytes = self.open_bytes.saturating_sub(u64::from(entry.item.bytes));
         self.recent.forget(entry.recent);
         self.mark(event);
         for slot in entry.deliveries {

@@ -15,7 +15,7 @@ use eventyard_event::{EventId, Timestamp};
 
 use crate::disk::{AnyDisk, RealDisk, SimulatedDisk};
 use crate::journal::{FoundSegment, Segments, journal_folder, recover, survey};
-use crate::local::recover_error;
+use crate::local::{missing_at_front, recover_error};
 use crate::{Damage, OpenError, lock};
 
 mod compare;
@@ -179,6 +179,13 @@ struct Ground<'a> {
     now: Timestamp,
 }
 
+impl Ground<'_> {
+    /// Whether the journal does not begin with its first segment any more.
+    fn front_is_gone(&self) -> bool {
+        self.segments.first().is_some_and(|first| first.number > 1)
+    }
+}
+
 fn look_at(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
     let folder = journal_folder(dir);
     let survey = survey(disk, &folder).map_err(recover_error)?;
@@ -202,6 +209,9 @@ fn look_at(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -
     let read = recover(disk, segments, from, &mut |frame| walk.frame(&frame));
     let walked = walk.end();
     let recovered = read.map_err(recover_error)?;
+    if let Some(damage) = missing_at_front(&ground.segments, &walked.alone) {
+        report.damaged(damage);
+    }
 
     report.frame_count = recovered.frames;
     report.torn = recovered.torn;

@@ -61,6 +61,8 @@ struct World {
     senders: BTreeMap<u64, Vec<u64>>,
     answered_sender: BTreeMap<u64, EventId>,
     present: BTreeMap<u64, Vec<Known>>,
+    /// Events that had ended and are gone by the retention.
+    gone: BTreeSet<u64>,
     wrong: Vec<String>,
 }
 
@@ -157,6 +159,9 @@ fn answered(world: &mut World, admitted: &[eventyard_store::Admitted], sent: &[(
 
 /// An event is there, by an answer or by being seen.
 fn arrive(world: &mut World, number: u64) {
+    if world.gone.contains(&number) {
+        return;
+    }
     let Some(specs) = world.asked.get(&number).cloned() else {
         world.wrong(format!("event {number} was never sent"));
         return;
@@ -371,7 +376,7 @@ async fn raise(store: &LocalStore, world: &Shared, random: &mut fastrand::Rng) -
 
 /// Holds the store against what is known, after a restart. What was asked and not answered is settled by what
 /// is found.
-async fn examine(store: &LocalStore, world: &Shared, crash: Crash) {
+async fn examine(store: &LocalStore, world: &Shared, crash: Crash, forgets: bool) {
     let asked: BTreeSet<u64> = world.lock().unwrap().asked.keys().copied().collect();
     for number in asked {
         let found = match store.event(event_id(number)).await {
@@ -383,10 +388,25 @@ async fn examine(store: &LocalStore, world: &Shared, crash: Crash) {
         };
         let mut world = world.lock().unwrap();
         let Some(view) = found else {
-            if world.present.contains_key(&number) {
-                world.wrong(format!("event {number} was acknowledged and is gone"));
-            } else {
-                world.asked.remove(&number);
+            if world.gone.contains(&number) {
+                continue;
+            }
+            // What has ended may be gone by the retention, whether or not its end was answered.
+            let ended = |stand: Stand| matches!(stand, Stand::Delivered | Stand::Purged);
+            let all_ended =
+                |known: &Vec<Known>| known.iter().all(|known| ended(known.state) || known.asked.is_some_and(ended));
+            match world.present.get(&number) {
+                Some(known) if forgets && all_ended(known) => {
+                    world.present.remove(&number);
+                    world.gone.insert(number);
+                }
+                Some(_) => world.wrong(format!("event {number} was acknowledged and is gone")),
+                None if forgets && world.asked.get(&number).is_some_and(Vec::is_empty) => {
+                    world.gone.insert(number);
+                }
+                None => {
+                    world.asked.remove(&number);
+                }
             }
             continue;
         };
@@ -414,7 +434,7 @@ async fn examine(store: &LocalStore, world: &Shared, crash: Crash) {
                 ));
             }
             if tries < known.tries {
-                world.wrong(format!("{} had {} tries and has {tries}", view.id, known.tries));
+                world.wrong(format!("{} had {} tries and has {tries}: {:?}, {known:?}", view.id, known.tries, view));
             }
             if crash == Crash::ProcessDeath && known.begun && tries == known.tries {
                 world.wrong(format!("{} had begun, and no trace of it is left", view.id));
@@ -458,12 +478,21 @@ async fn live(seed: u64, faults: PlantedFaults) -> Outcome {
     let mut disk = SimulatedDisk::new(seed);
     let mut crash = Crash::PowerCut;
     let mut outcome = Outcome::default();
+    // In every other world segments go as soon as they can, or when the journal is longer than a few of them.
+    let forgets = random.bool();
+    let (retention, retention_bytes) = match forgets {
+        true if random.bool() => (Duration::ZERO, u64::MAX),
+        true => (Duration::from_secs(3600), random.u64(..4) * 64 * 1024),
+        false => (Duration::from_secs(3600), u64::MAX),
+    };
     for life in 0..random.u64(2..5) {
         let options = Options {
             segment_bytes: 64 * 1024,
             first_segment_bytes: 64 * 1024,
             checkpoint_bytes: random.u64(4..64) * 1024,
             checkpoint_every: Duration::from_millis(random.u64(20..500)),
+            retention,
+            retention_bytes,
             faults,
             ..Options::default()
         };
@@ -479,6 +508,9 @@ async fn live(seed: u64, faults: PlantedFaults) -> Outcome {
             disk = disk.restart(crash);
         }
         disk.set_faults(DiskFaults::default());
+        if life > 0 && random.u8(..8) == 0 {
+            disk.lose_index();
+        }
         if life > 0 && seed.is_multiple_of(4) {
             match verify_simulated(&disk, now) {
                 Ok(report) if report.is_sound() => {}
@@ -497,7 +529,7 @@ async fn live(seed: u64, faults: PlantedFaults) -> Outcome {
         if !report.damages.is_empty() || report.rebuilt.is_some() {
             world.lock().unwrap().wrong(format!("life {life}: nothing was damaged, and yet {report:?}"));
         }
-        examine(&store, &world, crash).await;
+        examine(&store, &world, crash, forgets).await;
         if !world.lock().unwrap().wrong.is_empty() {
             break;
         }

@@ -4,19 +4,23 @@ use eventyard_event::{EventId, Name};
 
 use super::Meta;
 use crate::codec::{DecodeError, Fields, Put};
-use crate::journal::{Counts, End, Place, put_counts, put_place, put_queue, read_counts, read_place, read_queue};
+use crate::journal::{
+    Counts, End, Forgotten, Place, put_counts, put_place, put_queue, read_counts, read_place, read_queue,
+};
 use crate::state::{CHUNK_EVENTS, DeliverySlot, EventSlot, ItemPlace, Lease, NONE, Queued, Standing, State};
 use crate::{AfterDead, QueueKey, SavedPosition};
 
 /// The version of the checkpoint's entries. A checkpoint of another version is set aside and rebuilt.
 const VERSION: u16 = 2;
 
-pub(super) fn put_meta(journal: [u8; 16], end: End) -> Vec<u8> {
+pub(super) fn put_meta(journal: [u8; 16], end: End, forgotten: Forgotten) -> Vec<u8> {
     let mut out = Vec::new();
     out.put_u16(VERSION);
     out.extend_from_slice(&journal);
     out.put_u64(end.sequence);
     put_place(&mut out, end.place);
+    out.put_u32(forgotten.before);
+    out.put_i64(forgotten.newest);
     out
 }
 
@@ -27,8 +31,9 @@ pub(super) fn read_meta(bytes: &[u8]) -> Result<Meta, DecodeError> {
     }
     let journal = fields.hash("journal")?;
     let end = End { sequence: fields.u64("sequence")?, place: read_place(&mut fields)? };
+    let forgotten = Forgotten { before: fields.u32("before")?, newest: fields.i64("newest")? };
     fields.end("meta")?;
-    Ok(Meta { journal, end })
+    Ok(Meta { journal, end, forgotten })
 }
 
 pub(super) fn number_key(kind: u8, number: u32) -> Vec<u8> {
@@ -64,8 +69,10 @@ pub(super) fn read_position_key(key: &[u8]) -> Result<(Name, Name), DecodeError>
     Ok(names)
 }
 
-pub(super) fn put_saved(saved: &SavedPosition) -> Vec<u8> {
+/// A position, and the segment that it stands in.
+pub(super) fn put_saved(saved: &SavedPosition, segment: u32) -> Vec<u8> {
     let mut out = Vec::new();
+    out.put_u32(segment);
     match saved.last_event {
         None => out.put_u8(0),
         Some(event) => {
@@ -77,12 +84,13 @@ pub(super) fn put_saved(saved: &SavedPosition) -> Vec<u8> {
     out
 }
 
-pub(super) fn read_saved(bytes: &[u8]) -> Result<SavedPosition, DecodeError> {
+pub(super) fn read_saved(bytes: &[u8]) -> Result<(SavedPosition, u32), DecodeError> {
     let mut fields = Fields::new(bytes);
+    let segment = fields.u32("segment")?;
     let last_event = if fields.flag("last_event")? { Some(fields.event_id("last_event")?) } else { None };
     let saved = SavedPosition { bytes: fields.bytes("bytes")?.to_vec(), last_event };
     fields.end("position")?;
-    Ok(saved)
+    Ok((saved, segment))
 }
 
 /// A delivery has changed since its event came: all of it is written.
@@ -148,15 +156,7 @@ pub(super) fn put_delivery(out: &mut Vec<u8>, state: &State, slot: u32, delivery
         (Some(_), AfterDead::Continue) => LANE,
         (Some(_), AfterDead::Wait) => LANE_WAITS,
     };
-    let standing_byte = match standing {
-        Standing::Pending => 0,
-        Standing::Waiting => 1,
-        Standing::Leased => 2,
-        Standing::Dead => 3,
-        Standing::Delivered => 4,
-        Standing::Cancelled => 5,
-    };
-    out.put_u8(standing_byte | lane | if untouched { 0 } else { TOUCHED });
+    out.put_u8(standing.to_byte() | lane | if untouched { 0 } else { TOUCHED });
     out.put_number(u64::from(delivery.queue));
     out.put_number(u64::from(delivery.snapshot));
     out.put_i64(delivery.due);
@@ -217,15 +217,7 @@ pub(super) fn read_chunk(
 
 pub(super) fn read_delivery(fields: &mut Fields<'_>, place: u32, order: u64) -> Result<SavedDelivery, DecodeError> {
     let flags = fields.u8("standing")?;
-    let standing = match flags & STANDING {
-        0 => Standing::Pending,
-        1 => Standing::Waiting,
-        2 => Standing::Leased,
-        3 => Standing::Dead,
-        4 => Standing::Delivered,
-        5 => Standing::Cancelled,
-        _ => return Err(DecodeError("standing")),
-    };
+    let standing = Standing::from_byte(flags & STANDING).ok_or(DecodeError("standing"))?;
     let (queue, snapshot) = (fields.number32("queue")?, fields.number32("snapshot")?);
     let due = fields.i64("due")?;
     let (after_dead, key) = match flags & (LANE | LANE_WAITS) {

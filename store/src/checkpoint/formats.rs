@@ -3,13 +3,15 @@
 use eventyard_event::{EventId, Name, Timestamp};
 
 use super::{Meta, entries};
-use crate::journal::{Counts, End, Place};
+use crate::journal::{Counts, End, Forgotten, Place};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Standing, State, Turn};
 use crate::{AfterDead, Lane, QueueKey, SavedPosition};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
+
+const FORGOTTEN: Forgotten = Forgotten { before: 2, newest: 1_800_000_000_500 };
 
 fn end() -> End {
     End { sequence: 77, place: Place { segment: 2, offset: 8192 } }
@@ -48,10 +50,10 @@ fn state() -> State {
 pub(crate) fn entries(queue: &QueueKey, saved: &SavedPosition) -> Vec<(&'static str, Vec<u8>)> {
     let state = state();
     vec![
-        ("index_meta", entries::put_meta([3; 16], end())),
+        ("index_meta", entries::put_meta([3; 16], end(), FORGOTTEN)),
         ("index_queue", entries::put_queue_name(queue)),
         ("index_position_key", entries::position_key(&name("default"), &name("files"))),
-        ("index_position", entries::put_saved(saved)),
+        ("index_position", entries::put_saved(saved, 4)),
         ("index_chunk", entries::put_chunk(&state, 0)),
     ]
 }
@@ -59,13 +61,18 @@ pub(crate) fn entries(queue: &QueueKey, saved: &SavedPosition) -> Vec<(&'static 
 /// Reads an entry, and holds what is read against what it was written from.
 pub(crate) fn read_again(name_of: &str, bytes: &[u8]) {
     match name_of {
-        "index_meta" => assert_eq!(entries::read_meta(bytes).unwrap(), Meta { journal: [3; 16], end: end() }),
+        "index_meta" => {
+            assert_eq!(entries::read_meta(bytes).unwrap(), Meta { journal: [3; 16], end: end(), forgotten: FORGOTTEN })
+        }
         "index_queue" => assert_eq!(entries::read_queue_name(bytes).unwrap().target.as_str(), "warehouse"),
         "index_position_key" => {
             let read = entries::read_position_key(&bytes[1..]).unwrap();
             assert_eq!(read, (name("default"), name("files")));
         }
-        "index_position" => assert_eq!(entries::read_saved(bytes).unwrap().bytes, b"offset 42"),
+        "index_position" => {
+            let (saved, segment) = entries::read_saved(bytes).unwrap();
+            assert_eq!((saved.bytes.as_slice(), segment), (b"offset 42".as_slice(), 4));
+        }
         "index_chunk" => {
             let mut again = State::default();
             let mut orders = Vec::new();

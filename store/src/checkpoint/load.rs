@@ -50,7 +50,8 @@ pub(crate) fn load(pairs: &Pairs) -> Result<Found, String> {
             .map_err(fail)?,
             b'p' => {
                 let (namespace, source) = entries::read_position_key(rest).map_err(fail)?;
-                state.set_position(&namespace, &source, entries::read_saved(value).map_err(fail)?);
+                let (saved, segment) = entries::read_saved(value).map_err(fail)?;
+                state.set_position(&namespace, &source, saved, segment);
             }
             b'q' => {
                 let number = names.queue_number(&entries::read_queue_name(value).map_err(fail)?);
@@ -79,6 +80,7 @@ pub(crate) fn load(pairs: &Pairs) -> Result<Found, String> {
         return Err(format!("{misfits} events stand in it twice, or have ended"));
     }
     state.place_restored();
+    state.forgotten = meta.forgotten;
     // What was just read is what is there.
     state.take_changes();
     Ok(Found::Checkpoint(Box::new(Loaded { meta, names, state })))

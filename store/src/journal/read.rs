@@ -54,6 +54,11 @@ impl SegmentFiles {
         open.insert(number, file);
     }
 
+    /// Forgets a file that goes away; whoever reads it at this moment still can.
+    pub(crate) fn close(&self, number: u32) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
     fn file(&self, number: u32) -> std::io::Result<AnyFile> {
         if let Some(file) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
             return Ok(file.clone());

@@ -12,15 +12,16 @@
 use eventyard_event::{DeliveryId, EventId, Timestamp};
 
 use crate::codec::{DecodeError, Fields};
+use crate::state::Standing;
 use crate::{AttemptRecord, Begin, NewDelivery, NewPosition, Verdict};
 
 mod read;
 mod write;
 
-pub(crate) use read::{items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue};
+pub(crate) use read::{event_payload, items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue};
 pub(crate) use write::{
-    put_begins, put_counts, put_event, put_hasten, put_place, put_position, put_purge, put_queue, put_replay,
-    put_settlement,
+    put_begins, put_counts, put_event, put_forget, put_hasten, put_kept, put_kept_position, put_place, put_position,
+    put_purge, put_queue, put_replay, put_settlement,
 };
 
 /// Bytes before an item's payload.
@@ -46,6 +47,12 @@ pub(crate) enum ItemKind {
     Purge,
     /// Deliveries that wait and come back at another time.
     Hasten,
+    /// An event that is still open, copied out of a segment that is to go, with all that is known of it.
+    Kept,
+    /// How far a source has come, copied out of a segment that is to go.
+    KeptPosition,
+    /// The oldest segments are not needed any more.
+    Forget,
 }
 
 impl ItemKind {
@@ -58,6 +65,9 @@ impl ItemKind {
             ItemKind::Replay => 5,
             ItemKind::Purge => 6,
             ItemKind::Hasten => 7,
+            ItemKind::Kept => 8,
+            ItemKind::KeptPosition => 9,
+            ItemKind::Forget => 10,
         }
     }
 
@@ -70,6 +80,9 @@ impl ItemKind {
             5 => ItemKind::Replay,
             6 => ItemKind::Purge,
             7 => ItemKind::Hasten,
+            8 => ItemKind::Kept,
+            9 => ItemKind::KeptPosition,
+            10 => ItemKind::Forget,
             _ => return None,
         })
     }
@@ -131,6 +144,41 @@ pub(crate) struct EventHead {
     pub(crate) deliveries: Vec<NewDelivery>,
 }
 
+/// A delivery of an event that was copied: where it stood, and its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptDelivery {
+    pub(crate) standing: Standing,
+    pub(crate) counts: Counts,
+    pub(crate) due: i64,
+    pub(crate) budget_began: i64,
+    /// When its attempt began and how long to wait should that be cut off, where it is under way.
+    pub(crate) begun: Option<(Timestamp, u64)>,
+    /// The newest settlement; its places mean nothing any more.
+    pub(crate) newest: Option<SettlementRecord>,
+    /// The attempts before that of the newest settlement, oldest first.
+    pub(crate) attempts: Vec<AttemptRecord>,
+}
+
+/// What is known of an event beside itself when it is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptState {
+    /// Where the item stood that this one takes the place of.
+    pub(crate) from: Place,
+    /// The event's place in commit order, which it keeps.
+    pub(crate) order: u64,
+    /// By place, as many as the event has.
+    pub(crate) deliveries: Vec<KeptDelivery>,
+}
+
+/// Which segments are not needed any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Forgotten {
+    /// Those with lower numbers than this.
+    pub(crate) before: u32,
+    /// No event in them was younger, in milliseconds since 1970.
+    pub(crate) newest: i64,
+}
+
 /// An item as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
@@ -151,6 +199,10 @@ pub(crate) enum Item {
         at: Timestamp,
         hastened: Vec<(DeliveryId, Timestamp)>,
     },
+    Kept(Box<(EventHead, KeptState)>),
+    /// With the last event of the frame that wrote it, and the segment that it stood in.
+    KeptPosition(NewPosition, Option<EventId>, u32),
+    Forget(Forgotten),
 }
 
 /// Why an item cannot be read.

@@ -1,6 +1,6 @@
 //! Opening a store: lock, checkpoint, journal, and everything that was read made durable before it is served.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::dedupe::{self, Dedupe, dedupe_folder};
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::{
     Ahead, End, FoundSegment, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES, SegmentFiles,
-    Segments, journal_folder, recover, survey,
+    Segments, journal_folder, recover, segment_file, survey,
 };
 use crate::lock;
 use crate::owner::Owner;
@@ -139,11 +139,22 @@ impl Ground<'_> {
     }
 
     /// `known` is the last frame that the index had seen; only what was synced is ever put into it.
+    ///
+    /// The files of seen ids stay where they can be read: they know ids of events that are gone by the retention.
     fn read_journal(&self, known: u64) -> Result<(Rebuild, Recovered), OpenError> {
-        Dedupe::clear(&self.dedupe_place()).map_err(io(&self.folders.dedupe))?;
-        let mut rebuild = Rebuild::default();
+        let place = self.dedupe_place();
+        let dedupe = match Dedupe::open(&place) {
+            Ok(dedupe) => dedupe,
+            Err(why) => {
+                tracing::warn!(%why, "the files of seen ids are made again from the journal");
+                Dedupe::clear(&place).map_err(io(&self.folders.dedupe))?;
+                Dedupe::default()
+            }
+        };
+        let mut rebuild = Rebuild { dedupe, ..Rebuild::default() };
         let from = self.segments.first().map_or(1, |first| first.number);
         let recovered = recover(self.disk, self.known_to(known), from, &mut |frame| rebuild.apply(&frame));
+        rebuild.dedupe.forget_what_files_have(self.disk);
         Ok((rebuild, recovered.map_err(recover_error)?))
     }
 
@@ -168,7 +179,8 @@ impl Ground<'_> {
         let counts = (names.queue_count(), names.snapshot_count());
         let mut rebuild = Rebuild { names, state, dedupe, held: u64::MAX, ..Rebuild::default() };
         let mut damages = Vec::new();
-        for segment in self.segments.iter().filter(|segment| segment.number < from) {
+        let needed = meta.forgotten.before..from;
+        for segment in self.segments.iter().filter(|segment| needed.contains(&segment.number)) {
             if rebuild.catalog.read_part(self.disk, &self.folders.journal, self.journal, segment.number) {
                 continue;
             }
@@ -220,7 +232,15 @@ pub(super) fn open(
     let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir), index: index_folder(dir) };
     let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments };
     let (pairs, found) = find_checkpoint(disk, dir);
-    let (rebuild, mut recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
+    // Only what is behind a checkpoint that can be gone on from is never read again.
+    let saved_segment = match &found {
+        Ok(Found::Checkpoint(loaded)) if loaded.meta.journal == journal => loaded.meta.end.place.segment,
+        _ => 0,
+    };
+    let (mut rebuild, mut recovered, checkpointer) = ground.read_back(pairs, found, &mut report)?;
+    let saved_segment = if report.rebuilt.is_none() { saved_segment } else { 0 };
+    rebuild.catalog.drop_before(rebuild.state.forgotten.before);
+    report.damages.extend(missing_at_front(&survey.segments, &rebuild));
     for damage in report.damages.iter().chain(&recovered.damages) {
         tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
         quarantine(disk, dir, damage);
@@ -237,9 +257,9 @@ pub(super) fn open(
     report.frames_read = frames;
 
     let (live, at, ready, next_number) = arrange(disk, &folder, journal, &survey.segments, end, &options)?;
-    let used_bytes =
-        survey.segments.iter().filter(|each| each.number < live.number).map(|each| each.bytes as u64).sum::<u64>()
-            + live.bytes as u64;
+    let in_use = survey.segments.iter().filter(|each| each.number < live.number);
+    let mut segments: BTreeMap<u32, u64> = in_use.map(|each| (each.number, each.bytes as u64)).collect();
+    segments.insert(live.number, live.bytes as u64);
     let sequence = end.map_or(0, |end| end.sequence);
     let ahead = Ahead::new(
         disk.clone(),
@@ -272,7 +292,8 @@ pub(super) fn open(
         options,
         clock,
         end,
-        used_bytes,
+        segments,
+        saved_segment,
         disk: disk_of_shared,
         folders,
     };
@@ -289,6 +310,17 @@ pub(super) fn open(
     // What is eligible now was eligible before anybody could wait for a change.
     shared.changed.notify_one();
     Ok((LocalStore { shared, running: Arc::new(running) }, report))
+}
+
+/// The segments before the first one that is there, where nothing says that they are not needed any more.
+pub(crate) fn missing_at_front(segments: &[FoundSegment], rebuild: &Rebuild) -> Option<Damage> {
+    let (first, wanted) = (segments.first()?.number, rebuild.state.forgotten.before.max(1));
+    let what = match first.checked_sub(wanted)? {
+        0 => return None,
+        1 => format!("segment {wanted} is missing"),
+        _ => format!("segments {wanted} to {} are missing", first - 1),
+    };
+    Some(Damage { file: segment_file(wanted), offset: 0, bytes: 0, what })
 }
 
 type Arranged = (Prepared, usize, VecDeque<Prepared>, u32);

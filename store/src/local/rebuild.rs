@@ -1,12 +1,14 @@
 //! What memory holds, built from the journal's frames: the same calls as while running, applied in order.
 
+use std::ops::Range;
+
 use super::views::items_of;
 use crate::catalog::{Catalog, Ended};
 use crate::dedupe::Dedupe;
-use crate::journal::{FrameRead, Item, ItemError};
-use crate::owner::{Outcome, apply_outcome, order_of, within};
+use crate::journal::{EventHead, FrameRead, Item, ItemError, KeptState};
+use crate::owner::{Kept, KeptPosition, Outcome, apply_outcome, order_of, within};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
-use crate::{SavedPosition, Verdict};
+use crate::{NewDelivery, SavedPosition, Verdict};
 
 /// What is built while the journal is read.
 #[derive(Default)]
@@ -37,27 +39,47 @@ impl Rebuild {
                     let order = order_of(frame.sequence, index);
                     index += 1;
                     if frame.sequence > self.held {
-                        let names = &mut self.names;
-                        let deliveries = head.deliveries.into_iter().map(|delivery| AdmitDelivery {
-                            queue: names.queue_number(&delivery.queue),
-                            lane: delivery.lane,
-                            due_at: delivery.due_at,
-                            snapshot: names.snapshot_number(delivery.snapshot),
-                        });
-                        let mut admit =
-                            Admit { id: head.id, received_at: head.received_at, deliveries: deliveries.collect() };
+                        let deliveries = self.numbered(head.deliveries);
+                        let mut admit = Admit { id: head.id, received_at: head.received_at, deliveries };
                         self.state.admit(order, item, &mut admit, None);
                     }
                 }
                 Item::Position(position) if frame.sequence > self.held => {
                     let saved = SavedPosition { bytes: position.bytes, last_event };
-                    self.state.set_position(&position.namespace, &position.source, saved);
+                    self.state.set_position(&position.namespace, &position.source, saved, place.segment);
                 }
                 Item::Position(_) => {}
+                Item::Kept(kept) => self.kept(frame, at..at + bytes, *kept),
                 other => self.outcome(frame, at, other),
             }
         }
         Ok(())
+    }
+
+    fn kept(&mut self, frame: &FrameRead<'_>, item: Range<usize>, (head, state): (EventHead, KeptState)) {
+        if let Some(mark) = head.dedupe {
+            self.dedupe.add(mark, head.id);
+        }
+        let (id, from) = (head.id, state.from);
+        if frame.sequence <= self.held {
+            let bytes = u32::try_from(item.len()).unwrap_or(u32::MAX);
+            self.catalog.add_copy(id, ItemPlace { place: within(frame.place, item.start), bytes }, from);
+            return;
+        }
+        let whole = Some(Box::new((self.numbered(head.deliveries), state)));
+        let outcome = Outcome::Keep { events: vec![Kept { id, from, item, whole }], positions: Vec::new() };
+        apply_outcome(&mut self.state, &mut self.catalog, frame.sequence, frame.place, outcome);
+    }
+
+    fn numbered(&mut self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
+        let names = &mut self.names;
+        let numbered = deliveries.into_iter().map(|delivery| AdmitDelivery {
+            queue: names.queue_number(&delivery.queue),
+            lane: delivery.lane,
+            due_at: delivery.due_at,
+            snapshot: names.snapshot_number(delivery.snapshot),
+        });
+        numbered.collect()
     }
 
     fn outcome(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: Item) {
@@ -75,7 +97,12 @@ impl Rebuild {
             Item::Replay { letters, .. } => Outcome::Replay { letters },
             Item::Purge { letters, .. } => Outcome::Purge { letters },
             Item::Hasten { hastened, .. } => Outcome::Hasten { hastened },
-            Item::Event(_) | Item::Position(_) => return,
+            Item::KeptPosition(position, last_event, from) => {
+                let positions = vec![KeptPosition { position, last_event, from }];
+                Outcome::Keep { events: Vec::new(), positions }
+            }
+            Item::Forget(forgotten) => Outcome::Forget(forgotten),
+            Item::Event(_) | Item::Position(_) | Item::Kept(_) => return,
         };
         if frame.sequence > self.held {
             apply_outcome(&mut self.state, &mut self.catalog, frame.sequence, frame.place, outcome);
@@ -92,6 +119,7 @@ impl Rebuild {
                     self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: true, last });
                 }
             }
+            Outcome::Forget(forgotten) => self.catalog.drop_before(forgotten.before),
             _ => {}
         }
     }

@@ -13,11 +13,17 @@ use crate::checkpoint::Checkpointer;
 use crate::disk::{Disk, OpenHow, SimulatedDisk};
 use crate::journal::segment_name;
 use crate::owner::Owner;
+use crate::retention::{Did, Retention};
 use crate::shared::Shared;
 use crate::{Health, StoreError};
 
 /// How often it is looked whether a checkpoint is due and whether the journal is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Steps of the retention between two looks whether a checkpoint is due.
+const RETENTION_STEPS: usize = 500;
+/// The pause after each: so it takes a small part of the disk's time.
+const RETENTION_PAUSE: Duration = Duration::from_millis(2);
 
 enum Runner {
     /// The owner ends the others.
@@ -121,7 +127,11 @@ impl Running {
         let (done, ended) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut sound = true;
+            let mut retention = Retention::default();
             loop {
+                // A copy that it hands over is in the next batch.
+                retention.step(&owner.shared);
+                wait(&disk).await;
                 let woken = owner.has_more()
                     || match tokio::time::timeout(
                         owner.shared.options.checkpoint_every,
@@ -148,6 +158,7 @@ impl Running {
                     wait(&disk).await;
                 }
             }
+            retention.let_go(&owner.shared);
             owner.shared.ahead.close();
             if sound && owner.shared.closing.load(Ordering::Acquire) {
                 save(&owner.shared, &mut checkpointer);
@@ -203,18 +214,27 @@ fn save(shared: &Shared, checkpointer: &mut Checkpointer) {
 /// What the checkpoint's thread does.
 fn keep_saving(shared: &Shared, stop: &Stop, checkpointer: &Mutex<Checkpointer>) {
     let mut waited = Duration::ZERO;
+    let mut retention = Retention::default();
     while stop.wait(LOOK_EVERY) {
         waited += LOOK_EVERY;
         if matches!(shared.health(), Health::Poisoned(_)) {
-            return;
+            break;
         }
         look_after(shared);
+        let mut steps = 0;
+        while steps < RETENTION_STEPS && retention.step(shared) == Did::Something {
+            steps += 1;
+            if !stop.wait(RETENTION_PAUSE) {
+                break;
+            }
+        }
         let unsaved = shared.unsaved_bytes.load(Ordering::Relaxed);
         if unsaved >= shared.options.checkpoint_bytes || unsaved > 0 && waited >= shared.options.checkpoint_every {
             save(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
             waited = Duration::ZERO;
         }
     }
+    retention.let_go(shared);
 }
 
 /// A folder that is deleted under us goes on taking writes into nowhere: it is found out here.

@@ -3,19 +3,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
 
 use super::LocalStore;
 use crate::catalog::Ended;
-use crate::journal::{EventHead, Item, ItemKind, Place, SettlementRecord, read_envelope, read_item, split_item};
+use crate::codec::DecodeError;
+use crate::journal::{EventHead, Item, KeptState, Place, read_envelope, read_item, split_item};
 use crate::state::{ItemPlace, Standing, State};
-use crate::{
-    AttemptRecord, DeadLetter, DeliveryState, DeliveryView, EventView, QueueKey, Reason, SnapshotHash, StoreError,
-    Verdict,
-};
-
-/// Attempts of a delivery that a view shows: the first, and the newest of the rest.
-const HISTORY_MAX: usize = 256;
+use crate::{DeadLetter, DeliveryState, DeliveryView, EventView, QueueKey, Reason, SnapshotHash, StoreError, Verdict};
 
 /// What memory knows of a delivery, taken out of the lock.
 pub(super) struct Live {
@@ -62,51 +58,22 @@ impl LocalStore {
     }
 
     pub(super) fn read_envelope(&self, item: ItemPlace) -> Result<Arc<Envelope>, StoreError> {
-        let (kind, payload) = self.shared.files.read(item.place, item.bytes)?;
-        if kind != ItemKind::Event {
-            return Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place)));
-        }
-        read_envelope(&payload)
-            .map(Arc::new)
-            .map_err(|error| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place)))
+        let damaged = |error: DecodeError| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place));
+        read_envelope(&self.read_event_payload(item)?).map(Arc::new).map_err(damaged)
     }
 
-    fn read_head(&self, item: ItemPlace) -> Result<EventHead, StoreError> {
+    /// What an event was written with at first.
+    fn read_event_payload(&self, item: ItemPlace) -> Result<Bytes, StoreError> {
+        self.shared.read_event_payload(item)
+    }
+
+    /// An event's head, and what was known of it when it was copied, where it was.
+    fn read_head(&self, item: ItemPlace) -> Result<(EventHead, Option<KeptState>), StoreError> {
         match self.shared.files.read_item(item.place)? {
-            Item::Event(head) => Ok(head),
+            Item::Event(head) => Ok((head, None)),
+            Item::Kept(kept) => Ok((kept.0, Some(kept.1))),
             _ => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
         }
-    }
-
-    fn read_settlement(&self, place: Place) -> Result<SettlementRecord, StoreError> {
-        match self.shared.files.read_item(place)? {
-            Item::Settlement(record) => Ok(record),
-            _ => Err(StoreError::Corrupt(format!("no settlement stands at {place:?}"))),
-        }
-    }
-
-    /// The attempts of a delivery, oldest first, and its newest settlement.
-    fn history(&self, last: Place) -> Result<(Vec<AttemptRecord>, Option<SettlementRecord>), StoreError> {
-        let mut attempts = Vec::new();
-        let mut newest = None;
-        let mut at = last;
-        while !at.is_none() {
-            let record = self.read_settlement(at)?;
-            // Settlements point backwards; a chain that does not would never end.
-            if !record.previous.is_none() && record.previous >= at {
-                return Err(StoreError::Corrupt(format!("the history at {at:?} points forward")));
-            }
-            let (previous, first) = (record.previous, record.first);
-            attempts.extend(record.attempt.clone());
-            newest.get_or_insert(record);
-            if attempts.len() + 1 >= HISTORY_MAX && !previous.is_none() {
-                attempts.extend(self.read_settlement(first)?.attempt);
-                break;
-            }
-            at = previous;
-        }
-        attempts.reverse();
-        Ok((attempts, newest))
     }
 
     /// A delivery whose event is in memory.
@@ -116,7 +83,7 @@ impl LocalStore {
             (names.queue(live.queue).map(|queue| QueueKey::clone(queue)), names.snapshot(live.snapshot))
         };
         let unnamed = || StoreError::Corrupt(format!("the delivery {id} is in a queue without a name"));
-        let (history, _) = self.history(live.last)?;
+        let (history, _) = self.shared.history(id, live.last)?;
         let waits = matches!(live.state, DeliveryState::Pending | DeliveryState::Waiting);
         Ok(DeliveryView {
             id,
@@ -143,7 +110,7 @@ impl LocalStore {
     ) -> Result<DeliveryView, StoreError> {
         let ended =
             ended.ok_or_else(|| StoreError::Corrupt(format!("the end of the delivery {id} cannot be found")))?;
-        let (history, newest) = self.history(ended.last)?;
+        let (history, newest) = self.shared.history(id, ended.last)?;
         Ok(DeliveryView {
             id,
             queue,
@@ -197,11 +164,17 @@ impl LocalStore {
             return self.view_live_event(id, &live);
         }
         let envelope = self.read_envelope(item)?;
-        let head = self.read_head(item)?;
+        let (head, kept) = self.read_head(item)?;
         let mut deliveries = Vec::with_capacity(head.deliveries.len());
         for (place, delivery) in (0u32..).zip(head.deliveries) {
             let id = id.delivery(place);
-            let ended = self.shared.catalog().find_end(id);
+            // What had ended before its event was copied, for the sake of another delivery, has its history there.
+            let before = kept.as_ref().and_then(|kept| kept.deliveries.get(id.place as usize));
+            let before = before.filter(|before| before.standing.ended()).map(|before| Ended {
+                cancelled: before.standing == Standing::Cancelled,
+                last: if before.newest.is_some() { item.place } else { Place::NONE },
+            });
+            let ended = before.or_else(|| self.shared.catalog().find_end(id));
             deliveries.push(self.view_ended(id, &envelope, (delivery.queue, delivery.snapshot), ended)?);
         }
         Ok(EventView { envelope, deliveries })
@@ -219,8 +192,9 @@ impl LocalStore {
             None => self.read_envelope(event.item)?,
         };
         let delivery = self.view_live(id, &envelope, live)?;
-        let reason = match self.read_settlement(live.last)?.verdict {
-            Verdict::Dead { reason } => reason,
+        let (_, newest) = self.shared.history(id, live.last)?;
+        let reason = match newest.map(|newest| newest.verdict) {
+            Some(Verdict::Dead { reason }) => reason,
             _ => Reason { code: "unknown".to_owned(), message: "the reason was lost".to_owned() },
         };
         Ok(Some(DeadLetter { delivery, envelope, reason, dead_at: Timestamp::from_millis(live.due) }))

@@ -1,6 +1,6 @@
 //! The calls that write: records are encoded and summed up here, by the caller, and handed to the owner.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use eventyard_event::{DeliveryId, Timestamp};
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use crate::journal::{
     put_event, put_hasten, put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Outcome, OutcomeWork, Part};
-use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, Turn};
+use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
     dedupe,
@@ -28,6 +28,9 @@ const LETTERS_MAX: usize = 1000;
 
 /// Bytes that an admission takes beside its data, roughly: enough that most buffers are allocated once.
 const ADMISSION_BYTES: usize = 512;
+
+/// A delivery's counts, its newest settlement and its first, as they stand when a lease is settled.
+type Claimed = (Counts, Place, Place);
 
 type Answer = oneshot::Receiver<Result<(), StoreError>>;
 
@@ -207,14 +210,9 @@ impl LocalStore {
 
     pub(super) async fn write_settlements(&self, settlements: Vec<Settlement>) -> Vec<Result<(), SettleError>> {
         let befores: Vec<_> = {
-            let mut state = self.shared.state();
-            let before = |settlement: &Settlement| {
-                let delivery = settlement.delivery;
-                let slot = state.may_settle(delivery)?;
-                let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
-                Ok((entry.counts, entry.last, entry.first))
-            };
-            settlements.iter().map(before).collect()
+            let ids: Vec<DeliveryId> = settlements.iter().map(|settlement| settlement.delivery).collect();
+            let mut state = self.uncopied(&ids).await;
+            ids.iter().map(|delivery| claim(&mut state, *delivery)).collect()
         };
         let mut works = Vec::with_capacity(settlements.len());
         let mut pending = Vec::with_capacity(settlements.len());
@@ -246,6 +244,21 @@ impl LocalStore {
             }));
         }
         results
+    }
+
+    /// The state, at a moment when none of some deliveries' events is being copied: what is written of them now
+    /// points to where their history stands when it is written. A copy takes as long as a sync.
+    async fn uncopied(&self, deliveries: &[DeliveryId]) -> MutexGuard<'_, State> {
+        loop {
+            let copied = self.shared.copied.notified();
+            {
+                let state = self.shared.state();
+                if !deliveries.iter().any(|delivery| state.is_copying(delivery.event)) {
+                    return state;
+                }
+            }
+            copied.await;
+        }
     }
 
     fn settlement_work(
@@ -302,14 +315,10 @@ impl LocalStore {
         let mut done = Vec::new();
         for some in letters.chunks(LETTERS_MAX) {
             let letters: Vec<(DeliveryId, Place)> = {
-                let mut state = self.shared.state();
-                some.iter()
-                    .filter(|delivery| state.may_raise(**delivery))
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .filter_map(|delivery| Some((delivery, state.find_delivery(delivery)?.1.last)))
-                    .collect()
+                let mut state = self.uncopied(some).await;
+                let may: Vec<_> = some.iter().copied().filter(|delivery| state.may_raise(*delivery)).collect();
+                let last = |delivery: &DeliveryId| Some((*delivery, state.find_delivery(*delivery)?.1.last));
+                may.iter().filter_map(last).collect()
             };
             let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
             let mut body = Vec::new();
@@ -328,7 +337,7 @@ impl LocalStore {
         let mut done = Vec::new();
         for some in deliveries.chunks(LETTERS_MAX) {
             let letters: Vec<(DeliveryId, Place)> = {
-                let mut state = self.shared.state();
+                let mut state = self.uncopied(some).await;
                 some.iter().filter_map(|delivery| Some((*delivery, state.may_withdraw(*delivery)?))).collect()
             };
             let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
@@ -382,6 +391,13 @@ impl LocalStore {
         done.extend(deliveries);
         Ok(())
     }
+}
+
+/// Notes that a lease is being settled.
+fn claim(state: &mut State, delivery: DeliveryId) -> Result<Claimed, SettleError> {
+    let slot = state.may_settle(delivery)?;
+    let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
+    Ok((entry.counts, entry.last, entry.first))
 }
 
 fn check(admission: &Admission) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Envelope};
 use tokio::sync::oneshot;
 
-use super::{CommitWork, Outcome, Part};
+use super::{CommitWork, Kept, KeptPosition, Outcome, Part};
 use crate::catalog::{Catalog, Ended};
 use crate::journal::{End, Place, Sealed};
 use crate::shared::Shared;
@@ -71,7 +71,7 @@ impl Batch {
                     if let Some((_, position)) = work.position.take() {
                         let last_event = work.parts.last().map(|part| part.admit.id);
                         let saved = SavedPosition { bytes: position.bytes, last_event };
-                        state.set_position(&position.namespace, &position.source, saved);
+                        state.set_position(&position.namespace, &position.source, saved, place.segment);
                     }
                 }
                 Effect::Outcome(outcome, _) => {
@@ -180,6 +180,29 @@ pub(crate) fn apply_outcome(state: &mut State, catalog: &mut Catalog, sequence: 
             for (delivery, due_at) in hastened {
                 unknown(state.hasten(sequence, delivery, due_at), delivery);
             }
+        }
+        Outcome::Keep { events, positions } => {
+            for Kept { id, from, item, whole } in events {
+                let item =
+                    ItemPlace { place: within(body, item.start), bytes: u32::try_from(item.len()).unwrap_or(u32::MAX) };
+                catalog.add_copy(id, item, from);
+                let applied = state.keep(sequence, id, from, item);
+                if let (Applied::Unknown, Some(whole)) = (applied, whole) {
+                    state.keep_anew(sequence, id, item, whole.0, whole.1);
+                }
+            }
+            for KeptPosition { position, last_event, from } in positions {
+                // A newer one may have been on its way while this one was copied, and stands before the copy.
+                let newer = state.position(&position.namespace, &position.source).is_some_and(|(_, at)| *at > from);
+                if !newer {
+                    let saved = SavedPosition { bytes: position.bytes, last_event };
+                    state.set_position(&position.namespace, &position.source, saved, body.segment);
+                }
+            }
+        }
+        Outcome::Forget(forgotten) => {
+            state.forgotten = forgotten;
+            catalog.drop_before(forgotten.before);
         }
     }
 }

@@ -137,7 +137,7 @@ impl Gatherer {
     fn roll(&mut self, body_bytes: usize, outcomes: bool) -> Result<(), NoSegment> {
         while !self.journal.fits(body_bytes) {
             self.journal.roll(outcomes)?;
-            self.shared.add_used_bytes(self.journal.live_bytes());
+            self.shared.add_segment(self.journal.live_number(), self.journal.live_bytes());
             if !outcomes {
                 self.shared.set_full(false);
             }

@@ -24,6 +24,9 @@ pub(crate) struct EventSlot {
     pub(super) live: u32,
     /// Which of the recent envelopes is its own, where it is still there.
     pub(super) recent: u32,
+    /// A copy of it is on its way to the journal: a settlement that is made now would point to where its history
+    /// stands no more when it is written.
+    pub(super) copying: bool,
 }
 
 /// In which part of its queue a delivery stands.
@@ -48,7 +51,31 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    pub(super) fn ended(self) -> bool {
+    /// As it is written.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Standing::Pending => 0,
+            Standing::Waiting => 1,
+            Standing::Leased => 2,
+            Standing::Dead => 3,
+            Standing::Delivered => 4,
+            Standing::Cancelled => 5,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Standing> {
+        Some(match byte {
+            0 => Standing::Pending,
+            1 => Standing::Waiting,
+            2 => Standing::Leased,
+            3 => Standing::Dead,
+            4 => Standing::Delivered,
+            5 => Standing::Cancelled,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn ended(self) -> bool {
         matches!(self, Standing::Delivered | Standing::Cancelled)
     }
 

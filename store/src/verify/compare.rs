@@ -40,7 +40,9 @@ pub(super) fn all(
 }
 
 fn catalogues(ground: &Ground<'_>, alone: &Rebuild, report: &mut VerifyReport) -> Result<(), OpenError> {
-    for segment in &ground.segments {
+    // The lists of segments that are about to go do so first.
+    let needed = alone.state.forgotten.before;
+    for segment in ground.segments.iter().filter(|segment| segment.number >= needed) {
         let found = alone
             .catalog
             .compare_part(ground.disk, &ground.folder, ground.journal, segment.number)

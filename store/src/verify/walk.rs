@@ -9,7 +9,9 @@ use crate::Damage;
 use crate::checkpoint::{Found, Meta};
 use crate::dedupe::{Dedupe, Place as DedupePlace, dedupe_folder};
 use crate::disk::AnyDisk;
-use crate::journal::{FrameRead, Item, ItemError, ItemKind, Place, read_envelope, read_item, segment_file, split_item};
+use crate::journal::{
+    FrameRead, Item, ItemError, Place, event_payload, read_envelope, read_item, segment_file, split_item,
+};
 use crate::local::{Rebuild, find_checkpoint, index_folder};
 use crate::owner::within;
 use crate::state::{Names, State};
@@ -124,19 +126,28 @@ impl<'a> Walk<'a> {
     }
 
     fn items(&mut self, frame: &FrameRead<'_>) -> Result<(), ItemError> {
+        self.walked.alone.catalog.table_events();
         let mut at = 0;
         while let Some(rest) = frame.body.get(at..).filter(|rest| !rest.is_empty()) {
             let raw = split_item(rest)?;
             let item = read_item(raw)?;
             self.report.item_count += 1;
-            if raw.kind == ItemKind::Event {
-                let envelope = read_envelope(&Bytes::copy_from_slice(raw.payload))?;
-                self.report.event_count += 1;
-                if let Item::Event(head) = &item {
+            let (head, anew) = match &item {
+                Item::Event(head) => (Some(head), true),
+                // Counted where its first item stands, as long as that is there.
+                Item::Kept(kept) => (Some(&kept.0), self.walked.alone.catalog.find_event(kept.0.id).is_none()),
+                _ => (None, false),
+            };
+            if let Some(head) = head {
+                if let Some(payload) = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload))? {
+                    let envelope = read_envelope(&payload)?;
                     debug_assert_eq!(envelope.id, head.id, "both are read from the head");
-                    self.report.delivery_count += head.deliveries.len() as u64;
-                    self.mark(frame.sequence, head);
                 }
+                if anew {
+                    self.report.event_count += 1;
+                    self.report.delivery_count += head.deliveries.len() as u64;
+                }
+                self.mark(frame.sequence, head);
             }
             self.hangs_together(frame, at, &item);
             at += raw.bytes();
@@ -148,7 +159,7 @@ impl<'a> Walk<'a> {
     fn hangs_together(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: &Item) {
         let state = &self.walked.alone.state;
         let deliveries: Vec<_> = match item {
-            Item::Event(_) | Item::Position(_) => return,
+            Item::Event(_) | Item::Position(_) | Item::Kept(_) | Item::KeptPosition(..) | Item::Forget(_) => return,
             Item::Begin(begins) => begins.iter().map(|begin| begin.delivery).collect(),
             Item::Settlement(record) => vec![record.delivery],
             Item::Replay { letters, .. } => letters.iter().map(|(delivery, _)| *delivery).collect(),
@@ -158,12 +169,17 @@ impl<'a> Walk<'a> {
         let unknown: Vec<_> =
             deliveries.into_iter().filter(|delivery| state.find_delivery(*delivery).is_none()).collect();
         let torn_history = match item {
-            Item::Settlement(record) => state
-                .find_delivery(record.delivery)
-                .is_some_and(|(_, found)| found.last != record.previous || found.first != record.first),
+            Item::Settlement(record) => state.find_delivery(record.delivery).is_some_and(|(_, found)| {
+                // What was on its way while its event was copied points to where the history stood before.
+                let copied = state.find(record.delivery.event).is_some_and(|(_, event)| event.item.place == found.last);
+                !copied && (found.last != record.previous || found.first != record.first)
+            }),
             _ => false,
         };
         let place = within(frame.place, at_in_body);
+        // Outcomes of events that are gone by the retention stand there for as long as their own segment does. Those
+        // events came before the record that says so, which may stand behind their outcomes.
+        let unknown: Vec<_> = unknown.into_iter().filter(|_| !self.ground.front_is_gone()).collect();
         unknown.iter().for_each(|_| self.walked.orphans.note(place));
         if torn_history {
             self.walked.gaps.note(place);

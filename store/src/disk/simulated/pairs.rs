@@ -63,6 +63,11 @@ impl SimulatedDisk {
         Ok(inner.pairs.seen.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
+    /// Loses what stands in the place of the index, durably and without a call; for tests that start without it.
+    pub fn lose_index(&self) {
+        self.lock().pairs = Pairs::default();
+    }
+
     /// Forgets all pairs, durably.
     pub(crate) fn clear_pairs(&self) -> std::io::Result<()> {
         let (mut inner, _) = self.call(super::CallKind::Rename)?;

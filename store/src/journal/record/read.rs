@@ -3,8 +3,12 @@
 use bytes::Bytes;
 use eventyard_event::{Data, Envelope, Event, ExtensionValue};
 
-use super::{Counts, DedupeMark, EventHead, Item, ItemKind, Place, RawItem, SettlementRecord, item_bytes, split_item};
+use super::{
+    Counts, DedupeMark, EventHead, Forgotten, Item, ItemKind, KeptDelivery, KeptState, Place, RawItem,
+    SettlementRecord, item_bytes, split_item,
+};
 use crate::codec::{DecodeError, Fields};
+use crate::state::Standing;
 use crate::{
     AfterDead, AttemptOutcome, AttemptRecord, Begin, Lane, NewDelivery, NewPosition, QueueKey, Reason, Verdict,
 };
@@ -43,11 +47,18 @@ pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
     let mut fields = Fields::new(item.payload);
     let item = match item.kind {
         ItemKind::Event => {
-            let head_bytes = usize::try_from(fields.u32("head")?).map_err(|_| DecodeError("head"))?;
-            let mut head = Fields::new(fields.raw(head_bytes, "head")?);
-            let item = Item::Event(read_head(&mut head)?);
-            head.end("head")?;
-            return Ok(item);
+            return Ok(Item::Event(read_event(&mut fields)?));
+        }
+        ItemKind::Kept => {
+            let kept_bytes = usize::try_from(fields.u32("kept")?).map_err(|_| DecodeError("kept"))?;
+            let mut kept = Fields::new(fields.raw(kept_bytes, "kept")?);
+            let state = read_kept(&mut kept)?;
+            kept.end("kept")?;
+            let head = read_event(&mut fields)?;
+            if head.deliveries.len() != state.deliveries.len() {
+                return Err(DecodeError("deliveries"));
+            }
+            return Ok(Item::Kept(Box::new((head, state))));
         }
         ItemKind::Position => Item::Position(NewPosition {
             namespace: fields.name("namespace")?,
@@ -94,9 +105,71 @@ pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
             }
             Item::Hasten { at, hastened }
         }
+        ItemKind::KeptPosition => {
+            let from = fields.u32("from")?;
+            let (namespace, source) = (fields.name("namespace")?, fields.name("source")?);
+            let last_event = if fields.flag("last_event")? { Some(fields.event_id("last_event")?) } else { None };
+            let bytes = fields.bytes("bytes")?.to_vec();
+            Item::KeptPosition(NewPosition { namespace, source, bytes }, last_event, from)
+        }
+        ItemKind::Forget => Item::Forget(Forgotten { before: fields.u32("before")?, newest: fields.i64("newest")? }),
     };
     fields.end("item")?;
     Ok(item)
+}
+
+/// The head of an event item, at the front of its payload.
+fn read_event(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
+    let head_bytes = usize::try_from(fields.u32("head")?).map_err(|_| DecodeError("head"))?;
+    let mut head = Fields::new(fields.raw(head_bytes, "head")?);
+    let read = read_head(&mut head)?;
+    head.end("head")?;
+    Ok(read)
+}
+
+/// The payload that an event was written with at first, whether or not it was copied since. `None` where the item
+/// is no event.
+pub(crate) fn event_payload(kind: ItemKind, payload: &Bytes) -> Result<Option<Bytes>, DecodeError> {
+    match kind {
+        ItemKind::Event => Ok(Some(payload.clone())),
+        ItemKind::Kept => {
+            let mut fields = Fields::new(payload);
+            let kept_bytes = usize::try_from(fields.u32("kept")?).map_err(|_| DecodeError("kept"))?;
+            fields.raw(kept_bytes, "kept")?;
+            Ok(Some(payload.slice(payload.len() - fields.left()..)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The shortest that a copied delivery can be.
+const KEPT_DELIVERY_BYTES_MIN: usize = 30;
+/// The shortest that an attempt can be.
+const ATTEMPT_BYTES_MIN: usize = 24;
+
+fn read_kept(fields: &mut Fields<'_>) -> Result<KeptState, DecodeError> {
+    let from = read_place(fields)?;
+    let order = fields.u64("order")?;
+    let count = fields.count_of(KEPT_DELIVERY_BYTES_MIN, "deliveries")?;
+    let mut deliveries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let standing = Standing::from_byte(fields.u8("standing")?).ok_or(DecodeError("standing"))?;
+        let counts = read_counts(fields)?;
+        let (due, budget_began) = (fields.i64("due")?, fields.i64("budget")?);
+        let begun = match standing {
+            Standing::Leased => Some((fields.time("begun")?, fields.u64("backoff")?)),
+            _ => None,
+        };
+        let mut kept = KeptDelivery { standing, counts, due, budget_began, begun, newest: None, attempts: Vec::new() };
+        if fields.flag("history")? {
+            kept.newest = Some(read_settlement(fields)?);
+            for _ in 0..fields.count_of(ATTEMPT_BYTES_MIN, "attempts")? {
+                kept.attempts.push(read_attempt(fields)?.ok_or(DecodeError("attempt"))?);
+            }
+        }
+        deliveries.push(kept);
+    }
+    Ok(KeptState { from, order, deliveries })
 }
 
 fn read_head(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
@@ -141,27 +214,29 @@ fn read_settlement(fields: &mut Fields<'_>) -> Result<SettlementRecord, DecodeEr
         },
         _ => return Err(DecodeError("verdict")),
     };
+    let attempt = read_attempt(fields)?;
+    Ok(SettlementRecord { delivery, at, counts, previous, first, verdict, attempt })
+}
+
+/// An attempt, where there was one.
+fn read_attempt(fields: &mut Fields<'_>) -> Result<Option<AttemptRecord>, DecodeError> {
     let outcome = match fields.u8("outcome")? {
-        0 => None,
-        1 => Some(AttemptOutcome::Succeeded),
-        2 => Some(AttemptOutcome::Retryable),
-        3 => Some(AttemptOutcome::Permanent),
-        4 => Some(AttemptOutcome::Interrupted),
+        0 => return Ok(None),
+        1 => AttemptOutcome::Succeeded,
+        2 => AttemptOutcome::Retryable,
+        3 => AttemptOutcome::Permanent,
+        4 => AttemptOutcome::Interrupted,
         _ => return Err(DecodeError("outcome")),
     };
-    let attempt = match outcome {
-        None => None,
-        Some(outcome) => Some(AttemptRecord {
-            number: fields.u32("number")?,
-            began_at: fields.time("began_at")?,
-            ended_at: fields.time("ended_at")?,
-            outcome,
-            code: fields.text("code")?.into(),
-            message: fields.text("message")?.into(),
-            response: fields.text("response")?.into(),
-        }),
-    };
-    Ok(SettlementRecord { delivery, at, counts, previous, first, verdict, attempt })
+    Ok(Some(AttemptRecord {
+        number: fields.u32("number")?,
+        began_at: fields.time("began_at")?,
+        ended_at: fields.time("ended_at")?,
+        outcome,
+        code: fields.text("code")?.into(),
+        message: fields.text("message")?.into(),
+        response: fields.text("response")?.into(),
+    }))
 }
 
 /// Reads the envelope out of an event item's payload. The data is not copied: it stays a slice of `payload`.

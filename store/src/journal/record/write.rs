@@ -1,10 +1,11 @@
 //! Writing items, one function for each kind.
 
-use eventyard_event::{Data, DeliveryId, Envelope, ExtensionValue, Timestamp};
+use eventyard_event::{Data, DeliveryId, Envelope, EventId, ExtensionValue, Timestamp};
 
-use super::{Counts, DedupeMark, ItemKind, Place, SettlementRecord, put_item};
+use super::{Counts, DedupeMark, Forgotten, ItemKind, KeptDelivery, KeptState, Place, SettlementRecord, put_item};
 use crate::codec::Put;
-use crate::{Admission, AfterDead, AttemptOutcome, Begin, NewPosition, QueueKey, Verdict};
+use crate::state::Standing;
+use crate::{Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, NewPosition, QueueKey, Verdict};
 
 /// Appends an event item. The head comes first and says its length, so that each of the two parts can be read
 /// without the other.
@@ -116,41 +117,112 @@ pub(crate) fn put_begins(out: &mut Vec<u8>, begins: &[Begin]) -> bool {
 }
 
 pub(crate) fn put_settlement(out: &mut Vec<u8>, settlement: &SettlementRecord) -> bool {
-    put_item(out, ItemKind::Settlement, |out| {
-        out.put_delivery_id(settlement.delivery);
-        out.put_time(settlement.at);
-        put_counts(out, settlement.counts);
-        put_place(out, settlement.previous);
-        put_place(out, settlement.first);
-        match &settlement.verdict {
-            Verdict::Delivered => out.put_u8(0),
-            Verdict::Retry { at, counted } => {
-                out.put_u8(if *counted { 2 } else { 1 });
-                out.put_time(*at);
-            }
-            Verdict::Dead { reason } => {
-                out.put_u8(3);
-                out.put_text(&reason.code);
-                out.put_text(&reason.message);
-            }
+    put_item(out, ItemKind::Settlement, |out| put_settlement_fields(out, settlement))
+}
+
+fn put_settlement_fields(out: &mut Vec<u8>, settlement: &SettlementRecord) {
+    out.put_delivery_id(settlement.delivery);
+    out.put_time(settlement.at);
+    put_counts(out, settlement.counts);
+    put_place(out, settlement.previous);
+    put_place(out, settlement.first);
+    match &settlement.verdict {
+        Verdict::Delivered => out.put_u8(0),
+        Verdict::Retry { at, counted } => {
+            out.put_u8(if *counted { 2 } else { 1 });
+            out.put_time(*at);
         }
-        match &settlement.attempt {
+        Verdict::Dead { reason } => {
+            out.put_u8(3);
+            out.put_text(&reason.code);
+            out.put_text(&reason.message);
+        }
+    }
+    match &settlement.attempt {
+        None => out.put_u8(0),
+        Some(attempt) => put_attempt(out, attempt),
+    }
+}
+
+fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
+    out.put_u8(match attempt.outcome {
+        AttemptOutcome::Succeeded => 1,
+        AttemptOutcome::Retryable => 2,
+        AttemptOutcome::Permanent => 3,
+        AttemptOutcome::Interrupted => 4,
+    });
+    out.put_u32(attempt.number);
+    out.put_time(attempt.began_at);
+    out.put_time(attempt.ended_at);
+    out.put_text(&attempt.code);
+    out.put_text(&attempt.message);
+    out.put_text(&attempt.response);
+}
+
+/// Appends an event that is copied. `event` is the payload of the item that it was written with at first; what
+/// is known of it comes before that and says its length, so that each of the two can be read without the other.
+pub(crate) fn put_kept(out: &mut Vec<u8>, kept: &KeptState, event: &[u8]) -> bool {
+    put_item(out, ItemKind::Kept, |out| {
+        let start = out.len();
+        out.put_u32(0);
+        put_place(out, kept.from);
+        out.put_u64(kept.order);
+        out.put_count(kept.deliveries.len());
+        kept.deliveries.iter().for_each(|delivery| put_kept_delivery(out, delivery));
+        let kept_bytes = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+        if let Some(field) = out.get_mut(start..start + 4) {
+            field.copy_from_slice(&kept_bytes.to_le_bytes());
+        }
+        out.extend_from_slice(event);
+    })
+}
+
+fn put_kept_delivery(out: &mut Vec<u8>, delivery: &KeptDelivery) {
+    out.put_u8(delivery.standing.to_byte());
+    put_counts(out, delivery.counts);
+    out.put_i64(delivery.due);
+    out.put_i64(delivery.budget_began);
+    if let Some((at, backoff_ms)) = delivery.begun.filter(|_| delivery.standing == Standing::Leased) {
+        out.put_time(at);
+        out.put_u64(backoff_ms);
+    }
+    match &delivery.newest {
+        None => out.put_u8(0),
+        Some(newest) => {
+            out.put_u8(1);
+            put_settlement_fields(out, newest);
+            out.put_count(delivery.attempts.len());
+            delivery.attempts.iter().for_each(|attempt| put_attempt(out, attempt));
+        }
+    }
+}
+
+/// Appends a position that is copied out of the segment `from`.
+pub(crate) fn put_kept_position(
+    out: &mut Vec<u8>,
+    position: &NewPosition,
+    last_event: Option<EventId>,
+    from: u32,
+) -> bool {
+    put_item(out, ItemKind::KeptPosition, |out| {
+        out.put_u32(from);
+        out.put_name(&position.namespace);
+        out.put_name(&position.source);
+        match last_event {
             None => out.put_u8(0),
-            Some(attempt) => {
-                out.put_u8(match attempt.outcome {
-                    AttemptOutcome::Succeeded => 1,
-                    AttemptOutcome::Retryable => 2,
-                    AttemptOutcome::Permanent => 3,
-                    AttemptOutcome::Interrupted => 4,
-                });
-                out.put_u32(attempt.number);
-                out.put_time(attempt.began_at);
-                out.put_time(attempt.ended_at);
-                out.put_text(&attempt.code);
-                out.put_text(&attempt.message);
-                out.put_text(&attempt.response);
+            Some(event) => {
+                out.put_u8(1);
+                out.put_event_id(event);
             }
         }
+        out.put_bytes(&position.bytes);
+    })
+}
+
+pub(crate) fn put_forget(out: &mut Vec<u8>, forgotten: Forgotten) -> bool {
+    put_item(out, ItemKind::Forget, |out| {
+        out.put_u32(forgotten.before);
+        out.put_i64(forgotten.newest);
     })
 }
 

@@ -1,0 +1,98 @@
+//! What is read back of one event or delivery: its payload as it was written at first, and its attempts.
+//!
+//! A delivery's settlements are a chain that points backwards. It ends with the first one, or with the copy of its
+//! event: what came before that stands in the copy itself.
+
+use bytes::Bytes;
+use eventyard_event::DeliveryId;
+
+use crate::journal::{Item, KeptDelivery, Place, SettlementRecord, event_payload};
+use crate::shared::Shared;
+use crate::state::ItemPlace;
+use crate::{AttemptRecord, StoreError};
+
+/// Attempts of a delivery that are shown, and that go with a copy of its event: the first, and the newest of the rest.
+pub(crate) const HISTORY_MAX: usize = 256;
+
+impl Shared {
+    /// What an event was written with at first, wherever it stands now.
+    pub(crate) fn read_event_payload(&self, item: ItemPlace) -> Result<Bytes, StoreError> {
+        let (kind, payload) = self.files.read(item.place, item.bytes)?;
+        match event_payload(kind, &payload) {
+            Ok(Some(payload)) => Ok(payload),
+            Ok(None) => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
+            Err(error) => Err(StoreError::Corrupt(format!("the event at {:?}: {error}", item.place))),
+        }
+    }
+
+    fn read_settlement(&self, id: DeliveryId, place: Place) -> Result<Link, StoreError> {
+        let missing = || StoreError::Corrupt(format!("no settlement stands at {place:?}"));
+        match self.files.read_item(place)? {
+            Item::Settlement(record) => Ok(Link::Settlement(record)),
+            Item::Kept(kept) => {
+                let delivery = kept.1.deliveries.into_iter().nth(id.place as usize).ok_or_else(missing)?;
+                Ok(Link::Copy(Box::new(delivery)))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// The attempts of a delivery, oldest first, and its newest settlement. `last` is where that stands.
+    pub(crate) fn history(
+        &self,
+        id: DeliveryId,
+        last: Place,
+    ) -> Result<(Vec<AttemptRecord>, Option<SettlementRecord>), StoreError> {
+        let mut attempts = Vec::new();
+        let mut newest = None;
+        let mut at = last;
+        while !at.is_none() {
+            // A settlement that was on its way while its event was copied points to where the history stood before.
+            // When that is gone, what it held is told by the copy alone, which nothing points to.
+            if newest.is_some() && at.segment < self.state().forgotten.before {
+                break;
+            }
+            let record = match self.read_settlement(id, at)? {
+                Link::Settlement(record) => record,
+                Link::Copy(copy) => {
+                    let KeptDelivery { newest: record, attempts: before, .. } = *copy;
+                    attempts.extend(record.as_ref().and_then(|record| record.attempt.clone()));
+                    attempts.extend(before.into_iter().rev());
+                    newest = newest.or(record);
+                    break;
+                }
+            };
+            // Settlements point backwards; a chain that does not would never end.
+            if !record.previous.is_none() && record.previous >= at {
+                return Err(StoreError::Corrupt(format!("the history at {at:?} points forward")));
+            }
+            let (previous, first) = (record.previous, record.first);
+            attempts.extend(record.attempt.clone());
+            newest.get_or_insert(record);
+            if attempts.len() + 1 >= HISTORY_MAX && !previous.is_none() {
+                match self.read_settlement(id, first)? {
+                    Link::Settlement(first) => attempts.extend(first.attempt),
+                    Link::Copy(copy) => {
+                        attempts
+                            .extend(copy.attempts.into_iter().next().or(copy.newest.and_then(|record| record.attempt)));
+                    }
+                }
+                break;
+            }
+            at = previous;
+        }
+        if attempts.len() > HISTORY_MAX {
+            let first = attempts.pop();
+            attempts.truncate(HISTORY_MAX - 1);
+            attempts.extend(first);
+        }
+        attempts.reverse();
+        Ok((attempts, newest))
+    }
+}
+
+/// What stands at a place of a chain.
+enum Link {
+    Settlement(SettlementRecord),
+    Copy(Box<KeptDelivery>),
+}
