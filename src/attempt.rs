@@ -49,7 +49,20 @@ pub trait Called: Clone + Send + 'static {
 /// A request that waits for a delivery's answer has it before the outcome is written: it need not wait for a second
 /// sync. However an attempt ends, panics included, that request does not wait on.
 pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, told: impl Called) {
+    let taken = {
+        let all = taken.len();
+        let taken = give_up_unreadable(broker, taken).await;
+        let given_up = all - taken.len();
+        if given_up > 0 {
+            told.called(given_up).await;
+            told.settled(given_up).await;
+        }
+        taken
+    };
     let count = taken.len();
+    if count == 0 {
+        return;
+    }
     if is_paused(broker, &taken) {
         put_back(broker, taken).await;
         told.called(count).await;
@@ -111,6 +124,10 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
 
 /// Attempts several alerts of one channel as one: they are sent in one request, and settled by that one outcome.
 pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
+    let taken = give_up_unreadable(broker, taken).await;
+    if taken.is_empty() {
+        return;
+    }
     let in_force = broker.in_force();
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
         return settle_gone(broker, taken).await;
@@ -145,6 +162,20 @@ async fn settle_gone(broker: &Broker, taken: Vec<Taken>) {
         Ended { taken, tried }
     });
     settle(broker, ended.collect(), None, Broker::chance).await;
+}
+
+/// Settles what cannot be read any more, with which no target can be called; returns the rest.
+async fn give_up_unreadable(broker: &Broker, taken: Vec<Taken>) -> Vec<Taken> {
+    let (damaged, sound): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.unreadable.is_some());
+    if !damaged.is_empty() {
+        damaged.iter().for_each(|taken| drop(broker.replies().claim(taken.delivery)));
+        let ended = damaged.into_iter().map(|taken| {
+            let tried = Tried::without_attempt(Outcome::Permanent { reason: unreadable(&taken) });
+            Ended { taken, tried }
+        });
+        settle(broker, ended.collect(), None, Broker::chance).await;
+    }
+    sound
 }
 
 /// Calls once, unless the broker stops; tells who waits for the answer.
@@ -200,6 +231,11 @@ fn gone(taken: &Taken) -> Reason {
         None => format!("the project in force has no channel `{target}`"),
     };
     Reason { code: "target_gone".into(), message }
+}
+
+fn unreadable(taken: &Taken) -> Reason {
+    let why = taken.unreadable.as_deref().unwrap_or_default();
+    Reason { code: "event_unreadable".into(), message: cut(&format!("the stored event cannot be read: {why}")) }
 }
 
 /// Calls the target once. Cancellation: a call that is dropped may or may not have reached its target.

@@ -7,10 +7,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use eventyard_rules::Report;
-use eventyard_store::{Health, LocalStore, OpenError, OpenReport, Options, StoreError};
+use eventyard_store::{Health, LocalStore, OpenError, OpenReport, OpenWatcher, Options, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,9 @@ const CUT_OFF: Duration = Duration::from_secs(2);
 /// How often the store's health is looked at.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 
+/// How often the log says how far opening the store has come.
+const LOG_OPENING_EVERY_MS: i64 = 3000;
+
 /// What to run.
 pub struct RunOptions {
     /// The project's folder.
@@ -46,6 +50,8 @@ pub struct RunOptions {
     pub env: EnvReader,
     /// Our own binary, which commands are started through.
     pub shim: PathBuf,
+    /// Is told how far opening the store has come; where it is `None`, the log says it every few seconds.
+    pub opening: Option<OpenWatcher>,
 }
 
 /// Why it could not start.
@@ -114,7 +120,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let grace = project.server.grace;
     let settings = ServerSettings::of(&project.server).map_err(StartError::Server)?;
 
-    let (store, opened) = open_store(&data, &project, &clocks).await?;
+    let (store, opened) = open_store(&data, &project, &clocks, options.opening.clone()).await?;
     log_opened(&opened);
     let Built { in_force, sources } = callees::build(project, &options.shim, clocks.now())?;
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
@@ -230,8 +236,14 @@ fn load(options: &RunOptions, around: &Surroundings<'_>) -> Result<Loaded, Start
     }
 }
 
-async fn open_store(data: &Path, project: &Project, clocks: &Clocks) -> Result<(LocalStore, OpenReport), StartError> {
+async fn open_store(
+    data: &Path,
+    project: &Project,
+    clocks: &Clocks,
+    watcher: Option<OpenWatcher>,
+) -> Result<(LocalStore, OpenReport), StartError> {
     let options = Options {
+        watcher: Some(watcher.unwrap_or_else(|| log_opening(clocks))),
         retention: project.store.retention,
         retention_bytes: project.store.retention_bytes,
         backoff_max: project.backoff_max().max(Options::default().backoff_max),
@@ -243,6 +255,24 @@ async fn open_store(data: &Path, project: &Project, clocks: &Clocks) -> Result<(
         Ok(opened) => opened.map_err(StartError::Store),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// Says in the log how far opening the store has come, where it takes long.
+fn log_opening(clocks: &Clocks) -> OpenWatcher {
+    let (clock, said) = (Arc::clone(&clocks.steady), AtomicI64::new(clocks.steady_now().as_millis()));
+    OpenWatcher::new(move |progress| {
+        let now = clock().as_millis();
+        if now - said.load(Ordering::Relaxed) < LOG_OPENING_EVERY_MS {
+            return;
+        }
+        said.store(now, Ordering::Relaxed);
+        let percent = progress.read_bytes * 100 / progress.total_bytes.max(1);
+        if progress.rebuilding {
+            tracing::info!(percent, bytes = progress.total_bytes, "the index is being rebuilt from the journal");
+        } else {
+            tracing::info!(percent, bytes = progress.total_bytes, "the store is being recovered");
+        }
+    })
 }
 
 fn log_opened(opened: &OpenReport) {

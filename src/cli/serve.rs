@@ -1,5 +1,6 @@
 //! `eventyard run` and `eventyard dev`: the broker itself, its signals, and its end.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use eventyard::fate::Fate;
 use eventyard::run::{RunOptions, Running, StartError, start};
 use eventyard::telemetry::logs::{self, LogFormat};
+use eventyard_store::OpenWatcher;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -72,8 +74,27 @@ impl ServeArgs {
             watch: true,
             env: Arc::new(|name: &str| std::env::var(name).ok()),
             shim,
+            opening: meter(),
         })
     }
+}
+
+/// A line on a terminal that says how far opening the store has come; nothing elsewhere, where the log says it.
+fn meter() -> Option<OpenWatcher> {
+    /// What is read in a moment needs no line.
+    const LONG_BYTES: u64 = 128 * 1024 * 1024;
+    if !io::stderr().is_terminal() {
+        return None;
+    }
+    Some(OpenWatcher::new(|progress| {
+        if progress.total_bytes < LONG_BYTES {
+            return;
+        }
+        let what = if progress.rebuilding { "rebuilding the index" } else { "recovering the store" };
+        let (mib, percent) = (progress.total_bytes >> 20, progress.read_bytes * 100 / progress.total_bytes);
+        // Behind the last piece comes the log's next line, in its place. Where standard error is gone, nobody looks.
+        let _ = write!(io::stderr().lock(), "\r\u{1b}[K{what}: {percent} % of {mib} MiB\r");
+    }))
 }
 
 /// Serve a project

@@ -135,6 +135,9 @@ pub struct Taken {
     pub budget_began_at: Timestamp,
     /// The event.
     pub envelope: std::sync::Arc<Envelope>,
+    /// Why the event cannot be read, where it cannot: what it was written to is damaged. `envelope` then holds its id
+    /// and nothing else of it, and there is nothing that a target could be called with.
+    pub unreadable: Option<String>,
 }
 
 /// An attempt is about to start.

@@ -43,7 +43,7 @@ pub use delivery::{
 };
 pub use error::{SettleError, StoreError};
 pub use local::LocalStore;
-pub use options::{Damage, OpenError, OpenReport, Options, PlantedFaults};
+pub use options::{Damage, OpenError, OpenProgress, OpenReport, OpenWatcher, Options, PlantedFaults};
 pub use query::{
     DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryView, EventFilter, EventView, Health, Page, PageRequest,
     ReadyQueue, Stats,

@@ -1,6 +1,7 @@
 //! How a store is opened, what was found, and why it could not be.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Ids that are kept to recognise repeats, where nothing else is said.
@@ -32,6 +33,8 @@ pub struct Options {
     pub retention_bytes: u64,
     /// How long a dead letter is kept that is neither replayed nor purged; 30 days.
     pub dead_letter_retention: Duration,
+    /// Told how far opening has come; none where nobody asks.
+    pub watcher: Option<OpenWatcher>,
     /// Faults that a test plants, to show that the simulation would find them.
     #[doc(hidden)]
     pub faults: PlantedFaults,
@@ -50,6 +53,7 @@ impl Default for Options {
             retention: Duration::from_secs(7 * 24 * 3600),
             retention_bytes: 1024 * 1024 * 1024,
             dead_letter_retention: Duration::from_secs(30 * 24 * 3600),
+            watcher: None,
             faults: PlantedFaults::default(),
         }
     }
@@ -60,6 +64,40 @@ impl Options {
         self.segment_bytes = self.segment_bytes.clamp(64 * 1024, 1024 * 1024 * 1024).next_multiple_of(4096);
         self.first_segment_bytes = self.first_segment_bytes.clamp(64 * 1024, self.segment_bytes).next_multiple_of(4096);
         self
+    }
+}
+
+/// How far opening a store has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenProgress {
+    /// Bytes of the journal that were read.
+    pub read_bytes: u64,
+    /// Bytes of the journal that are to be read.
+    pub total_bytes: u64,
+    /// The index is being made again, so all of the journal is read.
+    pub rebuilding: bool,
+}
+
+/// Is told how far opening a store has come: when reading the journal begins, and then every few MiB. It is called by
+/// the thread that opens and must be quick.
+#[derive(Clone)]
+pub struct OpenWatcher(Arc<dyn Fn(OpenProgress) + Send + Sync>);
+
+impl OpenWatcher {
+    /// Calls `told`.
+    #[must_use]
+    pub fn new(told: impl Fn(OpenProgress) + Send + Sync + 'static) -> OpenWatcher {
+        OpenWatcher(Arc::new(told))
+    }
+
+    pub(crate) fn tell(&self, progress: OpenProgress) {
+        (self.0)(progress);
+    }
+}
+
+impl std::fmt::Debug for OpenWatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenWatcher")
     }
 }
 

@@ -6,7 +6,6 @@
 //! Applying a record a second time changes nothing, which is what lets a checkpoint be taken while the state
 //! moves on: each delivery keeps the sequence of the last frame that it was changed by.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
 use crate::journal::{Counts, Forgotten, Place};
 use crate::{AfterDead, DeliveryState, SavedPosition};
 
+mod by_id;
 mod changes;
 mod due;
 mod keep;
@@ -27,13 +27,16 @@ mod recent;
 mod slab;
 mod slots;
 
+use by_id::ById;
 pub(crate) use changes::{CHUNK_EVENTS, Changes, Save};
 pub(crate) use lease::Lease;
 pub(crate) use names::Names;
 pub(crate) use queue::Queue;
 use recent::Recent;
 pub(crate) use slab::{NONE, Slab};
-pub(crate) use slots::{Admit, AdmitDelivery, DeliverySlot, EventSlot, ItemPlace, Queued, Standing, Tally, Turn};
+pub(crate) use slots::{
+    Admit, AdmitDelivery, DeliverySlot, EventSlot, ItemPlace, Queued, Slots, Standing, Tally, Turn,
+};
 
 /// Events of one frame; an event's order within the journal is its frame's sequence and its place in there.
 pub(crate) const FRAME_EVENTS_MAX: usize = 1 << 16;
@@ -69,7 +72,7 @@ pub(crate) fn id_key(id: EventId) -> u128 {
 pub(crate) struct State {
     pub(crate) events: Slab<EventSlot>,
     pub(crate) deliveries: Slab<DeliverySlot>,
-    by_id: IdMap<u32>,
+    by_id: ById,
     pub(crate) queues: Vec<Queue>,
     /// Queues by when something of them can be taken.
     times: BTreeSet<(i64, u32)>,
@@ -106,7 +109,7 @@ pub(crate) enum Applied {
 
 impl State {
     pub(crate) fn find(&self, id: EventId) -> Option<(u32, &EventSlot)> {
-        let number = *self.by_id.get(&id_key(id))?;
+        let number = self.by_id.get(id, &self.events)?;
         Some((number, self.events.get(number)?))
     }
 
@@ -132,18 +135,14 @@ impl State {
         if admit.deliveries.is_empty() {
             return;
         }
-        let Entry::Vacant(by_id) = self.by_id.entry(id_key(admit.id)) else { return };
+        if self.by_id.get(admit.id, &self.events).is_some() {
+            return;
+        }
         let live = u32::try_from(admit.deliveries.len()).unwrap_or(u32::MAX);
-        let event = EventSlot {
-            id: admit.id,
-            item,
-            deliveries: Vec::with_capacity(admit.deliveries.len()),
-            live,
-            recent: envelope.map_or(NONE, |envelope| self.recent.keep(envelope)),
-            copying: false,
-        };
+        let recent = envelope.map_or(NONE, |envelope| self.recent.keep(envelope));
+        let event = EventSlot::new(admit.id, item, Slots::with_room(admit.deliveries.len()), live, recent);
         let Some(number) = self.events.insert(event) else { return };
-        by_id.insert(number);
+        self.by_id.insert(admit.id, number, &self.events);
         self.open_bytes += u64::from(item.bytes);
         for (place, delivery) in (0u32..).zip(&mut admit.deliveries) {
             let (lane, after_dead) = match delivery.lane.take() {
@@ -218,16 +217,15 @@ impl State {
         deliveries: Vec<(DeliverySlot, Option<Vec<u8>>, Option<Lease>)>,
     ) -> bool {
         let live = deliveries.iter().filter(|(delivery, ..)| !delivery.standing.ended()).count();
-        if live == 0 || self.by_id.contains_key(&id_key(id)) {
+        if live == 0 || self.by_id.get(id, &self.events).is_some() {
             return false;
         }
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        let deliveries_room = Vec::with_capacity(deliveries.len());
-        let event = EventSlot { id, item, deliveries: deliveries_room, live, recent: NONE, copying: false };
+        let event = EventSlot::new(id, item, Slots::with_room(deliveries.len()), live, NONE);
         if !self.events.restore(number, event) {
             return false;
         }
-        self.by_id.insert(id_key(id), number);
+        self.by_id.insert(id, number, &self.events);
         self.open_bytes += u64::from(item.bytes);
         self.mark_saved(number);
         for (mut delivery, key, lease) in deliveries {
@@ -416,11 +414,11 @@ impl State {
 
     fn forget(&mut self, event: u32) {
         let Some(entry) = self.events.remove(event) else { return };
-        self.by_id.remove(&id_key(entry.id));
+        self.by_id.remove(entry.id, event, &self.events);
         self.open_bytes = self.open_bytes.saturating_sub(u64::from(entry.item.bytes));
         self.recent.forget(entry.recent);
         self.mark(event);
-        for slot in entry.deliveries {
+        for slot in entry.deliveries.iter().copied() {
             if let Some(delivery) = self.deliveries.remove(slot) {
                 self.lane_release(delivery.lane);
             }

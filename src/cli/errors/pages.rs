@@ -47,6 +47,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "egress_blocked"
     "env_missing"
     "event_cycle"
+    "event_unreadable"
     "exit_status"
     "file_empty"
     "file_is_no_file"

@@ -130,7 +130,7 @@ fn put_event(out: &mut Vec<u8>, state: &State, event: &EventSlot) {
     out.put_number(u64::from(event.item.bytes));
     out.put_number(first.map_or(0, |delivery| delivery.order));
     out.put_count(event.deliveries.len());
-    for slot in &event.deliveries {
+    for slot in event.deliveries.iter() {
         if let Some(delivery) = state.deliveries.get(*slot) {
             put_delivery(out, state, *slot, delivery);
         }

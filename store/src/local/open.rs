@@ -13,13 +13,13 @@ use crate::checkpoint::{self, Checkpointer, Found, Pairs, SledPairs};
 use crate::dedupe::{self, Dedupe, dedupe_folder};
 use crate::disk::{AnyDisk, Disk, OpenHow};
 use crate::journal::{
-    Ahead, End, FoundSegment, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES, SegmentFiles,
-    Segments, journal_folder, recover, segment_file, survey,
+    Ahead, End, FoundSegment, FrameRead, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
+    SegmentFiles, Segments, journal_folder, recover, segment_file, survey,
 };
 use crate::lock;
 use crate::owner::Owner;
 use crate::shared::{Folders, Parts, Shared};
-use crate::{Damage, OpenError, OpenReport, Options};
+use crate::{Damage, OpenError, OpenProgress, OpenReport, OpenWatcher, Options};
 
 pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     let path = path.to_owned();
@@ -55,6 +55,30 @@ struct Ground<'a> {
     folders: &'a Folders,
     journal: [u8; 16],
     segments: &'a [FoundSegment],
+    watcher: Option<&'a OpenWatcher>,
+}
+
+/// How often it is told how far reading has come.
+const TOLD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Tells how far reading the journal has come.
+struct Told<'a> {
+    watcher: Option<&'a OpenWatcher>,
+    /// The segments that are read, with the bytes before each.
+    before: BTreeMap<u32, u64>,
+    progress: OpenProgress,
+}
+
+impl Told<'_> {
+    fn frame(&mut self, frame: &FrameRead<'_>) {
+        let Some(watcher) = self.watcher else { return };
+        let before = self.before.get(&frame.place.segment).copied().unwrap_or(0);
+        let read_bytes = before + u64::from(frame.place.offset);
+        if read_bytes >= self.progress.read_bytes + TOLD_BYTES {
+            self.progress.read_bytes = read_bytes;
+            watcher.tell(self.progress);
+        }
+    }
 }
 
 /// The folder of the index within the data folder.
@@ -80,6 +104,22 @@ pub(crate) fn find_checkpoint(disk: &AnyDisk, dir: &Path) -> (Pairs, Result<Foun
 }
 
 impl Ground<'_> {
+    /// Begins to tell how far reading from a segment on has come.
+    fn tell_from(&self, from: u32, rebuilding: bool) -> Told<'_> {
+        let mut total_bytes = 0;
+        let mut before = BTreeMap::new();
+        for segment in self.segments.iter().filter(|segment| segment.number >= from) {
+            before.insert(segment.number, total_bytes);
+            total_bytes += segment.bytes as u64;
+        }
+        let told =
+            Told { watcher: self.watcher, before, progress: OpenProgress { read_bytes: 0, total_bytes, rebuilding } };
+        if let Some(watcher) = self.watcher {
+            watcher.tell(told.progress);
+        }
+        told
+    }
+
     fn dedupe_place(&self) -> dedupe::Place<'_> {
         dedupe::Place { disk: self.disk, folder: &self.folders.dedupe, journal: self.journal }
     }
@@ -153,7 +193,11 @@ impl Ground<'_> {
         };
         let mut rebuild = Rebuild { dedupe, ..Rebuild::default() };
         let from = self.segments.first().map_or(1, |first| first.number);
-        let recovered = recover(self.disk, self.known_to(known), from, &mut |frame| rebuild.apply(&frame));
+        let mut told = self.tell_from(from, !self.segments.is_empty());
+        let recovered = recover(self.disk, self.known_to(known), from, &mut |frame| {
+            told.frame(&frame);
+            rebuild.apply(&frame)
+        });
         rebuild.dedupe.forget_what_files_have(self.disk);
         Ok((rebuild, recovered.map_err(recover_error)?))
     }
@@ -189,7 +233,11 @@ impl Ground<'_> {
             damages.extend(read.map_err(recover_error)?.damages);
         }
         rebuild.held = meta.end.sequence;
-        let recovered = recover(self.disk, self.known_to(meta.end.sequence), from, &mut |frame| rebuild.apply(&frame));
+        let mut told = self.tell_from(from, false);
+        let recovered = recover(self.disk, self.known_to(meta.end.sequence), from, &mut |frame| {
+            told.frame(&frame);
+            rebuild.apply(&frame)
+        });
         let mut recovered = recovered.map_err(recover_error)?;
         let reached = recovered.end.map_or(0, |end| end.sequence);
         if reached < meta.end.sequence {
@@ -230,7 +278,8 @@ pub(super) fn open(
     };
 
     let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir), index: index_folder(dir) };
-    let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments };
+    let watcher = options.watcher.as_ref();
+    let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments, watcher };
     let (pairs, found) = find_checkpoint(disk, dir);
     // Only what is behind a checkpoint that can be gone on from is never read again.
     let saved_segment = match &found {

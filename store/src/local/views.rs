@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
+use eventyard_event::{DeliveryId, Envelope, Event, EventId, Timestamp};
 
 use super::LocalStore;
 use crate::catalog::Ended;
 use crate::codec::DecodeError;
 use crate::journal::{EventHead, Item, KeptState, Place, read_envelope, read_item, split_item};
+use crate::retention::born;
 use crate::state::{ItemPlace, Standing, State};
 use crate::{DeadLetter, DeliveryState, DeliveryView, EventView, QueueKey, Reason, SnapshotHash, StoreError, Verdict};
 
@@ -189,7 +190,12 @@ impl LocalStore {
         }
         let envelope = match event.envelope {
             Some(envelope) => envelope,
-            None => self.read_envelope(event.item)?,
+            None => match (self.read_envelope(event.item), self.shared.names().queue(live.queue)) {
+                (Ok(envelope), _) => envelope,
+                // That it cannot be read is why it is dead.
+                (Err(StoreError::Corrupt(_)), Some(queue)) => unreadable_envelope(id.event, queue),
+                (Err(error), _) => return Err(error),
+            },
         };
         let delivery = self.view_live(id, &envelope, live)?;
         let (_, newest) = self.shared.history(id, live.last)?;
@@ -199,6 +205,26 @@ impl LocalStore {
         };
         Ok(Some(DeadLetter { delivery, envelope, reason, dead_at: Timestamp::from_millis(live.due) }))
     }
+}
+
+/// What stands in the place of an event that cannot be read: its id, and that it cannot.
+pub(super) fn unreadable_envelope(id: EventId, queue: &QueueKey) -> Arc<Envelope> {
+    let event = Event {
+        id: id.to_string(),
+        source: "/unreadable".to_owned(),
+        ty: "unreadable".to_owned(),
+        ..Event::default()
+    };
+    Arc::new(Envelope {
+        id,
+        namespace: queue.namespace.clone(),
+        source_name: queue.namespace.clone(),
+        tags: Vec::new(),
+        received_at: Timestamp::from_millis(born(id)),
+        hop_count: 0,
+        keys_unique: false,
+        event,
+    })
 }
 
 /// Checks and reads an item's payload; for whoever walks a body.

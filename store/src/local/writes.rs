@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use eventyard_event::{DeliveryId, Timestamp};
 use tokio::sync::oneshot;
 
+use super::views::unreadable_envelope;
 use super::{LocalStore, blanks};
 use crate::journal::{
     Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
@@ -139,8 +140,7 @@ impl LocalStore {
         Ok((OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }, answer))
     }
 
-    /// Leases deliveries and finds their envelopes. What cannot be read stays leased and is named in the log:
-    /// it cannot be attempted, and must not keep those behind it from being.
+    /// Leases deliveries and finds their envelopes. What cannot be read is handed out all the same, and says so.
     pub(super) fn lease(&self, queue: &QueueKey, count: usize, now: Timestamp) -> Result<Vec<Taken>, StoreError> {
         if let crate::Health::Poisoned(error) = self.shared.health() {
             return Err(StoreError::Poisoned(error));
@@ -159,18 +159,25 @@ impl LocalStore {
         }
         let mut taken = Vec::with_capacity(found.len());
         for (delivery, counts, budget_began_at, item, envelope) in found {
-            let envelope = match envelope {
-                Some(envelope) => envelope,
-                None => match self.read_envelope(item) {
-                    Ok(envelope) => envelope,
-                    Err(error) => {
-                        tracing::error!(%delivery, %error, "an event cannot be read; its delivery is set aside until a restart");
-                        continue;
-                    }
-                },
+            let read = envelope.map_or_else(|| self.read_envelope(item), Ok);
+            let (envelope, unreadable) = match read {
+                Ok(envelope) => (envelope, None),
+                Err(error) => {
+                    tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
+                    (unreadable_envelope(delivery.event, queue), Some(error.to_string()))
+                }
             };
             let Counts { attempts, tries, deaths } = counts;
-            taken.push(Taken { delivery, queue: queue.clone(), attempts, tries, deaths, budget_began_at, envelope });
+            taken.push(Taken {
+                delivery,
+                queue: queue.clone(),
+                attempts,
+                tries,
+                deaths,
+                budget_began_at,
+                envelope,
+                unreadable,
+            });
         }
         Ok(taken)
     }

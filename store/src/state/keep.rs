@@ -1,11 +1,9 @@
 //! Events that are copied out of segments that are to go, and what may be copied.
 
-use std::collections::hash_map::Entry;
-
 use eventyard_event::EventId;
 
 use super::slab::NONE;
-use super::{AdmitDelivery, Applied, DeliverySlot, EventSlot, ItemPlace, Lease, Queued, Standing, State, id_key};
+use super::{AdmitDelivery, Applied, DeliverySlot, EventSlot, ItemPlace, Lease, Queued, Slots, Standing, State};
 use crate::AfterDead;
 use crate::journal::{KeptDelivery, KeptState, Place};
 
@@ -18,7 +16,7 @@ impl State {
         let (_, event) = self.find(id)?;
         let mut order = 0;
         let mut deliveries = Vec::with_capacity(event.deliveries.len());
-        for slot in &event.deliveries {
+        for slot in event.deliveries.iter() {
             let delivery = self.deliveries.get(*slot)?;
             let lease = self.leases.get(slot);
             if delivery.moving || lease.is_some_and(|lease| lease.beginning && lease.begun.is_none()) {
@@ -45,8 +43,8 @@ impl State {
 
     /// Notes whether a copy of an event is on its way to the journal.
     pub(crate) fn set_copying(&mut self, id: EventId, copying: bool) {
-        if let Some(number) = self.by_id.get(&id_key(id))
-            && let Some(event) = self.events.get_mut(*number)
+        if let Some(number) = self.by_id.get(id, &self.events)
+            && let Some(event) = self.events.get_mut(number)
         {
             event.copying = copying;
         }
@@ -67,7 +65,7 @@ impl State {
     pub(crate) fn keep(&mut self, sequence: u64, id: EventId, from: Place, item: ItemPlace) -> Applied {
         let Some((number, event)) = self.find(id) else { return Applied::Unknown };
         let slots = event.deliveries.clone();
-        for slot in slots {
+        for slot in slots.iter().copied() {
             let Some(delivery) = self.deliveries.get_mut(slot).filter(|delivery| delivery.applied < sequence) else {
                 continue;
             };
@@ -96,15 +94,13 @@ impl State {
         kept: KeptState,
     ) {
         let live = kept.deliveries.iter().filter(|delivery| !delivery.standing.ended()).count();
-        let Entry::Vacant(by_id) = self.by_id.entry(id_key(id)) else { return };
-        if live == 0 {
+        if live == 0 || self.by_id.get(id, &self.events).is_some() {
             return;
         }
         let live = u32::try_from(live).unwrap_or(u32::MAX);
-        let deliveries_room = Vec::with_capacity(deliveries.len());
-        let event = EventSlot { id, item, deliveries: deliveries_room, live, recent: NONE, copying: false };
+        let event = EventSlot::new(id, item, Slots::with_room(deliveries.len()), live, NONE);
         let Some(number) = self.events.insert(event) else { return };
-        by_id.insert(number);
+        self.by_id.insert(id, number, &self.events);
         self.open_bytes += u64::from(item.bytes);
         for ((place, admit), kept_delivery) in (0u32..).zip(deliveries).zip(kept.deliveries) {
             let (lane, after_dead) = match admit.lane {

@@ -2,6 +2,7 @@
 
 use eventyard_event::{EventId, Timestamp};
 
+use super::slab::NONE;
 use crate::journal::{Counts, Place};
 use crate::{AfterDead, Lane};
 
@@ -19,7 +20,7 @@ pub(crate) struct EventSlot {
     pub(crate) id: EventId,
     pub(crate) item: ItemPlace,
     /// Its deliveries, by place.
-    pub(crate) deliveries: Vec<u32>,
+    pub(crate) deliveries: Slots,
     /// How many of them have not ended; dead ones have not, because they may be replayed.
     pub(super) live: u32,
     /// Which of the recent envelopes is its own, where it is still there.
@@ -27,6 +28,53 @@ pub(crate) struct EventSlot {
     /// A copy of it is on its way to the journal: a settlement that is made now would point to where its history
     /// stands no more when it is written.
     pub(super) copying: bool,
+}
+
+impl EventSlot {
+    pub(super) fn new(id: EventId, item: ItemPlace, deliveries: Slots, live: u32, recent: u32) -> EventSlot {
+        EventSlot { id, item, deliveries, live, recent, copying: false }
+    }
+}
+
+/// Numbers of deliveries. Most events have one, which then costs no allocation of its own.
+#[derive(Clone, Debug)]
+pub(crate) enum Slots {
+    One([u32; 1]),
+    #[expect(clippy::box_collection, reason = "half as long as a vector, in every event")]
+    Some(Box<Vec<u32>>),
+}
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots::Some(Box::default())
+    }
+}
+
+impl Slots {
+    /// Room for so many.
+    pub(super) fn with_room(count: usize) -> Slots {
+        if count == 1 { Slots::One([NONE]) } else { Slots::Some(Box::new(Vec::with_capacity(count))) }
+    }
+
+    pub(super) fn push(&mut self, slot: u32) {
+        match self {
+            Slots::One(one) if *one == [NONE] => *one = [slot],
+            Slots::One([one]) => *self = Slots::Some(Box::new(vec![*one, slot])),
+            Slots::Some(some) => some.push(slot),
+        }
+    }
+}
+
+impl std::ops::Deref for Slots {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Slots::One(one) if *one == [NONE] => &[],
+            Slots::One(one) => one,
+            Slots::Some(some) => some,
+        }
+    }
 }
 
 /// In which part of its queue a delivery stands.

@@ -145,7 +145,7 @@ fn essence<'a>(of: &'a Rebuild, delivery: &DeliverySlot) -> Essence<'a> {
 }
 
 fn same(alone: &Rebuild, event: &EventSlot, with_index: &Rebuild, other: &EventSlot) -> bool {
-    let pairs = event.deliveries.iter().zip(&other.deliveries);
+    let pairs = event.deliveries.iter().zip(other.deliveries.iter());
     event.item == other.item
         && event.deliveries.len() == other.deliveries.len()
         && pairs.into_iter().all(|(a, b)| {
