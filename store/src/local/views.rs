@@ -209,12 +209,8 @@ impl LocalStore {
 
 /// What stands in the place of an event that cannot be read: its id, and that it cannot.
 pub(super) fn unreadable_envelope(id: EventId, queue: &QueueKey) -> Arc<Envelope> {
-    let event = Event {
-        id: id.to_string(),
-        source: "/unreadable".to_owned(),
-        ty: "unreadable".to_owned(),
-        ..Event::default()
-    };
+    let event =
+        Event { id: id.to_string(), source: "/unreadable".to_owned(), ty: "unreadable".to_owned(), ..Event::default() };
     Arc::new(Envelope {
         id,
         namespace: queue.namespace.clone(),
