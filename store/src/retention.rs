@@ -132,7 +132,8 @@ impl Retention {
     fn push(&mut self, shared: &Shared, body: Vec<u8>, outcome: Outcome) -> Did {
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
-        match shared.inbox.push_outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }) {
+        let work = OutcomeWork { body, checksum, outcome: Box::new(outcome), reply };
+        match shared.inbox.push_outcomes(std::iter::once(work)) {
             Ok(()) => {
                 self.under_way = Some(answer);
                 Did::Something
