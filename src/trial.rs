@@ -42,6 +42,7 @@ impl Broker {
             deaths: 0,
             budget_began_at: self.clocks().steady_now(),
             envelope: Arc::new(envelope),
+            unreadable: None,
         };
         let began = tokio::time::Instant::now();
         let mut tried = tokio::select! {
