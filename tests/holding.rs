@@ -333,3 +333,49 @@ fn a_reload_that_is_refused_is_a_matter_of_configuration() {
     // That no broker answers is another matter.
     assert_eq!(run(&["reload"], folder).code, 1);
 }
+
+async fn follow(url: &str) -> reqwest::Response {
+    reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap()
+}
+
+/// Reads a stream up to the event that holds this.
+async fn read_until(stream: &mut reqwest::Response, wanted: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(wanted) || !said.ends_with("\n\n") {
+        let piece = tokio::time::timeout(DEADLINE, stream.chunk()).await.unwrap().unwrap();
+        let piece = piece.unwrap_or_else(|| panic!("no `{wanted}`: {said}"));
+        said.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    said
+}
+
+#[tokio::test]
+async fn followers_are_few_and_each_is_told_how_much_it_does_not_see() {
+    let server = crate::http_broker::start().await;
+    let url = format!("http://{}/api/v1/live", server.address);
+    let mut one_a_second = follow(&format!("{url}?rate=1&rule=big-orders")).await;
+    assert_eq!(one_a_second.headers()["content-type"], "text/event-stream; charset=utf-8");
+    read_until(&mut one_a_second, ": following").await;
+    let mut others = Vec::new();
+    for _ in 1..16 {
+        others.push(follow(&url).await);
+    }
+    let refused = server.get("/api/v1/live").await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "too_many_taps"));
+    assert_eq!(server.get("/api/v1/live?rate=0").await.status, 400);
+
+    for id in ["1", "2", "3"] {
+        server.big_order(id).await;
+    }
+    let said = read_until(&mut one_a_second, "left_out").await;
+    assert!(said.starts_with("event: accepted\ndata: {\"at\":"), "{said}");
+    assert!(said.contains("event: left_out\ndata: {\"left_out\":2}\n"), "{said}");
+
+    // One that goes away makes room.
+    others.pop();
+    let began = Instant::now();
+    while server.get("/api/v1/status").await.json()["taps"] == 16 {
+        server.big_order("4").await;
+        assert!(began.elapsed() < DEADLINE, "the place is never free again");
+    }
+}
