@@ -325,6 +325,10 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
     // An environment variable cannot hold NUL; attributes from outside were checked, data is not among these.
     environment.retain(|(_, value)| !value.contains('\0'));
 
+    let mut headers = vec![("traceparent".to_owned(), traceparent(taken))];
+    if payload.form == PayloadForm::Raw {
+        headers.extend(eventyard_event::http::write_binary(event).0);
+    }
     let invocation = Invocation {
         id: taken.delivery.to_string(),
         attempt: taken.tries.saturating_add(1),
@@ -333,6 +337,7 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
         content_type: payload.content_type.unwrap_or_default(),
         timeout: target.timeout,
         environment,
+        headers,
     };
     match executor.invoke(invocation).await {
         Ok(result) => Tried {
@@ -343,7 +348,7 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
         Err(error) => {
             let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
             let outcome = if error.retryable() {
-                Outcome::Retryable { reason, retry_after: None }
+                Outcome::Retryable { reason, retry_after: error.retry_after() }
             } else {
                 Outcome::Permanent { reason }
             };

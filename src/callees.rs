@@ -9,8 +9,8 @@ use eventyard_connectors::registry::{self, BuiltSource};
 use eventyard_connectors::sink::Sink;
 use eventyard_connectors::spec::ConfigError;
 use eventyard_event::{Name, Timestamp};
-use eventyard_functions::{CommandConfig, CommandExecutor, Executor};
-use eventyard_rules::TargetTo;
+use eventyard_functions::{CommandConfig, CommandExecutor, Executor, WasmConfig, WasmExecutor};
+use eventyard_rules::{TargetTo, Text};
 use eventyard_store::QueueKey;
 
 use crate::config::{FunctionDef, Project, Runtime};
@@ -49,7 +49,7 @@ impl BuildError {
 pub fn build(project: Project, shim: &Path, now: Timestamp) -> Result<Built, BuildError> {
     let client = HttpClient::new(project.server.egress_allow.clone());
     let callees = Callees {
-        functions: functions(&project, shim),
+        functions: functions(&project, shim)?,
         sinks: sinks(&project, &client)?,
         channels: channels(&project, &client)?,
         http: http_targets(&project, &client)?,
@@ -60,21 +60,38 @@ pub fn build(project: Project, shim: &Path, now: Timestamp) -> Result<Built, Bui
     Ok(Built { in_force, sources })
 }
 
-fn functions(project: &Project, shim: &Path) -> HashMap<Name, Arc<dyn Executor>> {
+fn functions(project: &Project, shim: &Path) -> Result<HashMap<Name, Arc<dyn Executor>>, BuildError> {
     let enabled = project.functions.iter().filter(|function| function.enabled);
-    enabled.map(|function| (function.name.clone(), executor(project, function, shim))).collect()
+    enabled.map(|function| Ok((function.name.clone(), executor(project, function, shim)?))).collect()
 }
 
-fn executor(project: &Project, function: &FunctionDef, shim: &Path) -> Arc<dyn Executor> {
+fn executor(project: &Project, function: &FunctionDef, shim: &Path) -> Result<Arc<dyn Executor>, BuildError> {
+    let revealed =
+        |variables: &[(String, Text)]| variables.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
     match &function.runtime {
         Runtime::Command(command) => {
-            let environment =
-                command.environment.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
             let config = CommandConfig {
-                environment,
+                environment: revealed(&command.environment),
                 ..CommandConfig::new(command.command.clone(), project.folder.clone(), function.timeout)
             };
-            Arc::new(CommandExecutor::new(function.name.clone(), config, shim.to_owned()))
+            Ok(Arc::new(CommandExecutor::new(function.name.clone(), config, shim.to_owned())))
+        }
+        Runtime::Wasm(wasm) => {
+            // A project whose package did not compile is refused long before.
+            let not_compiled = || BuildError {
+                role: "function",
+                name: function.name.to_string(),
+                message: format!("`{}` is not compiled", wasm.package),
+            };
+            let program = wasm.program.clone().ok_or_else(not_compiled)?;
+            let config = WasmConfig {
+                memory_bytes_max: usize::try_from(wasm.memory_bytes).unwrap_or(usize::MAX),
+                environment: revealed(&wasm.environment),
+                arguments: wasm.arguments.clone(),
+                egress_allow: wasm.egress_allow.clone(),
+                ..WasmConfig::new(function.name.clone(), program, function.timeout)
+            };
+            Ok(Arc::new(WasmExecutor::new(config)))
         }
     }
 }

@@ -12,7 +12,8 @@
 //! (A secret that somebody wrote into the file itself is part of that text, and the copy is readable by the owner
 //! alone.)
 //!
-//! Nothing here connects to anything, starts anything or reads the machine's clock.
+//! Nothing here connects to anything, starts anything or reads the machine's clock. WebAssembly modules are compiled
+//! here, so that what cannot be a function is a mistake like any other.
 
 mod alert_kind;
 
@@ -58,5 +59,5 @@ pub(crate) use folder::is_rules_file;
 pub use load::{Surroundings, load, load_at, load_files, load_watched};
 pub use project::{
     ChannelDef, CommandDef, Env, EnvReader, FunctionDef, LimitSettings, Project, Runtime, Server, SinkDef, SourceDef,
-    StoreSettings, Tls,
+    StoreSettings, Tls, WasmDef,
 };

@@ -1,7 +1,9 @@
 //! Where a project comes from, so that it can be read again.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eventyard_functions::WasmHost;
 
 use crate::config::EnvReader;
 
@@ -15,6 +17,8 @@ pub struct ProjectHome {
     pub env: EnvReader,
     /// Our own binary, which commands are started through.
     pub shim: PathBuf,
+    /// Compiles WebAssembly modules, and keeps what they share.
+    pub wasm: Arc<WasmHost>,
     /// The files beyond its own that the project named when it was last read, whether it loaded or not. Watched: one
     /// that was missing may be all that is wrong.
     named_files: Mutex<Vec<PathBuf>>,
@@ -25,8 +29,9 @@ pub struct ProjectHome {
 impl ProjectHome {
     /// Where a project comes from.
     #[must_use]
-    pub fn new(folder: PathBuf, data: PathBuf, env: EnvReader, shim: PathBuf) -> ProjectHome {
-        ProjectHome { folder, data, env, shim, named_files: Mutex::default(), turn: tokio::sync::Mutex::new(()) }
+    pub fn new(folder: PathBuf, data: PathBuf, env: EnvReader, shim: PathBuf, wasm: Arc<WasmHost>) -> ProjectHome {
+        let named_files = Mutex::default();
+        ProjectHome { folder, data, env, shim, wasm, named_files, turn: tokio::sync::Mutex::new(()) }
     }
 
     /// The files that the project named when it was last read.

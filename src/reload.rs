@@ -73,7 +73,7 @@ impl Broker {
         // Reading files and compiling rules would hold up everything else on this thread.
         let loaded = tokio::task::spawn_blocking(move || {
             let around = Surroundings { env: loading.env.as_ref(), now };
-            let (loaded, named_files) = config::load_watched(&loading.folder, &around);
+            let (loaded, named_files) = config::load_watched(&loading.folder, &around, &loading.wasm);
             loading.set_named_files(named_files);
             let (project, warnings) = loaded.map_err(ReloadRefused::Mistakes)?;
             let built = callees::build(project, &loading.shim, now)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use eventyard_functions::WasmHost;
 use eventyard_rules::Report;
 use eventyard_store::{Health, LocalStore, OpenError, OpenReport, OpenWatcher, Options, StoreError};
 use tokio::net::TcpListener;
@@ -35,6 +36,9 @@ const HEALTH_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the log says how far opening the store has come.
 const LOG_OPENING_EVERY_MS: i64 = 3000;
+
+/// Where compiled functions are kept, in the data folder.
+const COMPILED_FOLDER: &str = "compiled";
 
 /// What to run.
 pub struct RunOptions {
@@ -114,7 +118,14 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     // Before the files are read, so that no change of them is missed however long the store takes to recover.
     let begun = Fingerprint::of(&options.folder);
     let around = Surroundings { env: options.env.as_ref(), now: clocks.now() };
-    let Loaded { project, warnings, refused, named_files } = load(&options, &around)?;
+    // Compiled functions lie in the data folder, and the files that may name another one are still to be read.
+    let compiled = options
+        .data
+        .clone()
+        .unwrap_or_else(|| config::last_good::data_folder(&options.folder, options.env.as_ref()))
+        .join(COMPILED_FOLDER);
+    let wasm = Arc::new(WasmHost::new(Some(compiled)));
+    let Loaded { project, warnings, refused, named_files } = load(&options, &around, &wasm)?;
     let data = options.data.clone().unwrap_or_else(|| project.store.dir.clone());
     let listen = options.listen.unwrap_or(project.server.listen);
     let grace = project.server.grace;
@@ -128,7 +139,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
 
     let broker = Arc::new(Broker::new(Arc::new(store), clocks, in_force, fastrand::u64(..)));
     broker.load_pauses().await.map_err(StartError::Pauses)?;
-    let home = ProjectHome::new(options.folder, data.clone(), options.env, options.shim);
+    let home = ProjectHome::new(options.folder, data.clone(), options.env, options.shim, wasm);
     home.set_named_files(named_files);
     broker.set_home(home);
     match &refused {
@@ -224,13 +235,13 @@ struct Loaded {
     named_files: Vec<PathBuf>,
 }
 
-fn load(options: &RunOptions, around: &Surroundings<'_>) -> Result<Loaded, StartError> {
-    let (loaded, named_files) = config::load_watched(&options.folder, around);
+fn load(options: &RunOptions, around: &Surroundings<'_>, wasm: &WasmHost) -> Result<Loaded, StartError> {
+    let (loaded, named_files) = config::load_watched(&options.folder, around, wasm);
     let report = match loaded {
         Ok((project, warnings)) => return Ok(Loaded { project, warnings, refused: None, named_files }),
         Err(report) => report,
     };
-    match config::last_good::load(&options.folder, options.data.as_deref(), around.env) {
+    match config::last_good::load_with(&options.folder, options.data.as_deref(), around.env, wasm) {
         Some((project, warnings)) => Ok(Loaded { project, warnings, refused: Some(report), named_files }),
         None => Err(StartError::Project(Box::new(report))),
     }

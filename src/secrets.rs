@@ -40,8 +40,11 @@ impl Secrets {
             add(token.reveal(), &mut found);
         }
         for function in &project.functions {
-            let Runtime::Command(command) = &function.runtime;
-            let secret = command.environment.iter().filter(|(_, value)| value.is_secret());
+            let environment = match &function.runtime {
+                Runtime::Command(command) => &command.environment,
+                Runtime::Wasm(wasm) => &wasm.environment,
+            };
+            let secret = environment.iter().filter(|(_, value)| value.is_secret());
             secret.for_each(|(_, value)| add(value.reveal(), &mut found));
         }
         let http = project.rules.iter().flat_map(|rule| &rule.targets).filter_map(|target| match &target.to {

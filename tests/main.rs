@@ -30,6 +30,7 @@ mod simulation;
 mod sources;
 mod spoiled_files;
 mod support;
+mod wasm;
 mod wire;
 mod wire_access;
 mod wire_broker;

@@ -37,7 +37,7 @@ use tokio::time::{Instant, timeout};
 
 use self::group::Group;
 pub use self::orphans::adopt_orphans;
-use self::stream::{Answer, Tail};
+use crate::output::{Answer, Tail};
 use crate::shim::{exec_failure, shim_arguments};
 use crate::{Executor, Invocation, InvocationError, InvocationResult, STDERR_TAIL_BYTES_MAX};
 
@@ -154,7 +154,10 @@ impl Executor for CommandExecutor {
         let mut answer = Answer::new(self.config.output_bytes_max);
         let mut tail = Tail::new(STDERR_TAIL_BYTES_MAX);
         let reading = async {
-            tokio::join!(answer.read(pipes.stdout), tail.read(pipes.stderr));
+            tokio::join!(
+                stream::read_answer(pipes.stdout, &mut answer),
+                stream::read_tail(pipes.stderr, &mut tail)
+            );
         };
         let writing = stream::feed(pipes.stdin, &invocation.payload);
         let watching = watch(&group, timeout, self.config.term_grace);

@@ -31,6 +31,9 @@ pub struct Invocation {
     pub timeout: Duration,
     /// Facts of this event for the process environment, with names that begin `EVENTYARD_`.
     pub environment: Vec<(String, String)>,
+    /// What belongs to `payload` where the function is given an HTTP request: `traceparent`, and the event's
+    /// attributes (`ce-…`) where `payload` is the event's data alone. Names are lower case.
+    pub headers: Vec<(String, String)>,
 }
 
 /// A call that ended well.
@@ -83,6 +86,60 @@ pub enum InvocationError {
         #[source]
         problem: io::Error,
     },
+    /// It wanted more memory, or more of something else that is limited, than it may have.
+    #[error("the function wanted {wanted} and was refused{}", ends_with(.stderr_tail))]
+    Memory {
+        /// What it wanted and what it may have, as words.
+        wanted: String,
+        /// The end of its standard error.
+        stderr_tail: String,
+    },
+    /// WebAssembly code did what it must not, or gave up.
+    #[error("the function trapped: {trap}{}{}", at(.place), ends_with(.stderr_tail))]
+    Trap {
+        /// The trap's name, such as `unreachable` or `integer_divide_by_zero`.
+        trap: &'static str,
+        /// The innermost function that was running, where the module names its functions.
+        place: Option<String>,
+        /// The end of its standard error.
+        stderr_tail: String,
+    },
+    /// A function that answers like an HTTP server answered with a status that is no success.
+    #[error("the function answered {status}{}{}", shows(.answer_head), ends_with(.stderr_tail))]
+    Status {
+        /// 100 to 999, without 2xx.
+        status: u16,
+        /// When it asks to be called again (`Retry-After`), where that is worth heeding.
+        retry_after: Option<Duration>,
+        /// The beginning of the answer.
+        answer_head: String,
+        /// The end of its standard error.
+        stderr_tail: String,
+    },
+    /// A function that answers like an HTTP server ended without a whole answer.
+    #[error("the function gave no answer: {problem}{}", ends_with(.stderr_tail))]
+    NoAnswer {
+        /// What was missing.
+        problem: String,
+        /// The end of its standard error.
+        stderr_tail: String,
+    },
+    /// None of its code has run, because too much other code does.
+    #[error("the function was not called: {calls_max} calls were in progress for {waited:?}")]
+    Busy {
+        /// How long the call waited for its turn.
+        waited: Duration,
+        /// How many calls there may be at once.
+        calls_max: usize,
+    },
+    /// The runtime itself failed; a mistake of the broker's, or a machine without memory.
+    #[error("the function could not be run: {problem}{}", ends_with(.stderr_tail))]
+    Runtime {
+        /// What the runtime says.
+        problem: String,
+        /// The end of its standard error.
+        stderr_tail: String,
+    },
     /// It ended, and the system does not say how.
     #[error("how the function ended cannot be learned: {problem}")]
     StatusUnknown {
@@ -93,7 +150,7 @@ pub enum InvocationError {
 }
 
 impl InvocationError {
-    /// The stable code of this error: `function_timeout`, `exit_3`, `signal_sigkill`, `spawn_failed`.
+    /// The stable code of this error: `function_timeout`, `exit_3`, `signal_sigkill`, `http_503`, `spawn_failed`.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
         match self {
@@ -101,19 +158,35 @@ impl InvocationError {
             InvocationError::Exit { status, .. } => format!("exit_{status}").into(),
             InvocationError::Signal { name, .. } => format!("signal_{}", name.to_ascii_lowercase()).into(),
             InvocationError::SpawnFailed { .. } => "spawn_failed".into(),
+            InvocationError::Memory { .. } => "function_memory".into(),
+            InvocationError::Trap { .. } => "function_trap".into(),
+            InvocationError::Status { status, .. } => format!("http_{status}").into(),
+            InvocationError::NoAnswer { .. } => "function_no_answer".into(),
+            InvocationError::Busy { .. } => "function_busy".into(),
+            InvocationError::Runtime { .. } => "function_runtime".into(),
             InvocationError::StatusUnknown { .. } => "status_unknown".into(),
         }
     }
 
     /// Whether the same call may end well another time. A command that is not there may be there later; one
-    /// that the system cannot even be asked for may not.
+    /// that the system cannot even be asked for may not. Statuses mean what they mean of an HTTP target.
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
             InvocationError::SpawnFailed { problem, .. } => {
                 !matches!(problem.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong)
             }
+            InvocationError::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             _ => true,
+        }
+    }
+
+    /// How long the function asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            InvocationError::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
@@ -123,8 +196,15 @@ impl InvocationError {
         match self {
             InvocationError::Timeout { stderr_tail, .. }
             | InvocationError::Exit { stderr_tail, .. }
-            | InvocationError::Signal { stderr_tail, .. } => stderr_tail,
-            InvocationError::SpawnFailed { .. } | InvocationError::StatusUnknown { .. } => "",
+            | InvocationError::Signal { stderr_tail, .. }
+            | InvocationError::Memory { stderr_tail, .. }
+            | InvocationError::Trap { stderr_tail, .. }
+            | InvocationError::Status { stderr_tail, .. }
+            | InvocationError::NoAnswer { stderr_tail, .. }
+            | InvocationError::Runtime { stderr_tail, .. } => stderr_tail,
+            InvocationError::SpawnFailed { .. }
+            | InvocationError::StatusUnknown { .. }
+            | InvocationError::Busy { .. } => "",
         }
     }
 }
@@ -138,6 +218,17 @@ fn ends_with(stderr_tail: &str) -> String {
     let hidden = tail.chars().count().saturating_sub(STDERR_SHOWN_CHARS_MAX);
     let shown: String = tail.chars().skip(hidden).collect();
     format!("; its standard error ends with: {}{shown}", if hidden > 0 { "…" } else { "" })
+}
+
+/// Where it happened, where that is known.
+fn at(place: &Option<String>) -> String {
+    place.as_ref().map(|place| format!(" in `{place}`")).unwrap_or_default()
+}
+
+/// The beginning of an answer, where there is one.
+fn shows(answer_head: &str) -> String {
+    let head = answer_head.trim();
+    if head.is_empty() { String::new() } else { format!(": {head}") }
 }
 
 /// What to do about a command that could not be started.

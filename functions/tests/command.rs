@@ -77,6 +77,7 @@ fn invocation(payload: impl Into<Bytes>) -> Invocation {
         content_type: "application/cloudevents+json".into(),
         timeout: LONG,
         environment: vec![("EVENTYARD_EVENT".into(), "0199".into())],
+        headers: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ async fn a_daemon_that_a_command_leaves_behind_is_killed_and_reaped() {
         content_type: "application/json".into(),
         timeout: LONG,
         environment: Vec::new(),
+        headers: Vec::new(),
     };
     let result = executor.invoke(invocation).await.unwrap();
     assert_eq!(&result.answer[..], b"done\n");

@@ -27,6 +27,11 @@ eventyard_rules::codes! {
     REPLY_UNUSED = "reply_unused", "A sender waits for an answer that no target gives, or a target gives one that nobody waits for.";
     RULE_TEST_FAILED = "rule_test_failed", "A rule's own test does not come out as it says.";
     COMMAND_MISSING = "command_missing", "A function's command is not there, or may not be run.";
+    PACKAGE_MISSING = "package_missing", "A function's package is not there, or cannot be read.";
+    FUNCTION_BAD_MODULE = "function_bad_module", "A WebAssembly file cannot be a function.";
+    FUNCTION_MODULE_LIMIT = "function_module_limit", "A WebAssembly file is too large, or takes too long to compile.";
+    WASM_UNAVAILABLE = "wasm_unavailable", "WebAssembly cannot be run on this machine.";
+    NOT_BUILT = "not_built", "What the project names was left out when this eventyard was built.";
     SECRET_EMPTY = "secret_empty", "A secret is empty, and an empty secret protects nothing.";
     BAD_URL = "bad_url", "The address is none that can be called.";
     EGRESS_BLOCKED = "egress_blocked", "The address lies in a network that may not be reached without saying so.";

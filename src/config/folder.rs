@@ -199,6 +199,15 @@ const LINK_LOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 /// # Errors
 /// Why it cannot be had, in words; never what stands in it.
 pub(super) fn read_named(folder: &Path, path: &str, bytes_max: u64) -> Result<Option<String>, String> {
+    let Some(bytes) = read_named_bytes(folder, path, bytes_max)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 text".to_owned())
+}
+
+/// The bytes of a file that the project names, by its path relative to the project folder.
+///
+/// # Errors
+/// As [`read_named`].
+pub(super) fn read_named_bytes(folder: &Path, path: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, String> {
     let full: PathBuf = folder.join(path);
     let metadata = match fs::metadata(&full) {
         Ok(metadata) => metadata,
@@ -215,5 +224,5 @@ pub(super) fn read_named(folder: &Path, path: &str, bytes_max: u64) -> Result<Op
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
         return Err(format!("it is larger than {bytes_max} bytes"));
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 text".to_owned())
+    Ok(Some(bytes))
 }

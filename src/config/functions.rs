@@ -4,34 +4,131 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventyard_event::Name;
+use eventyard_functions::{EgressRule, WasmConfig, WasmError, WasmKind, WasmProgram};
 use eventyard_rules::codes as rule_codes;
 use eventyard_rules::file::TIMEOUT_MAX;
 use eventyard_rules::reader::Table;
 use eventyard_rules::{Diagnostic, Text};
 
 use super::block::Block;
-use super::project::{CommandDef, Env, FunctionDef, Runtime};
+use super::project::{CommandDef, Env, FunctionDef, Runtime, WasmDef};
 use super::{codes, keys};
 
 /// How long one call may take where the function does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The runtimes of later versions; `python3.12` and the like are read as the word they begin with.
-const RUNTIMES_RESERVED: [&str; 8] = ["python", "node", "php", "java", "custom", "provided", "wasm", "http"];
+const RUNTIMES_RESERVED: [&str; 7] = ["python", "node", "php", "java", "custom", "provided", "http"];
 
-pub(super) fn read_functions(file: &Table<'_>, folder: &Path, env: &Env) -> Vec<FunctionDef> {
-    file.named_tables("function").into_iter().map(|(name, table)| read_function(name, table, folder, env)).collect()
+/// A package that can be called.
+pub(super) type Package = WasmProgram;
+
+/// Why a package cannot be called.
+pub(super) enum PackageProblem {
+    /// The file cannot be had.
+    Unreadable(String),
+    /// The file is no function.
+    Refused(WasmError),
 }
 
-fn read_function(name: Name, table: Table<'_>, folder: &Path, env: &Env) -> FunctionDef {
+/// Reads and compiles the file at a path.
+type Packages<'a> = &'a dyn Fn(&str) -> Result<Package, PackageProblem>;
+
+pub(super) fn read_functions(file: &Table<'_>, folder: &Path, env: &Env, packages: Packages<'_>) -> Vec<FunctionDef> {
+    let tables = file.named_tables("function").into_iter();
+    tables.map(|(name, table)| read_function(name, table, folder, env, packages)).collect()
+}
+
+fn read_function(name: Name, table: Table<'_>, folder: &Path, env: &Env, packages: Packages<'_>) -> FunctionDef {
     let block = Block::read(&table);
-    table.require("runtime", "say how it runs: runtime = \"command\"");
-    let runtime = table.filled_string("runtime");
-    if let Some(word) = runtime.as_deref().filter(|word| *word != "command") {
-        // What keys it may have depends on the runtime, so nothing more is said about them.
-        unknown_runtime(&table, word);
-        return broken(name, block);
+    table.require("runtime", "say how it runs: runtime = \"command\" or \"wasm\"");
+    match table.filled_string("runtime").as_deref() {
+        None | Some("command") => read_command(name, block, table, folder, env),
+        Some("wasm") => read_wasm(name, block, table, packages),
+        Some(word) => {
+            // What keys it may have depends on the runtime, so nothing more is said about them.
+            unknown_runtime(&table, word);
+            broken(name, block)
+        }
     }
+}
+
+fn read_wasm(name: Name, block: Block, table: Table<'_>, packages: Packages<'_>) -> FunctionDef {
+    for key in ["handler", "workers", "aliases"] {
+        table.reserved(key);
+    }
+    let required = "name the compiled file: package = \"functions/filter.wasm\"";
+    table.require("package", required);
+    let package = table.filled_string("package");
+    let memory = table.size("memory", 64 * 1024..=WasmConfig::MEMORY_BYTES_MAX).unwrap_or(WasmConfig::MEMORY_BYTES);
+    let environment = read_environment(&table);
+    let arguments = table.strings("arguments");
+    if arguments.iter().any(|argument| argument.contains('\0')) {
+        let message = "`arguments` hold a NUL character, which no program can be given";
+        table.refuse("arguments", rule_codes::BAD_VALUE, message, None);
+    }
+    let egress_allow = read_egress(&table);
+    let timeout = table.duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX).unwrap_or(TIMEOUT);
+    let program = package.as_deref().and_then(|path| read_package(&table, path, memory, packages));
+    if program.as_ref().is_some_and(|program| program.kind() == WasmKind::Command) && !egress_allow.is_empty() {
+        let message = "`egress_allow` is for components; this package is a command module, which cannot call out";
+        table.refuse("egress_allow", codes::CONFLICT, message, Some("leave `egress_allow` out"));
+    }
+    table.finish();
+    let package = package.unwrap_or_default();
+    let runtime =
+        Runtime::Wasm(WasmDef { package, program, memory_bytes: memory, environment, arguments, egress_allow });
+    FunctionDef { timeout, runtime, ..broken(name, block) }
+}
+
+/// Compiles a package, and says at its key what is wrong with it.
+fn read_package(table: &Table<'_>, path: &str, memory: u64, packages: Packages<'_>) -> Option<WasmProgram> {
+    let program = match packages(path) {
+        Ok(program) => program,
+        Err(PackageProblem::Unreadable(problem)) => {
+            let message = format!("the package `{path}` cannot be read: {problem}");
+            let help = "a relative path starts at the project folder; compile the function before the project is loaded";
+            table.refuse("package", codes::PACKAGE_MISSING, message, Some(help));
+            return None;
+        }
+        Err(PackageProblem::Refused(error)) => {
+            let message = format!("the package `{path}` cannot be used: {error}");
+            table.refuse("package", error.code(), message, Some(error.help()));
+            return None;
+        }
+    };
+    let needed = program.memory_bytes_min();
+    if needed > memory {
+        let message = format!("the package `{path}` begins with {} of memory, and has {}", size(needed), size(memory));
+        let key = if table.has("memory") { "memory" } else { "package" };
+        let help = format!("allow it more: memory = \"{}\"", size(needed));
+        table.refuse(key, codes::FUNCTION_BAD_MODULE, message, Some(&help));
+    }
+    Some(program)
+}
+
+/// A size as configurations write it, rounded up.
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    if bytes < MIB { format!("{}KiB", bytes.div_ceil(1024)) } else { format!("{}MiB", bytes.div_ceil(MIB)) }
+}
+
+fn read_egress(table: &Table<'_>) -> Vec<EgressRule> {
+    let mut rules = Vec::new();
+    for (text, span) in table.texts("egress_allow") {
+        match text.reveal().parse() {
+            Ok(rule) => rules.push(rule),
+            Err(_) => {
+                let message = format!("`{}` is no host, address or network", text.shown());
+                let help = "write \"api.example.com\", \"api.example.com:8443\", \"*.example.com\", \"10.1.0.0/16\" or \"127.0.0.1:9000\"";
+                table.reading().refuse(rule_codes::BAD_VALUE, span, message, Some(help.to_owned()));
+            }
+        }
+    }
+    rules
+}
+
+fn read_command(name: Name, block: Block, table: Table<'_>, folder: &Path, env: &Env) -> FunctionDef {
     for key in ["package", "handler", "workers", "aliases", "memory"] {
         table.reserved(key);
     }
@@ -78,7 +175,7 @@ fn unknown_runtime(table: &Table<'_>, word: &str) {
         || RUNTIMES_RESERVED.contains(&word)
         || word.starts_with("nodejs")
         || word.starts_with("provided.");
-    let help = Some("this version knows `command`: one process an event");
+    let help = Some("this version knows `command` (one process an event) and `wasm` (a WebAssembly module)");
     if reserved {
         let message = format!("the runtime `{word}` is not in this version");
         table.refuse("runtime", rule_codes::NOT_IN_THIS_VERSION, message, help);

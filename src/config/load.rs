@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventyard_connectors::http::HttpClient;
+use bytes::Bytes;
 use eventyard_event::Timestamp;
+use eventyard_functions::WasmHost;
 use eventyard_rules::file::{Host, ReadRule, read_retry, read_rules};
 use eventyard_rules::reader::{Document, Reading, Reference, Table};
 use eventyard_rules::{Place, Report, RetryOverrides};
 use sha2::Digest;
 
 use super::channels::read_channels;
-use super::folder::{Files, MAIN_FILE, read_named, read_what_can_be_read, text_of};
-use super::functions::read_functions;
+use super::folder::{Files, MAIN_FILE, read_named, read_named_bytes, read_what_can_be_read, text_of};
+use super::functions::{Package, PackageProblem, read_functions};
 use super::project::{Env, Project};
 use super::server::{read_limits, read_server, read_store};
 use super::sinks::{read_http_target, read_sinks};
@@ -48,15 +50,20 @@ pub fn load(folder: &Path, env: &Env) -> Result<(Project, Report), Report> {
 /// # Errors
 /// As [`load`].
 pub fn load_at(folder: &Path, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
-    load_watched(folder, around).0
+    load_watched(folder, around, &WasmHost::new(None)).0
 }
 
-/// The same, and the files beyond the project's own that it names (secrets, tests' events), whether it loads or not:
-/// one of them may be what is missing, and what makes the next try succeed.
-pub fn load_watched(folder: &Path, around: &Surroundings<'_>) -> (Result<(Project, Report), Report>, Vec<PathBuf>) {
+/// The same, and the files beyond the project's own that it names (secrets, tests' events, functions), whether it loads
+/// or not: one of them may be what is missing, and what makes the next try succeed. `wasm` compiles functions, and goes
+/// on living as long as they do.
+pub fn load_watched(
+    folder: &Path,
+    around: &Surroundings<'_>,
+    wasm: &WasmHost,
+) -> (Result<(Project, Report), Report>, Vec<PathBuf>) {
     let (files, report) = read_what_can_be_read(folder);
     let asked = RefCell::default();
-    let loaded = build(folder, files, report, around, Tests::Keep, &asked);
+    let loaded = build(folder, files, report, &Given { around, wasm, tests: Tests::Keep, kept: None }, &asked);
     (loaded, asked.into_inner().named_files())
 }
 
@@ -66,11 +73,43 @@ pub fn load_watched(folder: &Path, around: &Surroundings<'_>) -> (Result<(Projec
 /// # Errors
 /// As [`load`], for instance where a variable of the environment is gone.
 pub fn load_files(folder: &Path, files: Files, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
+    load_kept(folder, files, around, &WasmHost::new(None), &|_| None)
+}
+
+/// The same, with `kept` to say where the copy of a package lies that was kept with them.
+pub(super) fn load_kept(
+    folder: &Path,
+    files: Files,
+    around: &Surroundings<'_>,
+    wasm: &WasmHost,
+    kept: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<(Project, Report), Report> {
     let mut report = Report::new();
     for (path, text) in &files {
         report.add_source(&Arc::from(path.as_str()), text);
     }
-    build(folder, files, report, around, Tests::LeaveOut, &RefCell::default())
+    build(folder, files, report, &Given { around, wasm, tests: Tests::LeaveOut, kept: Some(kept) }, &RefCell::default())
+}
+
+/// What a project is built with, beside its files.
+struct Given<'a> {
+    around: &'a Surroundings<'a>,
+    wasm: &'a WasmHost,
+    tests: Tests,
+    /// Where the copy of a package lies, where it is not the package itself that is to be read.
+    kept: Option<&'a dyn Fn(&str) -> Option<PathBuf>>,
+}
+
+impl Given<'_> {
+    /// Reads and compiles a function's package.
+    fn package(&self, folder: &Path, path: &str) -> Result<Package, PackageProblem> {
+        let copy = self.kept.and_then(|kept| kept(path)).map(|copy| copy.to_string_lossy().into_owned());
+        let bytes_max = u64::try_from(self.wasm.module_bytes_max()).unwrap_or(u64::MAX);
+        let bytes = read_named_bytes(folder, copy.as_deref().unwrap_or(path), bytes_max)
+            .map_err(PackageProblem::Unreadable)?
+            .ok_or_else(|| PackageProblem::Unreadable("it does not exist".to_owned()))?;
+        self.wasm.load(Bytes::from(bytes)).map_err(PackageProblem::Refused)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,10 +132,10 @@ fn build(
     folder: &Path,
     files: Files,
     mut report: Report,
-    around: &Surroundings<'_>,
-    tests: Tests,
+    given: &Given<'_>,
     asked: &RefCell<Asked>,
 ) -> Result<(Project, Report), Report> {
+    let Given { around, tests, .. } = *given;
     // Without a working folder a relative path stays what it is, and is as good.
     let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let resolve = |reference: Reference<'_>| {
@@ -111,7 +150,14 @@ fn build(
             read_named(folder, path, EVENT_FILE_BYTES_MAX)?.ok_or_else(|| "it does not exist".to_owned())
         }
     };
-    let parts = Parts { folder, around, event_file: &event_file };
+    let package = |path: &str| {
+        asked.borrow_mut().files.push(folder.join(path));
+        let package = given.package(folder, path)?;
+        let digest = package.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        asked.borrow_mut().values.push(digest);
+        Ok(package)
+    };
+    let parts = Parts { folder, around, event_file: &event_file, package: &package };
     let main: Arc<str> = Arc::from(MAIN_FILE);
     let text = text_of(&files, MAIN_FILE).unwrap_or_default();
     let document = Document::parse(text);
@@ -198,6 +244,7 @@ struct Parts<'a> {
     folder: &'a Path,
     around: &'a Surroundings<'a>,
     event_file: &'a dyn Fn(&str) -> Result<String, String>,
+    package: &'a dyn Fn(&str) -> Result<Package, PackageProblem>,
 }
 
 impl Parts<'_> {
@@ -212,7 +259,7 @@ impl Parts<'_> {
             limits: read_limits(&table),
             defaults: read_defaults(&table),
             sources: sources.iter().map(|source| source.def.clone()).collect(),
-            functions: read_functions(&table, self.folder, self.around.env),
+            functions: read_functions(&table, self.folder, self.around.env, self.package),
             sinks: read_sinks(&table, &client),
             channels: read_channels(&table, &client),
             server,

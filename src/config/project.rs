@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::Name;
+use eventyard_functions::{EgressRule, WasmProgram};
 use eventyard_rules::{RetryOverrides, Rule, Settings, Target, TargetTo, Text};
 use ipnet::IpNet;
 
@@ -171,6 +172,8 @@ pub struct FunctionDef {
 pub enum Runtime {
     /// One process an event.
     Command(CommandDef),
+    /// A WebAssembly module inside the broker.
+    Wasm(WasmDef),
 }
 
 /// What a command needs.
@@ -180,6 +183,23 @@ pub struct CommandDef {
     pub command: Vec<String>,
     /// Beside the variables that every command gets.
     pub environment: Vec<(String, Text)>,
+}
+
+/// What a WebAssembly module needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WasmDef {
+    /// The path of the file, relative to the project folder.
+    pub package: String,
+    /// What was compiled from it; `None` only in a project that is refused.
+    pub program: Option<WasmProgram>,
+    /// The most memory of one call, in bytes.
+    pub memory_bytes: u64,
+    /// Beside the variables that every call gets.
+    pub environment: Vec<(String, Text)>,
+    /// After the function's name.
+    pub arguments: Vec<String>,
+    /// Where a component may call.
+    pub egress_allow: Vec<EgressRule>,
 }
 
 /// `[sink.NAME]`.

@@ -38,6 +38,7 @@ async fn host(folder: PathBuf, script: String) -> Result<(), Box<dyn Error>> {
         content_type: "application/json".to_owned(),
         timeout: hour,
         environment: Vec::new(),
+        headers: Vec::new(),
     };
     executor.invoke(invocation).await?;
     Ok(())

@@ -117,7 +117,7 @@ fn a_project_says_what_its_files_say() {
     let payload = &project.sources[1].settings.reveal()["payload"];
     assert_eq!(payload["env"], "prod", "in data, `env` is a word like any other");
 
-    let Runtime::Command(command) = &project.functions[0].runtime;
+    let Runtime::Command(command) = &project.functions[0].runtime else { panic!("{:?}", project.functions[0]) };
     assert_eq!(command.command, ["sh", "resize.sh"]);
     assert_eq!(project.functions[0].timeout, Duration::from_secs(90));
     assert_eq!(project.channels[0].alerts, AlertKind::ALL);
