@@ -46,6 +46,8 @@
       (global.get $next)
       (global.set $next (i32.add (global.get $next) (local.get 3)))))
   (core instance $mem (instantiate $memory))
+  (alias core export $mem "memory" (core memory $memory))
+  (alias core export $mem "realloc" (core func $realloc))
   (core module $main
     (import "host" "fields" (func $fields (result i32)))
     (import "host" "response" (func $response (param i32) (result i32)))
@@ -62,7 +64,7 @@
   (core func $fields (canon lower (func $types "[constructor]fields")))
   (core func $response (canon lower (func $types "[constructor]outgoing-response")))
   (core func $status (canon lower (func $types "[method]outgoing-response.set-status-code")))
-  (core func $answer (canon lower (func $types "[static]response-outparam.set") (memory $mem "memory")))
+  (core func $answer (canon lower (func $types "[static]response-outparam.set") (memory $memory)))
   (core instance $main (instantiate $main (with "host" (instance
     (export "fields" (func $fields))
     (export "response" (func $response))
