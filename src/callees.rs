@@ -66,8 +66,9 @@ fn functions(project: &Project, shim: &Path) -> Result<HashMap<Name, Arc<dyn Exe
 }
 
 fn executor(project: &Project, function: &FunctionDef, shim: &Path) -> Result<Arc<dyn Executor>, BuildError> {
-    let revealed =
-        |variables: &[(String, Text)]| variables.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+    let revealed = |variables: &[(String, Text)]| {
+        variables.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect()
+    };
     match &function.runtime {
         Runtime::Command(command) => {
             let config = CommandConfig {

@@ -60,7 +60,8 @@ fn send(folder: &Path, ty: &str) -> Vec<Value> {
     let sent = run(&["events", "send", "--type", ty, "--data", "{}", "--wait", "--json"], folder);
     let listed = run(&["events", "list", "--json"], folder);
     let newest: Value = serde_json::from_str(&listed.stdout).unwrap();
-    let id = newest["items"][0]["event"].as_str().unwrap_or_else(|| panic!("{} {}", sent.stdout, sent.stderr)).to_owned();
+    let id =
+        newest["items"][0]["event"].as_str().unwrap_or_else(|| panic!("{} {}", sent.stdout, sent.stderr)).to_owned();
     let shown = run(&["events", "show", &id, "--json"], folder);
     let event: Value = serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{}", shown.stdout));
     event["deliveries"].as_array().unwrap().clone()
@@ -181,12 +182,11 @@ mod with_the_feature {
     fn a_stop_ends_a_function_that_never_ends() {
         let folder = project(&[("endless", ENDLESS)], "grace = \"500ms\"\n");
         let main = fs::read_to_string(folder.path().join("eventyard.toml")).unwrap();
-        fs::write(folder.path().join("eventyard.toml"), main.replace("timeout = \"500ms\"", "timeout = \"5m\"")).unwrap();
+        fs::write(folder.path().join("eventyard.toml"), main.replace("timeout = \"500ms\"", "timeout = \"5m\""))
+            .unwrap();
         let mut broker = Broker::start("run", folder.path());
         assert_eq!(run(&["events", "send", "--type", "endless", "--data", "{}"], folder.path()).code, 0);
-        until("it is called", || {
-            run(&["deliveries", "list", "--json"], folder.path()).stdout.contains("in_flight")
-        });
+        until("it is called", || run(&["deliveries", "list", "--json"], folder.path()).stdout.contains("in_flight"));
         let began = Instant::now();
         assert_eq!(broker.terminate(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());

@@ -42,7 +42,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let (bare, shimmed, called) = (at(&bare), at(&shimmed), at(&called));
             let ratio = called.as_secs_f64() / shimmed.as_secs_f64();
             let size = format!("{} MiB", heap.len() >> 20);
-            println!("{size:>10} {:>12} {bare:>12.1?} {shimmed:>12.1?} {called:>12.1?} {ratio:>10.2}", format!("p{percent}"));
+            println!(
+                "{size:>10} {:>12} {bare:>12.1?} {shimmed:>12.1?} {called:>12.1?} {ratio:>10.2}",
+                format!("p{percent}")
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

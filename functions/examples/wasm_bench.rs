@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eventyard_event::Name;
 use eventyard_functions::{Executor, Invocation, WasmConfig, WasmExecutor, WasmHost};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
+};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
@@ -82,7 +84,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.iter_mut().for_each(|times| times.sort_unstable());
     let [sync, own, ours] = &times;
     println!("{rounds} rounds each, {PAYLOAD_BYTES} bytes in and out, a module of {} bytes", module.len());
-    println!("{:>6} {:>20} {:>20} {:>12} {:>14} {:>12}", "", "wasmtime, blocking", "wasmtime, async", "ours", "ours/blocking", "ours/async");
+    println!(
+        "{:>6} {:>20} {:>20} {:>12} {:>14} {:>12}",
+        "", "wasmtime, blocking", "wasmtime, async", "ours", "ours/blocking", "ours/async"
+    );
     for percent in [10, 50, 90, 99] {
         let at = |times: &[Duration]| times.get((times.len() - 1) * percent / 100).copied().unwrap_or_default();
         let (sync, own, ours) = (at(sync), at(own), at(ours));

@@ -154,10 +154,7 @@ impl Executor for CommandExecutor {
         let mut answer = Answer::new(self.config.output_bytes_max);
         let mut tail = Tail::new(STDERR_TAIL_BYTES_MAX);
         let reading = async {
-            tokio::join!(
-                stream::read_answer(pipes.stdout, &mut answer),
-                stream::read_tail(pipes.stderr, &mut tail)
-            );
+            tokio::join!(stream::read_answer(pipes.stdout, &mut answer), stream::read_tail(pipes.stderr, &mut tail));
         };
         let writing = stream::feed(pipes.stdin, &invocation.payload);
         let watching = watch(&group, timeout, self.config.term_grace);

@@ -114,7 +114,8 @@ fn answering(status: u16) -> Bytes {
 
 #[tokio::test]
 async fn standard_output_is_the_answer_and_standard_error_the_log() {
-    let body = "(call $say (i32.const 1) (i32.const 64) (i32.const 6)) (call $say (i32.const 2) (i32.const 64) (i32.const 5))";
+    let body =
+        "(call $say (i32.const 1) (i32.const 64) (i32.const 6)) (call $say (i32.const 2) (i32.const 64) (i32.const 5))";
     let result = run(&command(body)).await.unwrap();
     assert_eq!((result.answer.as_ref(), result.truncated), (&b"hello\n"[..], false));
     assert_eq!(result.stderr_tail, "hello");
@@ -161,7 +162,8 @@ async fn each_call_begins_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_loops_time_out_and_hold_up_nobody() {
     let host = WasmHost::new(None);
-    let endless = WasmConfig { timeout: Duration::from_millis(1500), ..config(&host, text(&command("(loop $l (br $l))"))) };
+    let endless =
+        WasmConfig { timeout: Duration::from_millis(1500), ..config(&host, text(&command("(loop $l (br $l))"))) };
     let endless = std::sync::Arc::new(WasmExecutor::new(endless));
     let loops: Vec<_> = (0..8)
         .map(|_| {
@@ -170,7 +172,8 @@ async fn endless_loops_time_out_and_hold_up_nobody() {
         })
         .collect();
     // Meanwhile other functions and everything else on these threads go on.
-    let short = WasmExecutor::new(config(&host, text(&command("(call $say (i32.const 1) (i32.const 64) (i32.const 6))"))));
+    let short =
+        WasmExecutor::new(config(&host, text(&command("(call $say (i32.const 1) (i32.const 64) (i32.const 6))"))));
     let begun = Instant::now();
     let mut calls = 0;
     while begun.elapsed() < Duration::from_millis(1000) {
@@ -189,7 +192,8 @@ async fn endless_loops_time_out_and_hold_up_nobody() {
 #[tokio::test(flavor = "current_thread")]
 async fn an_endless_loop_cannot_hold_even_the_only_thread() {
     let host = WasmHost::new(None);
-    let endless = WasmConfig { timeout: Duration::from_millis(300), ..config(&host, text(&command("(loop $l (br $l))"))) };
+    let endless =
+        WasmConfig { timeout: Duration::from_millis(300), ..config(&host, text(&command("(loop $l (br $l))"))) };
     let executor = WasmExecutor::new(endless);
     let (ended, ()) = tokio::join!(executor.invoke(invocation("")), tokio::time::sleep(Duration::from_millis(10)));
     assert_eq!(ended.unwrap_err().code(), "function_timeout");
@@ -221,7 +225,8 @@ async fn memory_is_refused_beyond_the_limit_and_the_reason_is_named() {
     assert!(error.to_string().contains("`memory` at 64MiB"), "{error}");
     assert!(error.retryable());
 
-    let table = "(if (i32.eq (table.grow $table (ref.null func) (i32.const 10000000)) (i32.const -1)) (then unreachable))";
+    let table =
+        "(if (i32.eq (table.grow $table (ref.null func) (i32.const 10000000)) (i32.const -1)) (then unreachable))";
     let error = run(&command(table)).await.unwrap_err();
     assert_eq!(error.code(), "function_memory", "{error}");
 
@@ -352,9 +357,7 @@ fn many_functions(count: u32) -> Bytes {
             }
         }
     }
-    let section = |id: u8, body: Vec<u8>| {
-        [vec![id], number(u32::try_from(body.len()).unwrap()), body].concat()
-    };
+    let section = |id: u8, body: Vec<u8>| [vec![id], number(u32::try_from(body.len()).unwrap()), body].concat();
     let repeated = |each: &[u8]| [number(count), each.repeat(usize::try_from(count).unwrap())].concat();
     let export = [&[1, 6][..], b"_start", &[0, 0]].concat();
     let parts = [
@@ -401,7 +404,11 @@ async fn an_answer_without_end_is_cut_and_says_so() {
     let result = call(config, "").await.unwrap();
     assert_eq!((result.answer.len(), result.truncated), (1000, true));
     assert!(result.answer.starts_with(b"hello\n"));
-    assert!(result.stderr_tail.ends_with("hello\n") && result.stderr_tail.len() <= 4096, "{}", result.stderr_tail.len());
+    assert!(
+        result.stderr_tail.ends_with("hello\n") && result.stderr_tail.len() <= 4096,
+        "{}",
+        result.stderr_tail.len()
+    );
 }
 
 #[tokio::test]
@@ -463,9 +470,15 @@ async fn programs_of_compilers_run() {
 #[tokio::test]
 async fn a_components_status_decides_as_an_http_targets_does() {
     let host = WasmHost::new(None);
-    for (status, retryable) in
-        [(200, None), (204, None), (301, Some(false)), (404, Some(false)), (408, Some(true)), (429, Some(true)), (503, Some(true))]
-    {
+    for (status, retryable) in [
+        (200, None),
+        (204, None),
+        (301, Some(false)),
+        (404, Some(false)),
+        (408, Some(true)),
+        (429, Some(true)),
+        (503, Some(true)),
+    ] {
         let config = config(&host, answering(status));
         assert_eq!(config.program.kind(), WasmKind::Http);
         match (call(config, "{}").await, retryable) {
@@ -481,7 +494,8 @@ async fn a_components_status_decides_as_an_http_targets_does() {
 #[tokio::test]
 async fn a_component_that_traps_loops_or_says_nothing_fails() {
     let host = WasmHost::new(None);
-    let with = |before: &str, after: &str| component("answer.wat", &[("STATUS", "200"), ("BEFORE", before), ("AFTER", after)]);
+    let with =
+        |before: &str, after: &str| component("answer.wat", &[("STATUS", "200"), ("BEFORE", before), ("AFTER", after)]);
     let traps = call(config(&host, with("unreachable", "")), "").await.unwrap_err();
     assert_eq!(traps.code(), "function_trap", "{traps}");
     let late = call(config(&host, with("", "unreachable")), "").await.unwrap_err();
@@ -573,7 +587,11 @@ async fn a_module_is_compiled_once_for_all_starts() {
         assert_eq!(call(config, "").await.unwrap().answer, "hello\n");
     }
     use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700, "code is nobody else's to write");
+    assert_eq!(
+        std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777,
+        0o700,
+        "code is nobody else's to write"
+    );
 }
 
 #[tokio::test]

@@ -57,10 +57,13 @@ fn read_wasm(name: Name, block: Block, table: Table<'_>, packages: Packages<'_>)
     for key in ["handler", "workers", "aliases"] {
         table.reserved(key);
     }
+    table.declare(&keys::WASM);
     let required = "name the compiled file: package = \"functions/filter.wasm\"";
     table.require("package", required);
     let package = table.filled_string("package");
-    let memory = table.size("memory", 64 * 1024..=WasmConfig::MEMORY_BYTES_MAX).unwrap_or(WasmConfig::MEMORY_BYTES);
+    let memory = table
+        .size("memory", keys::WASM_MEMORY_BYTES_MIN..=WasmConfig::MEMORY_BYTES_MAX)
+        .unwrap_or(WasmConfig::MEMORY_BYTES);
     let environment = read_environment(&table);
     let arguments = table.strings("arguments");
     if arguments.iter().any(|argument| argument.contains('\0')) {
@@ -87,7 +90,8 @@ fn read_package(table: &Table<'_>, path: &str, memory: u64, packages: Packages<'
         Ok(program) => program,
         Err(PackageProblem::Unreadable(problem)) => {
             let message = format!("the package `{path}` cannot be read: {problem}");
-            let help = "a relative path starts at the project folder; compile the function before the project is loaded";
+            let help =
+                "a relative path starts at the project folder; compile the function before the project is loaded";
             table.refuse("package", codes::PACKAGE_MISSING, message, Some(help));
             return None;
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use eventyard_functions::WasmConfig;
 use eventyard_rules::file::{RETRY, RULE, TIMEOUT_MAX};
 use eventyard_rules::shape::{Key, Kind, Shape};
 
@@ -115,5 +116,44 @@ pub(crate) static COMMAND: Shape = Shape::of(
     ],
 );
 
+/// `[function.NAME] runtime = "wasm"`.
+pub(crate) static WASM: Shape = Shape::of(
+    "A WebAssembly module inside the broker: a WASI 0.1 command, or a wasi:http component.",
+    &[
+        Key::with_default(
+            "enabled",
+            Kind::Boolean,
+            "true",
+            "`false` leaves the block in the file and out of the broker.",
+        ),
+        Key::with_default("description", Kind::Text, "", "For people."),
+        Key::with_default("namespace", Kind::Name, "default", "Rules of other namespaces never see it."),
+        Key::required("runtime", Kind::Text, "How it runs."),
+        Key::required("package", Kind::Text, "The compiled file, from the project's folder."),
+        Key::with_default(
+            "memory",
+            Kind::Size(WASM_MEMORY_BYTES_MIN, WasmConfig::MEMORY_BYTES_MAX),
+            "64MiB",
+            "The most memory of one call.",
+        ),
+        Key::optional("environment", Kind::Map, "Variables beside those that every call gets."),
+        Key::optional("arguments", Kind::Texts, "Arguments after the function's name."),
+        Key::optional(
+            "egress_allow",
+            Kind::Texts,
+            "Hosts, addresses and networks that a component may call over HTTP.",
+        ),
+        Key::with_default(
+            "timeout",
+            Kind::Duration(Duration::from_millis(1), TIMEOUT_MAX),
+            "60s",
+            "How long one call may take.",
+        ),
+    ],
+);
+
+/// The least `memory`: one page.
+pub(crate) const WASM_MEMORY_BYTES_MIN: u64 = 64 * 1024;
+
 /// Every runtime, with the keys of a function that has it.
-pub(crate) static RUNTIMES: &[(&str, &Shape)] = &[("command", &COMMAND)];
+pub(crate) static RUNTIMES: &[(&str, &Shape)] = &[("command", &COMMAND), ("wasm", &WASM)];

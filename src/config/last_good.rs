@@ -66,7 +66,8 @@ struct KeptPackage {
 /// What the system says; the copy that was there before is then still there, whole.
 pub fn keep(data: &Path, project: &Project) -> io::Result<()> {
     let files: Vec<KeptFile> = project.files.iter().map(|(path, text)| KeptFile::new(path, text)).collect();
-    let packages = programs(project).map(|(path, program)| KeptPackage { path: path.to_owned(), sha256: hex(program.digest()) });
+    let packages =
+        programs(project).map(|(path, program)| KeptPackage { path: path.to_owned(), sha256: hex(program.digest()) });
     let packages: Vec<KeptPackage> = packages.collect();
     if read(data).is_ok_and(|kept| kept.is_some_and(|kept| kept.files == files && kept.packages == packages)) {
         return Ok(());
@@ -164,7 +165,8 @@ pub fn load(folder: &Path, data: Option<&Path>, env: &Env) -> Option<(Project, R
 #[must_use]
 pub fn load_with(folder: &Path, data: Option<&Path>, env: &Env, wasm: &WasmHost) -> Option<(Project, Report)> {
     let data = data.map_or_else(|| data_folder(folder, env), Path::to_owned);
-    let read = read(&data).and_then(|kept| kept.map(|kept| Ok((fill(folder, &kept.files)?, kept.packages))).transpose());
+    let read =
+        read(&data).and_then(|kept| kept.map(|kept| Ok((fill(folder, &kept.files)?, kept.packages))).transpose());
     let (files, packages) = match read {
         Ok(kept) => kept?,
         Err(problem) => {

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eventyard_connectors::http::HttpClient;
 use bytes::Bytes;
+use eventyard_connectors::http::HttpClient;
 use eventyard_event::Timestamp;
 use eventyard_functions::WasmHost;
 use eventyard_rules::file::{Host, ReadRule, read_retry, read_rules};

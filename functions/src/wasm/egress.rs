@@ -66,8 +66,7 @@ impl FromStr for EgressRule {
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
         // A last label of digits alone would be a mistyped address.
-        let last_is_number =
-            checked.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        let last_is_number = checked.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         if checked.len() > 253 || !checked.split('.').all(label) || last_is_number {
             return Err(bad());
         }
@@ -181,10 +180,14 @@ mod tests {
 
     #[test]
     fn what_is_no_host_address_or_network_is_refused() {
-        for text in ["", "*", "*.", "a..b", "http://a", "a/b", "a:0", "a:99999", "a:x", "10.0.0.0/40", "1.2.3", "a b", "é.com"] {
+        for text in
+            ["", "*", "*.", "a..b", "http://a", "a/b", "a:0", "a:99999", "a:x", "10.0.0.0/40", "1.2.3", "a b", "é.com"]
+        {
             assert!(text.parse::<EgressRule>().is_err(), "{text}");
         }
-        for text in ["a", "api.example.com:8443", "*.example.com", "10.0.0.0/8", "127.0.0.1:9000", "[::1]:80", "fd00::/8"] {
+        for text in
+            ["a", "api.example.com:8443", "*.example.com", "10.0.0.0/8", "127.0.0.1:9000", "[::1]:80", "fd00::/8"]
+        {
             assert!(text.parse::<EgressRule>().is_ok(), "{text}");
         }
     }

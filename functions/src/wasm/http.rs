@@ -12,8 +12,8 @@ use wasmtime::Engine;
 use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{Component, ResourceTable, Type};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -83,7 +83,8 @@ pub(super) fn prepare(runtime: &Runtime, component: &Component) -> Result<ProxyP
 /// Whether an instance has `handle: func(request: incoming-request, response-out: response-outparam)`. The engine
 /// itself would find that out at the first call.
 fn is_handle(engine: &Engine, component: &types::Component, handler: &types::ComponentInstance) -> bool {
-    let Some(ComponentItem::ComponentFunc(handle)) = handler.get_export(engine, "handle").map(|export| export.ty) else {
+    let Some(ComponentItem::ComponentFunc(handle)) = handler.get_export(engine, "handle").map(|export| export.ty)
+    else {
         return false;
     };
     let resource = |wanted: &str| {
@@ -102,10 +103,7 @@ fn is_handle(engine: &Engine, component: &types::Component, handler: &types::Com
         Type::Own(resource) => Some(resource),
         _ => None,
     });
-    handle.results().len() == 0
-        && !handle.async_()
-        && wanted.iter().all(Option::is_some)
-        && taken.eq(wanted)
+    handle.results().len() == 0 && !handle.async_() && wanted.iter().all(Option::is_some) && taken.eq(wanted)
 }
 
 /// Runs one call; the body of the answer is in the record.

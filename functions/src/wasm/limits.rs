@@ -82,5 +82,9 @@ impl ResourceLimiter for Limits {
 
 /// A size as configurations write it, rounded up.
 pub(super) fn in_words(bytes: usize) -> String {
-    if bytes < 1024 * 1024 { format!("{}KiB", bytes.div_ceil(1024)) } else { format!("{}MiB", bytes.div_ceil(1024 * 1024)) }
+    if bytes < 1024 * 1024 {
+        format!("{}KiB", bytes.div_ceil(1024))
+    } else {
+        format!("{}MiB", bytes.div_ceil(1024 * 1024))
+    }
 }

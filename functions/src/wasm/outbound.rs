@@ -53,7 +53,10 @@ impl Outbound {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .dns_resolver(Arc::new(CheckedResolver { rules: Arc::clone(&self.rules), port: if tls { 443 } else { 80 } }));
+            .dns_resolver(Arc::new(CheckedResolver {
+                rules: Arc::clone(&self.rules),
+                port: if tls { 443 } else { 80 },
+            }));
         let built = if tls { builder.https_only(true).build() } else { builder.tls_certs_only([]).build() };
         let built = built.map_err(|error| Error::InternalError(Some(with_causes(&error))))?;
         Ok(cell.get_or_init(|| built))
