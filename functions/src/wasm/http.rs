@@ -71,12 +71,12 @@ pub(super) fn prepare(runtime: &Runtime, component: &Component) -> Result<ProxyP
         };
         return Err(refuse(format!("{what}, and not wasi:http/incoming-handler 0.2, by which it would be called")));
     };
+    let instance = runtime.components.instantiate_pre(component).map_err(|error| refuse(format!("{error:#}")))?;
     if !is_handle(engine, &ty, &handler) {
         let problem = "its `handle` is another one than that of wasi:http/incoming-handler 0.2, which takes a request and \
                        a place for the response, and gives nothing";
         return Err(refuse(problem.to_owned()));
     }
-    let instance = runtime.components.instantiate_pre(component).map_err(|error| refuse(format!("{error:#}")))?;
     ProxyPre::new(instance).map_err(|error| refuse(format!("{error:#}")))
 }
 

@@ -54,6 +54,8 @@
       (func (param "self" (borrow $asked)) (param "scheme" $scheme?) (result (result))))
     (export "[method]outgoing-request.set-authority"
       (func (param "self" (borrow $asked)) (param "authority" $string?) (result (result))))
+    (export "[method]outgoing-request.set-path-with-query"
+      (func (param "self" (borrow $asked)) (param "path-with-query" $string?) (result (result))))
     (export "[method]future-incoming-response.subscribe"
       (func (param "self" (borrow $future)) (result (own $pollable))))
     (export "[method]future-incoming-response.get"
@@ -96,11 +98,13 @@
     (import "host" "request" (func $request (param i32) (result i32)))
     (import "host" "scheme" (func $scheme (param i32 i32 i32 i32 i32) (result i32)))
     (import "host" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+    (import "host" "path" (func $path (param i32 i32 i32 i32) (result i32)))
     (import "host" "send" (func $send (param i32 i32 i32 i32)))
     (import "host" "subscribe" (func $subscribe (param i32) (result i32)))
     (import "host" "block" (func $block (param i32)))
     (import "host" "get" (func $get (param i32 i32)))
     (import "host" "got-status" (func $got-status (param i32) (result i32)))
+    (data (i32.const 504) "/")
     (data (i32.const 512) "AUTHORITY")
     ;; 502 where no answer came.
     (func $ask (result i32)
@@ -108,6 +112,7 @@
       (local.set $asked (call $request (call $fields)))
       (drop (call $scheme (local.get $asked) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
       (drop (call $authority (local.get $asked) (i32.const 1) (i32.const 512) (i32.const LENGTH)))
+      (drop (call $path (local.get $asked) (i32.const 1) (i32.const 504) (i32.const 1)))
       (call $send (local.get $asked) (i32.const 0) (i32.const 0) (i32.const 0))
       (if (i32.load8_u (i32.const 0)) (then (return (i32.const 502))))
       (local.set $future (i32.load (i32.const 8)))
@@ -131,6 +136,7 @@
   (core func $request (canon lower (func $types "[constructor]outgoing-request")))
   (core func $scheme (canon lower (func $types "[method]outgoing-request.set-scheme") (memory $memory)))
   (core func $authority (canon lower (func $types "[method]outgoing-request.set-authority") (memory $memory)))
+  (core func $path (canon lower (func $types "[method]outgoing-request.set-path-with-query") (memory $memory)))
   (core func $send (canon lower (func $outgoing "handle") (memory $memory) (realloc $realloc)))
   (core func $subscribe (canon lower (func $types "[method]future-incoming-response.subscribe")))
   (core func $block (canon lower (func $poll "[method]pollable.block")))
@@ -147,6 +153,7 @@
       (export "request" (func $request))
       (export "scheme" (func $scheme))
       (export "authority" (func $authority))
+      (export "path" (func $path))
       (export "send" (func $send))
       (export "subscribe" (func $subscribe))
       (export "block" (func $block))
