@@ -16,7 +16,7 @@
 //! - Memory: the function's `memory`, and fixed limits for tables and instances (`limits`).
 //! - Output: an answer and a tail of standard error, as for commands; the rest is dropped while it is written.
 //! - How many at once: a bounded wait for a place in the pool (`engine`), which is not part of the time-out.
-//! - Compiling: limits for bytes, functions and time ([`WasmLimits`]), on a thread of its own.
+//! - Compiling: limits for bytes, functions and time ([`WasmLimits`]), on threads of its own with a lower priority.
 //!
 //! # What is kept on disk
 //! Compiled code, by the digest of the module, the compiler's version and its settings, in the data folder (`cache`).

@@ -8,6 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::Component;
@@ -23,8 +24,11 @@ use super::{WasmError, WasmKind, WasmLimits, command, http};
 /// How many files that took too long may still be compiled in the background. Compiling cannot be broken off.
 const OVERDUE_MAX: usize = 4;
 
-/// The stack of the thread that compiles: some of the compiler's steps are recursive.
+/// The stack of a thread that compiles: some of the compiler's steps are recursive.
 const COMPILER_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// How much lower than the broker's the priority of compiling is (nice).
+const COMPILER_NICE: i32 = 5;
 
 /// A page of WebAssembly's memory.
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -150,7 +154,7 @@ impl WasmHost {
         kind.ok_or_else(|| WasmError::NotWasm { problem: "it says neither module nor component".to_owned() })
     }
 
-    /// Compiles on a thread of its own, so that a file that takes too long is refused, though not broken off.
+    /// Compiles on threads of its own, so that a file that takes too long is refused, though not broken off.
     fn compile(&self, set: Set, bytes: Bytes, kind: WasmKind, digest: [u8; 32]) -> Result<Compiled, WasmError> {
         let overdue = self.compiling.load(Ordering::Relaxed);
         if overdue >= OVERDUE_MAX {
@@ -159,9 +163,10 @@ impl WasmHost {
         let compiling = Arc::clone(&self.compiling);
         compiling.fetch_add(1, Ordering::Relaxed);
         let (done, waiting) = sync_channel(1);
-        let thread = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILER_STACK_BYTES);
+        let thread = std::thread::Builder::new().name("wasm-compile".to_owned());
         let started = thread.spawn(move || {
-            let made = Compiled::make(set, &bytes, kind, digest);
+            let made =
+                compilers().and_then(|compilers| compilers.install(|| Compiled::make(set, &bytes, kind, digest)));
             compiling.fetch_sub(1, Ordering::Relaxed);
             // Where nobody waits any more, what was made goes; the cache on disk has it.
             drop(done.send(made));
@@ -183,6 +188,19 @@ impl WasmHost {
             }
         }
     }
+}
+
+/// Threads to compile one file on: its own, so that one that takes for ever holds up no other.
+fn compilers() -> Result<ThreadPool, WasmError> {
+    let threads = ThreadPoolBuilder::new()
+        .thread_name(|number| format!("wasm-compile-{number}"))
+        .stack_size(COMPILER_STACK_BYTES)
+        .start_handler(|_| {
+            if let Err(error) = rustix::process::nice(COMPILER_NICE) {
+                tracing::debug!(%error, "the priority of a thread that compiles could not be lowered");
+            }
+        });
+    threads.build().map_err(|error| WasmError::Engine { problem: format!("no threads can be started: {error}") })
 }
 
 impl fmt::Debug for WasmHost {
