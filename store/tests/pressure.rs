@@ -1,5 +1,4 @@
 //! What is told when things take long, and when what was stored cannot be read any more.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
