@@ -34,7 +34,7 @@ const LIBRARY: &str = r#"(module (func (export "_initialize")))"#;
 fn project(modules: &[(&str, &str)], more: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut main = format!("[server]\nlisten = \"127.0.0.1:{}\"\n{more}", free_port());
-    let mut rules = String::new();
+    let mut rules = "# One rule for each function.\n".to_owned();
     for (name, wat) in modules {
         put(folder.path(), name, wat);
         main += &format!("[function.{name}]\nruntime = \"wasm\"\npackage = \"{name}.wasm\"\ntimeout = \"500ms\"\n");
@@ -59,9 +59,11 @@ fn put(folder: &Path, name: &str, wat: &str) {
 fn send(folder: &Path, ty: &str) -> Vec<Value> {
     let sent = run(&["events", "send", "--type", ty, "--data", "{}", "--wait", "--json"], folder);
     let listed = run(&["events", "list", "--json"], folder);
-    let newest: Value = serde_json::from_str(&listed.stdout).unwrap();
-    let id =
-        newest["items"][0]["event"].as_str().unwrap_or_else(|| panic!("{} {}", sent.stdout, sent.stderr)).to_owned();
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    // The newest of its type: a dead letter is an event too.
+    let newest = listed["items"].as_array().unwrap().iter().find(|event| event["cloudevent"]["type"] == ty);
+    let id = newest.and_then(|event| event["event"].as_str());
+    let id = id.unwrap_or_else(|| panic!("{listed:#} {} {}", sent.stdout, sent.stderr)).to_owned();
     let shown = run(&["events", "show", &id, "--json"], folder);
     let event: Value = serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{}", shown.stdout));
     event["deliveries"].as_array().unwrap().clone()
@@ -81,7 +83,8 @@ fn without_the_feature_the_error_names_it() {
     let folder = project(&[("hello", &saying("hello"))], "");
     let checked = run(&["check"], folder.path());
     assert_eq!(checked.code, 2);
-    assert!(checked.stderr.contains("not_built") && checked.stderr.contains("feature `wasm`"), "{}", checked.stderr);
+    let told = checked.stdout + &checked.stderr;
+    assert!(told.contains("not_built") && told.contains("feature `wasm`"), "{told}");
 }
 
 #[cfg(feature = "wasm")]
@@ -127,7 +130,8 @@ mod with_the_feature {
         fs::write(folder.path().join("eventyard.toml"), main).unwrap();
         let checked = run(&["check"], folder.path());
         assert_eq!(checked.code, 2);
-        assert!(checked.stderr.contains("memory = \"7MiB\""), "{}", checked.stderr);
+        let told = checked.stdout + &checked.stderr;
+        assert!(told.contains("memory = \"7MiB\""), "{told}");
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod with_the_feature {
         let wat = wat.replace("STATUS", "204").replace("BEFORE", "").replace("AFTER", "");
         put(&folder.path().join("functions"), "filter", &wat);
         let checked = run(&["check"], folder.path());
-        assert_eq!(checked.code, 0, "{}", checked.stderr);
+        assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
     }
 
     #[test]
