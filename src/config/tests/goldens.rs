@@ -128,7 +128,11 @@ fn cases() -> Vec<(&'static str, String)> {
         own("not_in_this_version", "[source.k]\nkind = \"kafka\"\n"),
         own("not_in_this_version", "[sink.k]\nkind = \"s3\"\n"),
         own("not_in_this_version", "[channel.k]\nkind = \"dingtalk\"\n"),
-        own("not_in_this_version", "[function.f]\nruntime = \"wasm\"\npackage = \"x\"\n"),
+        own("not_in_this_version", "[function.f]\nruntime = \"python\"\npackage = \"x\"\n"),
+        own("package_missing", "[function.f]\nruntime = \"wasm\"\npackage = \"x\"\n"),
+        own("missing_key", "[function.f]\nruntime = \"wasm\"\n"),
+        // What is no module, where modules can be run; else what the build lacks.
+        own(NO_MODULE, "[function.f]\nruntime = \"wasm\"\npackage = \"eventyard.toml\"\n"),
         own("not_in_this_version", "[function.f]\nruntime = \"nodejs20.x\"\n"),
         ("not_in_this_version", function("aliases = { live = { 3 = 90 } }")),
         own("out_of_range", "[channel.c]\nkind = \"webhook\"\nurl = \"http://127.0.0.1\"\ngroup = \"7h\"\n"),
@@ -183,8 +187,14 @@ fn cases() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What is said of a package that is no WebAssembly.
+const NO_MODULE: &str = if cfg!(feature = "wasm") { "function_bad_module" } else { "not_built" };
+
 /// Codes that other tests cause: those of files, and what no text of a project can.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 13] = [
+    "function_module_limit",
+    "wasm_unavailable",
+    if cfg!(feature = "wasm") { "not_built" } else { "function_bad_module" },
     "no_project",
     "file_unreadable",
     "file_is_no_file",
