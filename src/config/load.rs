@@ -82,7 +82,7 @@ pub(super) fn load_kept(
     files: Files,
     around: &Surroundings<'_>,
     wasm: &WasmHost,
-    kept: &dyn Fn(&str) -> Option<PathBuf>,
+    kept: Copies<'_>,
 ) -> Result<(Project, Report), Report> {
     let mut report = Report::new();
     for (path, text) in &files {
@@ -91,13 +91,16 @@ pub(super) fn load_kept(
     build(folder, files, report, &Given { around, wasm, tests: Tests::LeaveOut, kept: Some(kept) }, &RefCell::default())
 }
 
+/// Where the copy of a package lies, by the package's path.
+type Copies<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
+
 /// What a project is built with, beside its files.
 struct Given<'a> {
     around: &'a Surroundings<'a>,
     wasm: &'a WasmHost,
     tests: Tests,
     /// Where the copy of a package lies, where it is not the package itself that is to be read.
-    kept: Option<&'a dyn Fn(&str) -> Option<PathBuf>>,
+    kept: Option<Copies<'a>>,
 }
 
 impl Given<'_> {

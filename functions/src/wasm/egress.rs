@@ -170,7 +170,8 @@ fn without_wrapping(address: IpAddr) -> IpAddr {
     }
 }
 
-#[cfg(all(test, feature = "wasm"))]
+#[cfg(test)]
+#[cfg(feature = "wasm")]
 mod tests {
     use super::*;
 
