@@ -455,3 +455,29 @@ async fn what_a_dead_owner_left_behind_does_not_keep_its_successor_out() {
     drop(left_behind);
     opening.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_start_that_needs_a_segment_before_it_has_threads_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let id = put(&store, 1).await;
+    take(&store, "a", 1, at(0)).await;
+    store.begin(vec![begin(id, at(1))]).await.remove(0).unwrap();
+    drop(store);
+    // The live segment is full, and none was made ahead: that the attempt was cut off has to be written somewhere.
+    let journal = dir.path().join("journal");
+    let live = journal.join("0000000001.seg");
+    let bytes = fs::read(&live).unwrap();
+    // The last frame may end with zeros.
+    let end = (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 16).next_multiple_of(8);
+    for entry in fs::read_dir(&journal).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    fs::write(&live, &bytes[..end]).unwrap();
+    let path = dir.path().to_owned();
+    let opening = tokio::task::spawn_blocking(move || LocalStore::open(&path, small(), clock(0)));
+    let opened = tokio::time::timeout(Duration::from_secs(30), opening).await.expect("it waits for ever");
+    let (store, report) = opened.unwrap().unwrap();
+    assert_eq!(report.interrupted, 1);
+    put(&store, 2).await;
+}

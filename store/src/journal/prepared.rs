@@ -46,6 +46,8 @@ struct Inner {
     wanted: usize,
     /// Why the last one could not be made.
     trouble: Option<NoSegment>,
+    /// Whether a thread makes them. Until then, who needs one makes it: a start may need one before it has threads.
+    threaded: bool,
     closed: bool,
 }
 
@@ -57,8 +59,6 @@ pub(crate) struct Ahead {
     folder: PathBuf,
     journal: [u8; 16],
     segment_bytes: usize,
-    /// Whether a thread makes them.
-    threaded: bool,
 }
 
 impl Ahead {
@@ -70,17 +70,8 @@ impl Ahead {
         extra: usize,
         (ready, next_number): (VecDeque<Prepared>, u32),
     ) -> Arc<Ahead> {
-        let threaded = matches!(disk, AnyDisk::Real(_));
-        let inner = Inner { ready, next_number, wanted: AHEAD + extra, trouble: None, closed: false };
-        Arc::new(Ahead {
-            inner: Mutex::new(inner),
-            changed: Condvar::new(),
-            disk,
-            folder,
-            journal,
-            segment_bytes,
-            threaded,
-        })
+        let inner = Inner { ready, next_number, wanted: AHEAD + extra, trouble: None, threaded: false, closed: false };
+        Arc::new(Ahead { inner: Mutex::new(inner), changed: Condvar::new(), disk, folder, journal, segment_bytes })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -107,7 +98,7 @@ impl Ahead {
             if inner.closed {
                 return Err(NoSegment::Closed);
             }
-            if self.threaded {
+            if inner.threaded {
                 inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
             } else {
                 drop(inner);
@@ -160,6 +151,11 @@ impl Ahead {
     /// The numbers and lengths of those that are ready.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().ready.iter().map(|segment| segment.bytes as u64).sum()
+    }
+
+    /// From now on a thread makes them. Said before it is started, so that no two make the same one.
+    pub(crate) fn begin_thread(&self) {
+        self.lock().threaded = true;
     }
 
     /// Makes segments until the store is closed; what the thread does.

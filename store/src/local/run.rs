@@ -76,6 +76,7 @@ impl Running {
         let checkpointer = Arc::new(Mutex::new(checkpointer));
         let ahead = {
             let ahead = Arc::clone(&shared.ahead);
+            ahead.begin_thread();
             std::thread::Builder::new().name("store-segments".to_owned()).spawn(move || ahead.run())?
         };
         let saver = {
