@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use eventyard_event::Timestamp;
 use eventyard_functions::WasmHost;
 use eventyard_rules::Report;
 use eventyard_store::{Health, LocalStore, OpenError, OpenReport, OpenWatcher, Options, StoreError};
@@ -61,6 +62,13 @@ pub struct RunOptions {
 /// Why it could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The machine's clock stands before 1970. HTTP has no such dates, and its library ends in a panic at the first
+    /// connection; so it is said at once.
+    #[error("the machine's clock says {now}, which is before 1970; set it and start again")]
+    Clock {
+        /// What it says.
+        now: Timestamp,
+    },
     /// The files have mistakes, and there is no last good project.
     #[error("the project does not load")]
     Project(Box<Report>),
@@ -113,6 +121,9 @@ pub struct Running {
 /// [`StartError`]; nothing is left running.
 pub async fn start(options: RunOptions) -> Result<Running, StartError> {
     let clocks = Clocks::machine();
+    if clocks.now() < Timestamp::EPOCH {
+        return Err(StartError::Clock { now: clocks.now() });
+    }
     eventyard_connectors::http::install_crypto();
 
     // Before the files are read, so that no change of them is missed however long the store takes to recover.

@@ -32,8 +32,9 @@ impl SledPairs {
     }
 
     pub(super) fn reopen(&mut self) -> Result<(), String> {
-        let config = sled::Config::new().path(&self.folder).flush_every_ms(None).cache_capacity(CACHE_BYTES);
-        self.db = Some(guard(|| config.open())?);
+        // A configuration alone is enough for a panic, where the clock stands before 1970.
+        let config = || sled::Config::new().path(&self.folder).flush_every_ms(None).cache_capacity(CACHE_BYTES);
+        self.db = Some(guard(|| config().open())?);
         self.sync_name().map_err(|error| error.to_string())
     }
 
