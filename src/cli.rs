@@ -2,7 +2,7 @@
 //!
 //! There are three kinds of commands. `run` and `dev` *are* the broker. The client commands (`events`,
 //! `deliveries`, `status` …) talk to one that runs, over its HTTP API and nothing else. The others (`check`,
-//! `rules test`, `rules match`, `sources next`, `store verify`, `init`, `errors`) work from a project's files alone and
+//! `rules test`, `rules match`, `sources next`, `store`, `init`, `errors`) work from a project's files alone and
 //! connect to nothing, or (`schema`, `completions`, `man`) from the program itself.
 //!
 //! Results go to standard output, everything about the command itself to standard error. The exit code is 0
@@ -249,7 +249,6 @@ mod tests {
             ["eventyard", "sources", "seek"],
             ["eventyard", "dlq", "edit"],
             ["eventyard", "channels", "silence"],
-            ["eventyard", "store", "restore"],
         ] {
             let arguments = Arguments::try_parse_from(line).unwrap();
             let context = Context { screen: Screen::detect(), clocks: Clocks::machine() };

@@ -2,28 +2,29 @@
 
 use clap::Subcommand;
 
-use super::exit::{Failure, Outcome};
-use super::{Context, Reserved};
+use super::Context;
+use super::exit::Outcome;
 
+mod backup;
+mod repair;
+mod restore;
 mod verify;
+mod words;
 
 /// The store: what is on disk
 #[derive(Subcommand, Debug)]
 pub(crate) enum StoreCommand {
     Verify(verify::VerifyArgs),
-    #[command(hide = true)]
-    Repair(Reserved),
-    #[command(hide = true)]
-    Backup(Reserved),
-    #[command(hide = true)]
-    Restore(Reserved),
+    Repair(repair::RepairArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
 }
 
 pub(crate) fn run(command: &StoreCommand, context: &Context) -> Outcome {
     match command {
         StoreCommand::Verify(args) => verify::run(args, context),
-        StoreCommand::Repair(_) => Err(Failure::NotInThisVersion("store repair")),
-        StoreCommand::Backup(_) => Err(Failure::NotInThisVersion("store backup")),
-        StoreCommand::Restore(_) => Err(Failure::NotInThisVersion("store restore")),
+        StoreCommand::Repair(args) => super::client(repair::run(args, context)),
+        StoreCommand::Backup(args) => backup::run(args, context),
+        StoreCommand::Restore(args) => restore::run(args, context),
     }
 }

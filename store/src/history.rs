@@ -52,7 +52,15 @@ impl Shared {
             if newest.is_some() && at.segment < self.state().forgotten.before {
                 break;
             }
-            let record = match self.read_settlement(id, at)? {
+            let link = match self.read_settlement(id, at) {
+                // What came before damage is gone, and what came after it is told.
+                Err(error @ StoreError::Corrupt(_)) if newest.is_some() => {
+                    tracing::warn!(%error, "earlier attempts of a delivery cannot be read");
+                    break;
+                }
+                found => found?,
+            };
+            let record = match link {
                 Link::Settlement(record) => record,
                 Link::Copy(copy) => {
                     let KeptDelivery { newest: record, attempts: before, .. } = *copy;

@@ -24,12 +24,15 @@ pub(crate) use read::SegmentFiles;
 pub(crate) use record::ItemKind;
 pub(crate) use record::{
     Counts, DedupeMark, EventHead, Forgotten, Item, ItemError, KeptDelivery, KeptState, Place, SettlementRecord,
-    event_payload, items_of_damaged, put_begins, put_counts, put_event, put_forget, put_hasten, put_kept,
-    put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement, read_counts,
-    read_envelope, read_item, read_place, read_queue, split_item,
+    event_payload, events_within, items_of_damaged, put_begins, put_counts, put_event, put_forget, put_hasten,
+    put_kept, put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
+    read_counts, read_envelope, read_item, read_place, read_queue, split_item,
 };
-pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey};
-pub(crate) use segment::{FoundSegment, SEGMENT_HEADER_BYTES, make_segment, segment_file, segment_name};
+pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey, used_bytes};
+pub(crate) use segment::{
+    FoundSegment, Header, SEGMENT_HEADER_BYTES, make_segment, read_header, segment_file, segment_header, segment_name,
+    segment_number,
+};
 
 /// Where the journal ends: the last frame's sequence, and the place behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

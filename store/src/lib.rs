@@ -13,6 +13,7 @@
 //! The store knows no rules and no network, reads no clock of its own (a [`Clock`](eventyard_event::Clock) is
 //! a parameter) and decides nothing: whether an outcome means a retry or a dead letter is the caller's word.
 
+mod backup;
 mod catalog;
 mod checkpoint;
 mod codec;
@@ -28,6 +29,7 @@ mod lock;
 mod options;
 mod owner;
 mod query;
+mod repair;
 mod retention;
 mod shared;
 mod state;
@@ -37,6 +39,7 @@ mod verify;
 pub mod codes;
 pub mod disk;
 
+pub use backup::{BackupReport, CopyError, CopyProgress, RestoreReport, backup, restore};
 pub use delivery::{
     Admission, Admitted, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, DeliveryState, Lane,
     NewDelivery, NewPosition, QueueKey, Reason, SavedPosition, Settlement, SnapshotHash, Taken, Verdict,
@@ -48,6 +51,7 @@ pub use query::{
     DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryView, EventFilter, EventView, Health, Page, PageRequest,
     ReadyQueue, Stats,
 };
+pub use repair::{Repair, RepairError, RepairReport, RepairStep};
 pub use store::Store;
 pub use verify::{
     Compared, DAMAGES_MAX, LOST_EVENTS_MAX, VerifyError, VerifyProgress, VerifyReport, verify, verify_simulated,

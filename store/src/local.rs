@@ -23,7 +23,7 @@ mod run;
 mod views;
 mod writes;
 
-pub(crate) use open::{find_checkpoint, index_folder, io as io_error, missing_at_front, recover_error};
+pub(crate) use open::{find_checkpoint, index_folder, io as io_error, missing_at_front, open_held, recover_error};
 pub(crate) use rebuild::Rebuild;
 use run::Running;
 

@@ -148,6 +148,8 @@ pub struct OpenReport {
     /// What cannot be read. What could be read of the bytes is in the folder `quarantine`. Never empty in
     /// silence: say it to a person.
     pub damages: Vec<Damage>,
+    /// What cannot be read and was seen to by a [`Repair`](crate::Repair) before: no news.
+    pub known: Vec<Damage>,
     /// Why the checkpoint was moved aside and the index rebuilt from the journal, where it was.
     pub rebuilt: Option<String>,
 }

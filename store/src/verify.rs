@@ -16,6 +16,7 @@ use eventyard_event::{EventId, Timestamp};
 use crate::disk::{AnyDisk, RealDisk, SimulatedDisk};
 use crate::journal::{FoundSegment, Segments, journal_folder, recover, survey};
 use crate::local::{missing_at_front, recover_error};
+use crate::repair::known::Known;
 use crate::{Damage, OpenError, lock};
 
 mod compare;
@@ -63,6 +64,8 @@ pub struct VerifyReport {
     pub torn: Option<Damage>,
     /// What is not as it was written, the journal's first; at most [`DAMAGES_MAX`].
     pub damages: Vec<Damage>,
+    /// What cannot be read and was seen to by a [`Repair`](crate::Repair) before, with what follows from it.
+    pub known: Vec<Damage>,
     /// All damages, those included that are not named.
     pub damage_count: u64,
     /// Events of which something points to them, or a part is there, and which cannot be served. In no way all:
@@ -141,7 +144,7 @@ impl VerifyError {
 }
 
 /// Takes how far it has come.
-type Progress<'a> = &'a mut dyn FnMut(VerifyProgress);
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(VerifyProgress);
 
 /// Reads the data folder `dir` from end to end and changes nothing in it. `now` is the wall clock's time: ids
 /// that have expired by then need not be in their files any more. Blocks; keeps other processes from opening the
@@ -176,6 +179,7 @@ struct Ground<'a> {
     folder: PathBuf,
     journal: [u8; 16],
     segments: Vec<FoundSegment>,
+    known: Known,
     now: Timestamp,
 }
 
@@ -186,9 +190,15 @@ impl Ground<'_> {
     }
 }
 
-fn look_at(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
+/// As [`verify`], by one who has the folder's lock.
+pub(crate) fn look_at(
+    disk: &AnyDisk,
+    dir: &Path,
+    now: Timestamp,
+    progress: Progress<'_>,
+) -> Result<VerifyReport, VerifyError> {
     let folder = journal_folder(dir);
-    let survey = survey(disk, &folder).map_err(recover_error)?;
+    let mut survey = survey(disk, &folder).map_err(recover_error)?;
     if survey.segments.is_empty() {
         return Err(VerifyError::Missing { dir: dir.to_owned() });
     }
@@ -200,18 +210,19 @@ fn look_at(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -
         journal_bytes: survey.segments.iter().map(|segment| segment.bytes as u64).sum(),
         ..VerifyReport::default()
     };
+    let known = Known::read(disk, dir);
+    report.known = known.split_off(&mut survey.damages);
     survey.damages.into_iter().for_each(|damage| report.damaged(damage));
-    let ground = Ground { disk, dir, folder, journal, segments: survey.segments, now };
+    let ground = Ground { disk, dir, folder, journal, segments: survey.segments, known, now };
 
     let mut walk = Walk::begin(&ground, &mut report, progress);
     let from = ground.segments.first().map_or(1, |first| first.number);
     let segments = Segments { all: &ground.segments, journal, known: walk.known() };
     let read = recover(disk, segments, from, &mut |frame| walk.frame(&frame));
     let walked = walk.end();
-    let recovered = read.map_err(recover_error)?;
-    if let Some(damage) = missing_at_front(&ground.segments, &walked.alone) {
-        report.damaged(damage);
-    }
+    let mut recovered = read.map_err(recover_error)?;
+    recovered.damages.splice(0..0, missing_at_front(&ground.segments, &walked.alone));
+    report.known.extend(ground.known.split_off(&mut recovered.damages));
 
     report.frame_count = recovered.frames;
     report.torn = recovered.torn;

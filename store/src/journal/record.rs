@@ -18,7 +18,9 @@ use crate::{AttemptRecord, Begin, NewDelivery, NewPosition, Verdict};
 mod read;
 mod write;
 
-pub(crate) use read::{event_payload, items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue};
+pub(crate) use read::{
+    event_payload, events_within, items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue,
+};
 pub(crate) use write::{
     put_begins, put_counts, put_event, put_forget, put_hasten, put_kept, put_kept_position, put_place, put_position,
     put_purge, put_queue, put_replay, put_settlement,

@@ -212,7 +212,7 @@ fn last_used(disk: &AnyDisk, segments: &[&FoundSegment], journal: [u8; 16]) -> R
 }
 
 /// The length up to the last byte that is not zero.
-fn used_bytes(bytes: &[u8]) -> usize {
+pub(crate) fn used_bytes(bytes: &[u8]) -> usize {
     const PART: usize = 4096;
     const ZERO: [u8; PART] = [0; PART];
     let parts = bytes.chunks(PART).rposition(|part| ZERO.get(..part.len()) != Some(part));

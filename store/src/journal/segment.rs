@@ -44,7 +44,8 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
     name.strip_suffix(UNFINISHED).is_some_and(|rest| segment_number(rest).is_some())
 }
 
-fn header(journal: [u8; 16], number: u32) -> Vec<u8> {
+/// The header of a segment.
+pub(crate) fn segment_header(journal: [u8; 16], number: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES);
     out.extend_from_slice(MAGIC);
     out.put_u16(JOURNAL_VERSION);
@@ -98,7 +99,7 @@ pub(crate) fn make_segment(
 ) -> io::Result<AnyFile> {
     let name = segment_name(number);
     let unfinished = folder.join(format!("{name}{UNFINISHED}"));
-    let made = fill(disk, &unfinished, &header(journal, number), bytes).and_then(|file| {
+    let made = fill(disk, &unfinished, &segment_header(journal, number), bytes).and_then(|file| {
         disk.rename(&unfinished, &folder.join(&name))?;
         let names = disk.open(folder, OpenHow::Folder)?;
         disk.sync(&names)?;

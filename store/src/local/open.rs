@@ -1,6 +1,7 @@
 //! Opening a store: lock, checkpoint, journal, and everything that was read made durable before it is served.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +12,14 @@ use super::rebuild::Rebuild;
 use super::run::Running;
 use crate::checkpoint::{self, Checkpointer, Found, Pairs, SledPairs};
 use crate::dedupe::{self, Dedupe, dedupe_folder};
-use crate::disk::{AnyDisk, Disk, OpenHow};
+use crate::disk::{AnyDisk, Disk, OpenHow, RealDisk};
 use crate::journal::{
     Ahead, End, FoundSegment, FrameRead, Journal, Opened, Prepared, RecoverError, Recovered, SEGMENT_HEADER_BYTES,
     SegmentFiles, Segments, journal_folder, recover, segment_file, survey,
 };
 use crate::lock;
 use crate::owner::Owner;
+use crate::repair::known::Known;
 use crate::shared::{Folders, Parts, Shared};
 use crate::{Damage, OpenError, OpenProgress, OpenReport, OpenWatcher, Options};
 
@@ -251,6 +253,16 @@ impl Ground<'_> {
     }
 }
 
+/// Opens a folder of which the caller has the lock already.
+pub(crate) fn open_held(
+    dir: &Path,
+    options: Options,
+    clock: Clock,
+    lock: File,
+) -> Result<(LocalStore, OpenReport), OpenError> {
+    open_locked(&AnyDisk::Real(RealDisk), dir, options, clock, Some(lock))
+}
+
 /// Opens, recovers, and starts the owner.
 pub(super) fn open(
     disk: &AnyDisk,
@@ -258,12 +270,23 @@ pub(super) fn open(
     options: Options,
     clock: Clock,
 ) -> Result<(LocalStore, OpenReport), OpenError> {
+    open_locked(disk, dir, options, clock, None)
+}
+
+fn open_locked(
+    disk: &AnyDisk,
+    dir: &Path,
+    options: Options,
+    clock: Clock,
+    held: Option<File>,
+) -> Result<(LocalStore, OpenReport), OpenError> {
     let options = options.clamped();
     let folder = journal_folder(dir);
     let names = disk.open(&folder, OpenHow::Folder).map_err(io(&folder))?;
-    let lock = match disk {
-        AnyDisk::Real(_) => Some(lock::take(dir)?),
-        AnyDisk::Simulated(_) => None,
+    let lock = match (held, disk) {
+        (Some(held), _) => Some(held),
+        (None, AnyDisk::Real(_)) => Some(lock::take(dir)?),
+        (None, AnyDisk::Simulated(_)) => None,
     };
     let survey = survey(disk, &folder).map_err(recover_error)?;
     for path in &survey.unfinished {
@@ -290,6 +313,9 @@ pub(super) fn open(
     let saved_segment = if report.rebuilt.is_none() { saved_segment } else { 0 };
     rebuild.catalog.drop_before(rebuild.state.forgotten.before);
     report.damages.extend(missing_at_front(&survey.segments, &rebuild));
+    let known = Known::read(disk, dir);
+    report.known = known.split_off(&mut report.damages);
+    report.known.extend(known.split_off(&mut recovered.damages));
     for damage in report.damages.iter().chain(&recovered.damages) {
         tracing::error!(%damage, "the journal is damaged; what could be read of it is in the folder quarantine");
         quarantine(disk, dir, damage);

@@ -24,7 +24,14 @@ pub(super) fn all(
         orphans.damage("outcomes of deliveries whose event cannot be read"),
         gaps.damage("outcomes of deliveries of which an earlier outcome cannot be read"),
     ];
-    follow.into_iter().flatten().chain(beside).for_each(|damage| report.damaged(damage));
+    // What was lost is known, and so is what follows from it; anything that is lost since is damage by itself.
+    let follow = follow.into_iter().flatten();
+    if ground.known.is_empty() {
+        follow.for_each(|damage| report.damaged(damage));
+    } else {
+        report.known.extend(follow);
+    }
+    beside.into_iter().for_each(|damage| report.damaged(damage));
     report.unsettled_count = alone.state.tally.unsettled;
     report.dead_count = alone.state.tally.dead;
     catalogues(ground, &alone, report)?;

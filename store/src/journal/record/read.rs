@@ -4,8 +4,8 @@ use bytes::Bytes;
 use eventyard_event::{Data, Envelope, Event, ExtensionValue};
 
 use super::{
-    Counts, DedupeMark, EventHead, Forgotten, Item, ItemKind, KeptDelivery, KeptState, Place, RawItem,
-    SettlementRecord, item_bytes, split_item,
+    Counts, DedupeMark, EventHead, Forgotten, ITEM_HEADER_BYTES, Item, ItemKind, KeptDelivery, KeptState, Place,
+    RawItem, SettlementRecord, item_bytes, split_item,
 };
 use crate::codec::{DecodeError, Fields};
 use crate::state::Standing;
@@ -38,6 +38,28 @@ pub(crate) fn items_of_damaged(body: &[u8]) -> Vec<Item> {
         found.extend(split_item(rest).ok().and_then(|raw| read_item(raw).ok()));
         let Some(next) = rest.get(bytes..) else { break };
         rest = next;
+    }
+    found
+}
+
+/// Every event that stands whole anywhere in bytes that cannot be read otherwise: an item has a sum of its own,
+/// whatever has become of the frame around it.
+pub(crate) fn events_within(bytes: &[u8]) -> Vec<Event> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= ITEM_HEADER_BYTES) {
+        let event =
+            split_item(rest).ok().filter(|raw| matches!(raw.kind, ItemKind::Event | ItemKind::Kept)).and_then(|raw| {
+                let payload = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload)).ok()??;
+                Some((raw.bytes(), read_envelope(&payload).ok()?))
+            });
+        match event {
+            Some((item_bytes, envelope)) => {
+                found.push(envelope.event);
+                at += item_bytes;
+            }
+            None => at += 1,
+        }
     }
     found
 }

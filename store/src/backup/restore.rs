@@ -1,0 +1,112 @@
+//! Putting a backup in place of a data folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eventyard_event::Timestamp;
+
+use super::{CopyError, CopyProgress, Progress, Source, copy_beside, copy_seen_ids, is_vacant, sync_folder};
+use crate::disk::{AnyDisk, RealDisk};
+use crate::journal::journal_folder;
+use crate::local::io_error;
+use crate::verify::look_at;
+use crate::{VerifyError, VerifyReport, lock};
+
+/// Files that may be in a folder that is empty otherwise.
+const NO_CONTENT: [&str; 2] = ["lock", UNFINISHED];
+
+/// The journal's name while it is copied.
+const UNFINISHED: &str = "journal.unfinished";
+
+/// What a folder is called in which the old content was set aside.
+const OLD: &str = "before-restore-";
+
+/// A backup that was restored.
+#[derive(Clone, Debug)]
+pub struct RestoreReport {
+    /// What the folder holds, read back from it.
+    pub copy: VerifyReport,
+    /// Where its old content stands, if it had any.
+    pub old: Option<PathBuf>,
+}
+
+/// Copies the backup `from` into the data folder `dir` and reads it back. `dir` must not exist or be empty, unless
+/// `force`: then what is in it is moved to a folder within it, once the copy is whole. Blocks.
+///
+/// # Errors
+/// [`CopyError`]: among others where a process has one of the folders, and where the backup is damaged. The
+/// folder is as it was then.
+pub fn restore(
+    from: &Path,
+    dir: &Path,
+    force: bool,
+    now: Timestamp,
+    progress: Progress<'_>,
+) -> Result<RestoreReport, CopyError> {
+    if !journal_folder(from).is_dir() {
+        return Err(VerifyError::Missing { dir: from.to_owned() }.into());
+    }
+    let vacant = is_vacant(dir, &NO_CONTENT)?;
+    if !vacant && !force {
+        return Err(CopyError::Exists { dir: dir.to_owned() });
+    }
+    let disk = AnyDisk::Real(RealDisk);
+    let _from_lock = lock::share(from)?;
+    let mut reading = |step: crate::VerifyProgress| {
+        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
+    };
+    let wanted = look_at(&disk, from, now, &mut reading)?;
+    if let Some(first) = wanted.damages.first() {
+        let (count, first) = (wanted.damage_count, first.to_string());
+        return Err(CopyError::Damaged { dir: from.to_owned(), count, first });
+    }
+
+    fs::create_dir_all(dir).map_err(io_error(dir))?;
+    let _lock = lock::take(dir)?;
+    let unfinished = dir.join(UNFINISHED);
+    // Of a restore that was cut off.
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&unfinished)(error).into()),
+        _ => {}
+    }
+    let copied = Source::open(&disk, from).and_then(|source| source.copy(&unfinished, false, progress));
+    if let Err(error) = copied {
+        // The space that it took is given back.
+        let _ = fs::remove_dir_all(&unfinished);
+        return Err(error);
+    }
+    let old = if vacant { None } else { Some(set_aside(dir, now)?) };
+    copy_seen_ids(from, dir)?;
+    copy_beside(from, dir)?;
+    let journal = journal_folder(dir);
+    fs::rename(&unfinished, &journal).map_err(io_error(&journal))?;
+    sync_folder(dir)?;
+
+    let mut reading = |step: crate::VerifyProgress| {
+        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
+    };
+    let copy = look_at(&disk, dir, now, &mut reading)?;
+    if copy.frame_count != wanted.frame_count || !copy.is_sound() {
+        return Err(CopyError::Differs { dir: dir.to_owned() });
+    }
+    Ok(RestoreReport { copy, old })
+}
+
+/// Moves all that is in a folder into a folder of its own there: it may be a disk's root, which has no other name.
+fn set_aside(dir: &Path, now: Timestamp) -> Result<PathBuf, CopyError> {
+    let old = dir.join(format!("{OLD}{}", now.as_millis()));
+    fs::create_dir(&old).map_err(io_error(&old))?;
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error(dir))?;
+    for entry in entries {
+        let name = entry.file_name();
+        let stays = NO_CONTENT.iter().any(|other| name == *other)
+            || name == "lost+found"
+            || name.to_str().is_some_and(|name| name.starts_with(OLD));
+        if !stays {
+            fs::rename(entry.path(), old.join(&name)).map_err(io_error(&entry.path()))?;
+        }
+    }
+    sync_folder(&old)?;
+    sync_folder(dir)?;
+    Ok(old)
+}
