@@ -22,9 +22,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// How often something is looked at that nobody tells.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Says why a test did not run.
+/// Set where everything is there that these tests need: then none of them may be skipped. `./test` sets it.
+const REQUIRED: &str = "EVENTYARD_DISK_TESTS";
+
+/// Says why a test did not run; fails where it has to run.
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub(crate) fn skip(why: impl std::fmt::Display) {
+    assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, and this cannot run: {why}");
     println!("skipped: {why}");
 }
 

@@ -12,7 +12,8 @@ fn call(trace: &[&str], from: usize, name: &str, wanted: &[&str]) -> Option<(usi
         return Some((begun, begun));
     }
     let thread = trace[begun].split(' ').next()?;
-    let resumed = |line: &&str| line.starts_with(thread) && line.contains(&format!("<... {name} resumed>"));
+    let resumed =
+        |line: &&str| line.split(' ').next() == Some(thread) && line.contains(&format!("<... {name} resumed>"));
     Some((begun, begun + trace.iter().skip(begun).position(resumed)?))
 }
 
