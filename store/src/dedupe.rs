@@ -39,6 +39,15 @@ pub(crate) fn hash(key: &[u8; 16], envelope: &Envelope) -> [u8; 16] {
 /// By a hash that is keyed already, so that hashing it again need not be.
 type Seen = HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>;
 
+/// The event that another one repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repeated {
+    pub(crate) event: EventId,
+    /// Only a file that an earlier process may have written says so. The journal may have lost the event since, and
+    /// the files stand beside the journal and are not made from it at each start: whoever asks has to look.
+    pub(crate) from_before: bool,
+}
+
 /// What is known of ids that came before.
 #[derive(Default)]
 pub(crate) struct Dedupe {
@@ -100,16 +109,16 @@ impl Dedupe {
 
     /// The event that came first, where this one repeats it. A file that cannot be read is as good as none:
     /// a repeat may then be delivered again, which is better than an event refused.
-    pub(crate) fn find(&self, disk: &AnyDisk, hash: &[u8; 16], received_at: Timestamp) -> Option<EventId> {
+    pub(crate) fn find(&self, disk: &AnyDisk, hash: &[u8; 16], received_at: Timestamp) -> Option<Repeated> {
         let live = |found: &(EventId, Timestamp)| (received_at < found.1).then_some(found.0);
-        if let Some(found) = self.newest.get(hash).and_then(live) {
-            return Some(found);
-        }
-        if let Some(found) = self.sealing.as_ref().and_then(|sealing| sealing.get(hash)).and_then(live) {
-            return Some(found);
+        let in_memory = [Some(&self.newest), self.sealing.as_deref()].into_iter().flatten();
+        if let Some(event) = in_memory.filter_map(|seen| seen.get(hash)).find_map(live) {
+            return Some(Repeated { event, from_before: false });
         }
         self.buckets.iter().rev().find_map(|bucket| match bucket.find(disk, hash) {
-            Ok(found) => found.as_ref().and_then(live),
+            Ok(found) => {
+                found.as_ref().and_then(live).map(|event| Repeated { event, from_before: bucket.from_before })
+            }
             Err(error) => {
                 tracing::error!(file = %bucket.number, %error, "a file of seen ids cannot be read; a repeat may be delivered again");
                 None
@@ -243,7 +252,8 @@ pub(crate) fn checkpoint<'a, G: std::ops::DerefMut<Target = Dedupe>>(
         before.retain(|entry| entries.binary_search_by(|other| other.hash.cmp(&entry.hash)).is_err());
         entries.append(&mut before);
         entries.retain(|entry| entry.expires_at > now);
-        let merged = Bucket::write(place, number, older.first, entries)?;
+        let mut merged = Bucket::write(place, number, older.first, entries)?;
+        merged.from_before = older.from_before || newer.from_before;
         lock().end_merge(merged);
         for bucket in [older, newer] {
             bucket.remove(place)?;

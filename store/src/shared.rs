@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use eventyard_event::Clock;
+use eventyard_event::{Clock, EventId, Timestamp};
 
 use crate::catalog::{self, Catalog};
-use crate::dedupe::{self, Dedupe};
+use crate::dedupe::{self, Dedupe, Repeated};
 use crate::disk::AnyDisk;
 use crate::journal::{Ahead, End, SegmentFiles};
 use crate::owner::Inbox;
+use crate::retention::born;
 use crate::state::{Names, State};
 use crate::{Health, Options};
 
@@ -185,6 +186,38 @@ impl Shared {
         let place = dedupe::Place { disk: &self.disk, folder: &self.folders.dedupe, journal: self.journal };
         dedupe::checkpoint(&place, || self.dedupe(), (self.clock)(), self.options.dedupe_max)
             .map_err(|error| format!("writing the seen ids: {error}"))
+    }
+
+    /// The event that came first, where one with this id repeats it and the store still answers for the first.
+    pub(crate) fn find_repeated(&self, hash: &[u8; 16], received_at: Timestamp) -> Option<EventId> {
+        let Repeated { event, from_before } = self.dedupe().find(&self.disk, hash, received_at)?;
+        if self.answers_for(event, from_before) {
+            return Some(event);
+        }
+        tracing::warn!(%event, "an event is sent again that was seen and that the journal has lost; it is taken anew");
+        None
+    }
+
+    /// Whether what was promised of an event is kept: it is open and can be read, or it has ended, or it has gone by
+    /// the retention. What the journal has lost is in none of these cases; that is asked of events from before this
+    /// start alone, for those that came since may be on their way into the state.
+    fn answers_for(&self, event: EventId, from_before: bool) -> bool {
+        let item = {
+            let state = self.state();
+            match state.find(event) {
+                Some((slot, _)) if state.recent(slot).is_some() => return true,
+                Some((_, open)) => open.item,
+                None if !from_before => return true,
+                None => {
+                    // With the state held, so that no segment goes between the two looks.
+                    let mut catalog = self.catalog();
+                    catalog.table_events();
+                    let gone = state.forgotten.before > 0 && born(event) <= state.forgotten.newest;
+                    return gone || catalog.find_event(event).is_some();
+                }
+            }
+        };
+        self.read_event_payload(item).is_ok()
     }
 
     pub(crate) fn count_sync(&self) {

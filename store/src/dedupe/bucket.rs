@@ -40,6 +40,8 @@ pub(crate) struct Bucket {
     pub(crate) count: usize,
     /// When the last of its ids expires.
     pub(crate) expires_at: Timestamp,
+    /// It was there when the store was opened, or one was that was merged into it.
+    pub(crate) from_before: bool,
     file: AnyFile,
     filter: Vec<u64>,
     /// The beginning of the hash of every [`BLOCK_ENTRIES`]th entry.
@@ -126,7 +128,7 @@ impl Bucket {
         place.disk.sync(&file)?;
         place.disk.rename(&unfinished, &path)?;
         place.disk.sync(&names)?;
-        Ok(Bucket { number, first, count: entries.len(), expires_at, file, filter, fences })
+        Ok(Bucket { number, first, count: entries.len(), expires_at, from_before: false, file, filter, fences })
     }
 
     /// Opens a file of so many bytes; reads all of it but the entries.
@@ -159,7 +161,7 @@ impl Bucket {
         }
         let mut numbers = tail.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
         let filter = numbers.by_ref().take(words).collect();
-        Ok(Bucket { number, first, count, expires_at, file, filter, fences: numbers.collect() })
+        Ok(Bucket { number, first, count, expires_at, from_before: true, file, filter, fences: numbers.collect() })
     }
 
     /// Looks an id up.

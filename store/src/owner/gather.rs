@@ -162,7 +162,6 @@ impl Gatherer {
 
     /// Says of each event whether it repeats one that came before, here or in an earlier batch.
     fn find_repeats(&mut self, parts: &[Part], admitted: &mut Vec<Admitted>) {
-        let dedupe = self.shared.dedupe();
         for part in parts {
             let received_at = part.admit.received_at;
             let first = part.mark.and_then(|mark| {
@@ -170,7 +169,7 @@ impl Gatherer {
                     let found = seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
                     found.map(|(event, _)| *event)
                 });
-                here.or_else(|| dedupe.find(&self.shared.disk, &mark.hash, received_at))
+                here.or_else(|| self.shared.find_repeated(&mark.hash, received_at))
             });
             if let (None, Some(mark)) = (first, part.mark) {
                 self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
