@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use eventyard_event::Timestamp;
@@ -75,6 +75,12 @@ pub enum CopyError {
         /// Where.
         dir: PathBuf,
     },
+    /// The root of a disk: what is copied gets its name when it is whole, and this has its name already.
+    #[error("{} is the root of a disk; name a folder in it", .dir.display())]
+    Root {
+        /// Where.
+        dir: PathBuf,
+    },
     /// A copy within what is copied.
     #[error("{} is within the data folder; choose a place that outlives it", .dir.display())]
     Inside {
@@ -111,7 +117,7 @@ impl CopyError {
     pub fn code(&self) -> &'static str {
         match self {
             CopyError::Verify(error) => error.code(),
-            CopyError::Exists { .. } => "store_exists",
+            CopyError::Exists { .. } | CopyError::Root { .. } => "store_exists",
             CopyError::Inside { .. } => "store_inside",
             CopyError::Damaged { .. } | CopyError::Differs { .. } => "store_damaged",
         }
@@ -133,6 +139,9 @@ pub fn backup(dir: &Path, to: &Path, now: Timestamp, progress: Progress<'_>) -> 
     }
     let to = whole_path(to)?;
     let to = to.as_path();
+    if is_root(to) {
+        return Err(CopyError::Root { dir: to.to_owned() });
+    }
     if !is_vacant(to, &[])? {
         return Err(CopyError::Exists { dir: to.to_owned() });
     }
@@ -147,12 +156,14 @@ pub fn backup(dir: &Path, to: &Path, now: Timestamp, progress: Progress<'_>) -> 
     };
     let disk = AnyDisk::Real(RealDisk);
     let name = to.file_name().and_then(|name| name.to_str()).unwrap_or("backup");
-    let unfinished = to.with_file_name(format!(".{name}.unfinished-{}", std::process::id()));
+    let prefix = format!(".{name}.unfinished-");
+    remove_leftovers(to, &prefix)?;
+    let unfinished = to.with_file_name(format!("{prefix}{}", std::process::id()));
     let copy = Unfinished::make(&unfinished)?;
     // Before the journal's end is looked for: an id may be known only of an event that is there.
     copy_seen_ids(dir, &copy.0)?;
     let source = Source::open(&disk, dir)?;
-    source.copy(&copy.0.join("journal"), running.is_some(), progress)?;
+    source.copy(&journal_folder(&copy.0), running.is_some(), progress)?;
     copy_beside(dir, &copy.0)?;
     let mut reading = |step: crate::VerifyProgress| {
         progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
@@ -188,10 +199,33 @@ fn is_vacant(dir: &Path, but: &[&str]) -> Result<bool, OpenError> {
     };
     entries.try_fold(true, |vacant, entry| {
         let name = entry.map_err(&fail)?.file_name();
-        // What a file system keeps at its root is no content of the folder.
-        let counts = name != "lost+found" && !but.iter().any(|other| name == *other);
-        Ok(vacant && !counts)
+        Ok(vacant && but.iter().any(|other| name == *other))
     })
+}
+
+/// Whether a folder is where a disk is mounted.
+fn is_root(dir: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+    match (device(dir), dir.parent().map(device)) {
+        (Ok(_), None) => true,
+        (Ok(own), Some(Ok(above))) => own != above,
+        _ => false,
+    }
+}
+
+/// Removes what backups to the same place have left that were killed.
+fn remove_leftovers(to: &Path, prefix: &str) -> Result<(), OpenError> {
+    let above = to.parent().unwrap_or(Path::new("/"));
+    for entry in fs::read_dir(above).map_err(io_error(above))? {
+        let entry = entry.map_err(io_error(above))?;
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|pid| pid.parse().ok());
+        // One that had our id is as dead as one whose id nobody has.
+        if owner.is_some_and(|pid| pid == std::process::id() || !lock::is_alive(pid)) {
+            fs::remove_dir_all(entry.path()).map_err(io_error(&entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 fn sync_folder(path: &Path) -> Result<(), OpenError> {

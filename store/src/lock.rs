@@ -26,7 +26,7 @@ fn refused(dir: &Path, mut file: &File) -> OpenError {
     OpenError::Locked { dir: dir.to_owned(), pid }
 }
 
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

@@ -12,8 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use eventyard_event::json::write_batch;
-use eventyard_event::{Clock, Timestamp};
+use eventyard_event::json::write_structured;
+use eventyard_event::{Clock, Event, Timestamp};
 
 use crate::dedupe::dedupe_folder;
 use crate::disk::{AnyDisk, Disk, OpenHow, RealDisk, read_exact};
@@ -78,9 +78,9 @@ pub struct RepairReport {
     pub after: VerifyReport,
     /// Where what was moved stands; `None` where nothing was.
     pub aside: Option<PathBuf>,
-    /// Whole events in places that cannot be read otherwise: the file they were written to, as a batch of
-    /// CloudEvents, and how many.
-    pub saved_events: Option<(PathBuf, usize)>,
+    /// Whole events in places that cannot be read otherwise: the files they were written to, each as a batch of
+    /// CloudEvents that a broker takes, and how many.
+    pub saved_events: Vec<(PathBuf, usize)>,
 }
 
 /// Why a repair cannot be begun or ended.
@@ -178,7 +178,7 @@ impl Repair {
         let ground = Aside { disk: &disk, dir: &dir, name: format!("repair-{}", now.as_millis()) };
         // What is copied is safe before anything is changed.
         let saved_events = ground.copy_all(&steps, found.torn.as_ref()).map_err(io_error(&dir.join(QUARANTINE)))?;
-        let mut aside = saved_events.as_ref().map(|_| ground.folder());
+        let mut aside = (!saved_events.is_empty()).then(|| ground.folder());
         for step in &steps {
             match step {
                 RepairStep::Header { file } => {
@@ -211,7 +211,7 @@ impl Repair {
         let journal_damage = |damage: &Damage| damage.file.starts_with("journal/") && damage.file.ends_with(".seg");
         let left: Vec<Damage> = after.damages.extract_if(.., |damage| journal_damage(damage)).collect();
         if !left.is_empty() {
-            let mut known = Known::read(&disk, &dir);
+            let mut known = Known::read(&disk, &dir, journal);
             known.add(&left, now);
             known.write(&disk, &dir).map_err(io_error(&dir.join(QUARANTINE)))?;
             after.damage_count = after.damage_count.saturating_sub(left.len() as u64);
@@ -286,6 +286,53 @@ fn write_header(disk: &AnyDisk, path: &Path, journal: [u8; 16]) -> io::Result<()
     disk.sync(&file)
 }
 
+/// Events of a file of saved ones, at most: a tenth of what a broker takes in one batch unless it is told otherwise.
+const SAVED_EVENTS: usize = 1000;
+
+/// Bytes of such a file, but for its last event: what is held in memory, and below what a broker takes as a body.
+const SAVED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Events that can be sent again, on their way to files.
+struct Saved<'a> {
+    aside: &'a Aside<'a>,
+    text: Vec<u8>,
+    /// Events in the text.
+    count: usize,
+    files: Vec<(PathBuf, usize)>,
+}
+
+impl Saved<'_> {
+    fn add(&mut self, event: &Event) -> io::Result<()> {
+        self.text.push(if self.count == 0 { b'[' } else { b',' });
+        self.text.extend_from_slice(&write_structured(event));
+        self.count += 1;
+        if self.count == SAVED_EVENTS || self.text.len() >= SAVED_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.text.push(b']');
+        let Aside { disk, .. } = self.aside;
+        let names = disk.open(&self.aside.folder(), OpenHow::Folder)?;
+        let path = self.aside.folder().join(format!("events-{:04}.json", self.files.len() + 1));
+        let file = disk.open(&path, OpenHow::Create)?;
+        disk.write(&file, 0, &self.text)?;
+        disk.sync(&file)?;
+        disk.sync(&names)?;
+        self.files.push((path, self.count));
+        self.text.clear();
+        self.count = 0;
+        Ok(())
+    }
+
+    /// Writes the rest; the files, and how many events are in each.
+    fn end(mut self) -> io::Result<Vec<(PathBuf, usize)>> {
+        if self.count > 0 {
+            self.write()?;
+        }
+        Ok(self.files)
+    }
+}
+
 /// Where things are set aside.
 struct Aside<'a> {
     disk: &'a AnyDisk,
@@ -300,7 +347,7 @@ impl Aside<'_> {
     }
 
     /// Copies all that is damaged, durably, and saves the events in it that are whole.
-    fn copy_all(&self, steps: &[RepairStep], torn: Option<&Damage>) -> io::Result<Option<(PathBuf, usize)>> {
+    fn copy_all(&self, steps: &[RepairStep], torn: Option<&Damage>) -> io::Result<Vec<(PathBuf, usize)>> {
         let header = |file: &String| Damage {
             file: file.clone(),
             offset: 0,
@@ -316,33 +363,23 @@ impl Aside<'_> {
         });
         let damages: Vec<Damage> = damages.chain(torn.cloned()).collect();
         if damages.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let folder = self.dir.join(QUARANTINE);
         let names = self.disk.open(&folder, OpenHow::Folder)?;
-        let mut events = Vec::new();
+        let mut saved = Saved { aside: self, text: Vec::new(), count: 0, files: Vec::new() };
         for damage in &damages {
             let from = self.disk.open(&self.dir.join(&damage.file), OpenHow::Read)?;
             let mut bytes = vec![0; usize::try_from(damage.bytes).map_err(io::Error::other)?];
             let count = self.disk.read(&from, damage.offset, &mut bytes)?;
             bytes.truncate(count);
             if torn.is_none_or(|torn| torn != damage) {
-                events.extend(events_within(&bytes));
+                events_within(&bytes, &mut |event| saved.add(event))?;
             }
             self.put(&folder, &format!("{}-{}", damage.file.replace('/', "-"), damage.offset), &bytes)?;
         }
         self.disk.sync(&names)?;
-        if events.is_empty() {
-            return Ok(None);
-        }
-        let own = self.disk.open(&self.folder(), OpenHow::Folder)?;
-        let path = self.folder().join("events.json");
-        let file = self.disk.open(&path, OpenHow::Create)?;
-        self.disk.write(&file, 0, &write_batch(&events))?;
-        self.disk.sync(&file)?;
-        self.disk.sync(&own)?;
-        self.disk.sync(&names)?;
-        Ok(Some((path, events.len())))
+        saved.end()
     }
 
     /// Writes a file; where one of that name has other bytes, under another name.

@@ -210,7 +210,7 @@ pub(crate) fn look_at(
         journal_bytes: survey.segments.iter().map(|segment| segment.bytes as u64).sum(),
         ..VerifyReport::default()
     };
-    let known = Known::read(disk, dir);
+    let known = Known::read(disk, dir, journal);
     report.known = known.split_off(&mut survey.damages);
     survey.damages.into_iter().for_each(|damage| report.damaged(damage));
     let ground = Ground { disk, dir, folder, journal, segments: survey.segments, known, now };

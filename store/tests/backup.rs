@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventyard_event::{Data, Timestamp};
-use eventyard_store::{CopyProgress, LocalStore, Store, backup, restore, verify};
+use eventyard_store::{CopyError, CopyProgress, LocalStore, Store, backup, restore, verify};
 
 mod support;
 use support::*;
@@ -127,6 +127,8 @@ async fn a_copy_takes_nobodys_place() {
     assert_eq!(refused(&place.path().join("file")), "store_exists");
     assert_eq!(refused(&dir.path().join("backup")), "store_inside");
     assert_eq!(refused(&place.path().join("no/such/folder")), "store_io");
+    let mounted = backup(dir.path(), Path::new("/proc"), at(0), &mut |_| {}).err().unwrap();
+    assert!(matches!(mounted, CopyError::Root { .. }), "{mounted}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing was made");
     let empty = place.path().join("empty");
     fs::create_dir(&empty).unwrap();
@@ -136,6 +138,47 @@ async fn a_copy_takes_nobodys_place() {
     assert_eq!(restoring(&empty, dir.path()), "store_exists");
     assert_eq!(restoring(place.path(), &place.path().join("new")), "store_missing");
     assert!(!place.path().join("new").exists());
+}
+
+/// What was killed on its way is no backup; it is removed by the next one that gets its name.
+#[tokio::test]
+async fn leftovers_of_backups_that_were_killed_go_and_those_of_others_stay() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, _) = open(dir.path());
+    put(&store, 1).await;
+    // No process has such an id; this one is alive.
+    let dead = place.path().join(".monday.unfinished-4194305");
+    let alive = place.path().join(format!(".monday.unfinished-{}", std::os::unix::process::parent_id()));
+    let other = place.path().join(".tuesday.unfinished-4194305");
+    for folder in [&dead, &alive, &other] {
+        fs::create_dir_all(folder.join("journal")).unwrap();
+    }
+    backup(dir.path(), &place.path().join("monday"), at(0), &mut |_| {}).unwrap();
+    assert!(!dead.exists() && alive.exists() && other.exists());
+    drop(store);
+}
+
+/// Where the copy cannot be made, the folder holds what it held.
+#[tokio::test]
+async fn a_restore_that_fails_leaves_the_old_content_where_it_is() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let to = place.path().join("copy");
+    let (store, _) = open(dir.path());
+    put(&store, 1).await;
+    store.close().await.unwrap();
+    drop(store);
+    backup(dir.path(), &to, at(0), &mut |_| {}).unwrap();
+    // A folder with the name of a file cannot be copied, even by root; `verify` does not look at it.
+    fs::create_dir_all(to.join("dedupe/not-ours.ids")).unwrap();
+    fs::write(dir.path().join("last-good.json"), "{}").unwrap();
+    let mut before: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let failed = restore(&to, dir.path(), true, at(1), &mut |_| {}).err().unwrap();
+    assert_eq!(failed.code(), "store_io", "{failed}");
+    let mut after: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    before.sort();
+    after.sort();
+    assert_eq!(after, before);
+    has(dir.path(), 1..2).await;
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use eventyard_event::Limits;
 use eventyard_event::json::read_batch;
 use eventyard_store::{
-    Compared, LocalStore, OpenError, Repair, RepairError, RepairReport, RepairStep, Store, VerifyError, VerifyReport,
-    verify,
+    Compared, LocalStore, OpenError, Options, Repair, RepairError, RepairReport, RepairStep, Store, VerifyError,
+    VerifyReport, verify,
 };
 
 mod support;
@@ -185,12 +185,44 @@ async fn whole_events_of_a_damaged_frame_can_be_sent_again() {
         bytes[at + 10] ^= 1;
     });
     let report = repair(dir.path()).await;
-    let (file, count) = report.saved_events.unwrap();
-    assert_eq!(count, 4, "one of five is damaged");
+    let [(file, 4)] = &report.saved_events[..] else { panic!("one of five is damaged: {report:#?}") };
     let events = read_batch(&fs::read(file).unwrap().into(), &Limits::default()).unwrap();
     let ids: Vec<_> = events.iter().map(|(event, _)| event.id.as_str()).collect();
     assert_eq!(ids, ["id-1", "id-2", "id-4", "id-5"]);
     is_no_news(dir.path()).await;
+}
+
+/// One batch of more events than go in one file; and a segment whose bytes look like the beginnings of items, each
+/// of them as long as all the rest.
+#[tokio::test]
+async fn many_events_are_saved_in_files_that_a_broker_takes_and_mimicry_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes: 4 << 20, first_segment_bytes: 4 << 20, ..Options::default() };
+    let (store, _) = LocalStore::open(dir.path(), options, clock(0)).unwrap();
+    let batch = (1..=2500).map(|number| admission(number, Vec::new())).collect();
+    store.commit(commit(batch)).await.unwrap();
+    let mut mimic = admission(3000, Vec::new());
+    let beginning = [1, 1, 0, 0, 0, 0, 8, 0, 9, 9, 9, 9];
+    mimic.envelope.event.data = eventyard_event::Data::Bytes(beginning.repeat((1 << 20) / 12).into());
+    store.commit(commit(vec![mimic])).await.unwrap();
+    put(&store, 6).await;
+    store.close().await.unwrap();
+    drop(store);
+    change(&segment(dir.path(), 1), |bytes| {
+        for wanted in ["\"number\":77}", "id-3000"] {
+            let at = bytes.windows(wanted.len()).position(|window| window == wanted.as_bytes()).unwrap();
+            bytes[at] ^= 1;
+        }
+    });
+    let began = std::time::Instant::now();
+    let report = repair(dir.path()).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let counts: Vec<_> = report.saved_events.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [1000, 1000, 499]);
+    for (file, count) in &report.saved_events {
+        let events = read_batch(&fs::read(file).unwrap().into(), &Limits::default()).unwrap();
+        assert_eq!(events.len(), *count);
+    }
 }
 
 #[tokio::test]

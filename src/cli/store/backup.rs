@@ -63,6 +63,6 @@ pub(crate) fn run(args: &BackupArgs, context: &Context) -> Outcome {
 pub(super) fn copying(meter: &mut Meter) -> impl FnMut(CopyProgress) {
     |progress| match progress {
         CopyProgress::Copying { done_bytes, total_bytes } => meter.show("copying the journal", done_bytes, total_bytes),
-        CopyProgress::Reading { done_bytes, total_bytes } => meter.show("reading it back", done_bytes, total_bytes),
+        CopyProgress::Reading { done_bytes, total_bytes } => meter.show("reading the copy", done_bytes, total_bytes),
     }
 }

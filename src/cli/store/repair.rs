@@ -89,11 +89,11 @@ fn show_plan(args: &RepairArgs, repair: &Repair, folder: &Path, context: &Contex
         screen.json(&json!({ "dir": dir, "sound": found.is_sound(), "dry_run": true, "steps": steps }))?;
         return Ok(());
     }
-    screen.line(format!(
-        "{}: {}",
-        screen.bad(format!("damaged in {}", counted(found.damage_count, "place"))),
-        folder.display()
-    ))?;
+    let verdict = match found.damage_count {
+        0 => screen.good("sound but for files that were never finished"),
+        count => screen.bad(format!("damaged in {}", counted(count, "place"))),
+    };
+    screen.line(format!("{verdict}: {}", folder.display()))?;
     for damage in &found.damages {
         screen.line(format!("  {damage}"))?;
     }
@@ -140,10 +140,14 @@ fn show_done(report: &RepairReport, context: &Context) -> Outcome {
     for damage in &after.damages {
         screen.line(format!("  {} {damage}", screen.bad("left:")))?;
     }
+    let unnamed = after.damage_count.saturating_sub(after.damages.len() as u64);
+    if unnamed > 0 {
+        screen.line(format!("  {} {}: repair it again", screen.bad("left:"), counted(unnamed, "more place")))?;
+    }
     if let Some(aside) = &report.aside {
         screen.line(format!("  what was moved stands in {}", aside.display()))?;
     }
-    if let Some((file, count)) = &report.saved_events {
+    for (file, count) in &report.saved_events {
         let events = counted(*count as u64, "event");
         screen.line(format!(
             "  {events} of the damaged places can be sent again: eventyard events send {}",
@@ -173,9 +177,9 @@ fn to_json(report: &RepairReport, folder: &Path) -> Value {
         "left": report.after.damages.iter().map(damage_json).collect::<Vec<_>>(),
         "lost_events": report.before.lost_events.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "aside": report.aside.as_ref().map(|aside| aside.display().to_string()),
-        "saved_events": report.saved_events.as_ref().map(|(file, count)| {
+        "saved_events": report.saved_events.iter().map(|(file, count)| {
             json!({ "file": file.display().to_string(), "count": count })
-        }),
+        }).collect::<Vec<_>>(),
         "holds": contents_json(&report.after),
     })
 }

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use eventyard_event::Timestamp;
 
-use super::{CopyError, CopyProgress, Progress, Source, copy_beside, copy_seen_ids, is_vacant, sync_folder};
+use super::{
+    CopyError, CopyProgress, Progress, Source, Unfinished, copy_beside, copy_seen_ids, is_vacant, sync_folder,
+};
 use crate::disk::{AnyDisk, RealDisk};
 use crate::journal::journal_folder;
 use crate::local::io_error;
 use crate::verify::look_at;
 use crate::{VerifyError, VerifyReport, lock};
 
-/// Files that may be in a folder that is empty otherwise.
-const NO_CONTENT: [&str; 2] = ["lock", UNFINISHED];
+/// Names that may be in a folder that is empty otherwise. The last is what a file system keeps at its root.
+const NO_CONTENT: [&str; 3] = ["lock", UNFINISHED, "lost+found"];
 
-/// The journal's name while it is copied.
-const UNFINISHED: &str = "journal.unfinished";
+/// The copy's name, within the folder that it is for, until it is whole and read back.
+const UNFINISHED: &str = "restore.unfinished";
 
 /// What a folder is called in which the old content was set aside.
 const OLD: &str = "before-restore-";
@@ -34,8 +36,8 @@ pub struct RestoreReport {
 /// `force`: then what is in it is moved to a folder within it, once the copy is whole. Blocks.
 ///
 /// # Errors
-/// [`CopyError`]: among others where a process has one of the folders, and where the backup is damaged. The
-/// folder is as it was then.
+/// [`CopyError`]: among others where a process has one of the folders, where the backup is damaged, and where there
+/// is no room for the copy. The folder holds what it held then.
 pub fn restore(
     from: &Path,
     dir: &Path,
@@ -52,10 +54,7 @@ pub fn restore(
     }
     let disk = AnyDisk::Real(RealDisk);
     let _from_lock = lock::share(from)?;
-    let mut reading = |step: crate::VerifyProgress| {
-        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
-    };
-    let wanted = look_at(&disk, from, now, &mut reading)?;
+    let wanted = read(&disk, from, now, progress)?;
     if let Some(first) = wanted.damages.first() {
         let (count, first) = (wanted.damage_count, first.to_string());
         return Err(CopyError::Damaged { dir: from.to_owned(), count, first });
@@ -69,39 +68,41 @@ pub fn restore(
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&unfinished)(error).into()),
         _ => {}
     }
-    let copied = Source::open(&disk, from).and_then(|source| source.copy(&unfinished, false, progress));
-    if let Err(error) = copied {
-        // The space that it took is given back.
-        let _ = fs::remove_dir_all(&unfinished);
-        return Err(error);
-    }
-    let old = if vacant { None } else { Some(set_aside(dir, now)?) };
-    copy_seen_ids(from, dir)?;
-    copy_beside(from, dir)?;
-    let journal = journal_folder(dir);
-    fs::rename(&unfinished, &journal).map_err(io_error(&journal))?;
-    sync_folder(dir)?;
-
-    let mut reading = |step: crate::VerifyProgress| {
-        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
-    };
-    let copy = look_at(&disk, dir, now, &mut reading)?;
+    let unfinished = Unfinished::make(&unfinished)?;
+    copy_seen_ids(from, &unfinished.0)?;
+    Source::open(&disk, from)?.copy(&journal_folder(&unfinished.0), false, progress)?;
+    copy_beside(from, &unfinished.0)?;
+    sync_folder(&unfinished.0)?;
+    let copy = read(&disk, &unfinished.0, now, progress)?;
     if copy.frame_count != wanted.frame_count || !copy.is_sound() {
         return Err(CopyError::Differs { dir: dir.to_owned() });
     }
+
+    // From here on nothing is written and nothing read: names change.
+    let old = if vacant { None } else { Some(set_aside(dir, now)?) };
+    put_in_place(&unfinished.0, dir)?;
     Ok(RestoreReport { copy, old })
+}
+
+fn read(
+    disk: &AnyDisk,
+    dir: &Path,
+    now: Timestamp,
+    progress: &mut dyn FnMut(CopyProgress),
+) -> Result<VerifyReport, VerifyError> {
+    look_at(disk, dir, now, &mut |step| {
+        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
+    })
 }
 
 /// Moves all that is in a folder into a folder of its own there: it may be a disk's root, which has no other name.
 fn set_aside(dir: &Path, now: Timestamp) -> Result<PathBuf, CopyError> {
     let old = dir.join(format!("{OLD}{}", now.as_millis()));
     fs::create_dir(&old).map_err(io_error(&old))?;
-    let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error(dir))?;
-    for entry in entries {
+    for entry in entries(dir)? {
         let name = entry.file_name();
-        let stays = NO_CONTENT.iter().any(|other| name == *other)
-            || name == "lost+found"
-            || name.to_str().is_some_and(|name| name.starts_with(OLD));
+        let stays =
+            NO_CONTENT.iter().any(|other| name == *other) || name.to_str().is_some_and(|name| name.starts_with(OLD));
         if !stays {
             fs::rename(entry.path(), old.join(&name)).map_err(io_error(&entry.path()))?;
         }
@@ -109,4 +110,23 @@ fn set_aside(dir: &Path, now: Timestamp) -> Result<PathBuf, CopyError> {
     sync_folder(&old)?;
     sync_folder(dir)?;
     Ok(old)
+}
+
+/// Moves all that is in a whole copy to where it belongs, durably; the journal last, for it makes the folder a store.
+fn put_in_place(copy: &Path, dir: &Path) -> Result<(), CopyError> {
+    let journal = journal_folder(dir);
+    for entry in entries(copy)? {
+        let to = dir.join(entry.file_name());
+        if to != journal {
+            fs::rename(entry.path(), &to).map_err(io_error(&to))?;
+        }
+    }
+    sync_folder(dir)?;
+    fs::rename(journal_folder(copy), &journal).map_err(io_error(&journal))?;
+    sync_folder(dir)?;
+    Ok(())
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, crate::OpenError> {
+    fs::read_dir(dir).and_then(Iterator::collect).map_err(io_error(dir))
 }

@@ -313,7 +313,7 @@ fn open_locked(
     let saved_segment = if report.rebuilt.is_none() { saved_segment } else { 0 };
     rebuild.catalog.drop_before(rebuild.state.forgotten.before);
     report.damages.extend(missing_at_front(&survey.segments, &rebuild));
-    let known = Known::read(disk, dir);
+    let known = Known::read(disk, dir, journal);
     report.known = known.split_off(&mut report.damages);
     report.known.extend(known.split_off(&mut recovered.damages));
     for damage in report.damages.iter().chain(&recovered.damages) {

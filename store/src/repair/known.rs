@@ -2,13 +2,16 @@
 //! done about it. They stay in the journal as they are, for a journal's bytes are never made up; so a list beside
 //! it says that they are known, and neither a start nor `verify` calls them damage again.
 //!
-//! The list can be lost: what stands in it is then found anew.
+//! The list can be lost: what stands in it is then found anew. It is one journal's list; where another journal has come
+//! into the folder, nothing of that one is known.
 
+use std::hash::Hasher;
 use std::io;
 use std::path::Path;
 
 use eventyard_event::Timestamp;
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 use crate::Damage;
 use crate::disk::{AnyDisk, Disk, OpenHow, read_all};
@@ -34,26 +37,36 @@ pub(crate) struct KnownPlace {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     version: u32,
+    /// Whose places they are: a hash, for a journal's id is a key and is to stand in as few files as can be.
+    journal: String,
     places: Vec<KnownPlace>,
 }
 
 impl Known {
-    /// Reads the list; an empty one where there is none that can be read.
-    pub(crate) fn read(disk: &AnyDisk, dir: &Path) -> Known {
+    fn of(journal: [u8; 16]) -> Known {
+        let mut hasher = SipHasher13::new_with_key(&journal);
+        hasher.write(KNOWN_FILE.as_bytes());
+        Known { version: VERSION, journal: format!("{:016x}", hasher.finish()), places: Vec::new() }
+    }
+
+    /// Reads the list of a journal; an empty one where there is none that can be read.
+    pub(crate) fn read(disk: &AnyDisk, dir: &Path, journal: [u8; 16]) -> Known {
         let path = dir.join(QUARANTINE).join(KNOWN_FILE);
+        let none = Known::of(journal);
         let read = disk.open(&path, OpenHow::Read).and_then(|file| read_all(disk, &file));
         match read {
             Ok(bytes) => match serde_json::from_slice::<Known>(&bytes) {
-                Ok(known) if known.version == VERSION => known,
+                Ok(known) if known.version == VERSION && known.journal == none.journal => known,
+                Ok(known) if known.version == VERSION => none,
                 _ => {
                     tracing::warn!(file = %path.display(), "the list of known damage cannot be read; it is found anew");
-                    Known::default()
+                    none
                 }
             },
-            Err(_) => Known::default(),
+            Err(_) => none,
         }
     }
 
@@ -81,7 +94,6 @@ impl Known {
     }
 
     pub(super) fn add(&mut self, damages: &[Damage], noted_at: Timestamp) {
-        self.version = VERSION;
         self.places.extend(damages.iter().cloned().map(|damage| {
             let Damage { file, offset, bytes, what } = damage;
             KnownPlace { file, offset, bytes, what, noted_at }
@@ -116,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_known_place_is_known_and_what_reaches_beyond_it_is_not() {
-        let mut known = Known::default();
+        let mut known = Known::of([1; 16]);
         known.add(&[damage(100, 50, "the frames 3 to 4 cannot be read"), damage(4096, 0, "gone")], Timestamp::EPOCH);
         assert!(known.covers(&damage(100, 50, "otherwise said")));
         assert!(known.covers(&damage(120, 30, "the frame 4 cannot be read")));
@@ -125,5 +137,16 @@ mod tests {
         assert!(known.covers(&damage(4096, 0, "gone")));
         assert!(!known.covers(&damage(4096, 0, "something else is gone")), "without bytes, only the same is the same");
         assert!(!known.covers(&Damage { file: "journal/0000000002.seg".to_owned(), ..damage(100, 50, "") }));
+    }
+
+    #[test]
+    fn the_list_of_another_journal_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = AnyDisk::Real(crate::disk::RealDisk);
+        let mut known = Known::of([1; 16]);
+        known.add(&[damage(100, 50, "the frame 3 cannot be read")], Timestamp::EPOCH);
+        known.write(&disk, folder.path()).unwrap();
+        assert_eq!(Known::read(&disk, folder.path(), [1; 16]), known);
+        assert!(Known::read(&disk, folder.path(), [2; 16]).is_empty());
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use eventyard_event::{Data, Envelope, Event, ExtensionValue};
 
 use super::{
-    Counts, DedupeMark, EventHead, Forgotten, ITEM_HEADER_BYTES, Item, ItemKind, KeptDelivery, KeptState, Place,
-    RawItem, SettlementRecord, item_bytes, split_item,
+    Counts, DedupeMark, EventHead, Forgotten, ITEM_HEADER_BYTES, ITEM_VERSION, Item, ItemKind, KeptDelivery, KeptState,
+    Place, RawItem, SettlementRecord, item_bytes, split_item,
 };
 use crate::codec::{DecodeError, Fields};
 use crate::state::Standing;
@@ -42,26 +42,47 @@ pub(crate) fn items_of_damaged(body: &[u8]) -> Vec<Item> {
     found
 }
 
-/// Every event that stands whole anywhere in bytes that cannot be read otherwise: an item has a sum of its own,
-/// whatever has become of the frame around it.
-pub(crate) fn events_within(bytes: &[u8]) -> Vec<Event> {
-    let mut found = Vec::new();
+/// Bytes that are summed up in vain, for each byte that is looked through. Data may be made to look like one item
+/// after another, each as long as all that comes behind it; nobody is to wait for that.
+const IN_VAIN_MAX: usize = 64;
+
+/// Hands on every event that stands whole anywhere in bytes that cannot be read otherwise: an item has a sum of its
+/// own, whatever has become of the frame around it.
+///
+/// # Errors
+/// The first one of `each`.
+pub(crate) fn events_within<E>(bytes: &[u8], each: &mut dyn FnMut(&Event) -> Result<(), E>) -> Result<(), E> {
+    let mut in_vain = bytes.len().saturating_mul(IN_VAIN_MAX);
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= ITEM_HEADER_BYTES) {
-        let event =
-            split_item(rest).ok().filter(|raw| matches!(raw.kind, ItemKind::Event | ItemKind::Kept)).and_then(|raw| {
-                let payload = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload)).ok()??;
-                Some((raw.bytes(), read_envelope(&payload).ok()?))
-            });
+        if !may_begin_event(rest) {
+            at += 1;
+            continue;
+        }
+        let event = split_item(rest).ok().and_then(|raw| {
+            let payload = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload)).ok()??;
+            Some((raw.bytes(), read_envelope(&payload).ok()?))
+        });
         match event {
             Some((item_bytes, envelope)) => {
-                found.push(envelope.event);
+                each(&envelope.event)?;
                 at += item_bytes;
             }
-            None => at += 1,
+            None => {
+                let summed = item_bytes(rest).ok().filter(|bytes| *bytes <= rest.len()).unwrap_or(0);
+                let Some(left) = in_vain.checked_sub(summed) else { break };
+                in_vain = left;
+                at += 1;
+            }
         }
     }
-    found
+    Ok(())
+}
+
+/// Whether an item of an event may begin here: what its sum is not needed for.
+fn may_begin_event(bytes: &[u8]) -> bool {
+    matches!(bytes, [kind, 1..=ITEM_VERSION, 0, 0, ..]
+        if matches!(ItemKind::from_byte(*kind), Some(ItemKind::Event | ItemKind::Kept)))
 }
 
 /// Reads the fields of an item. Of an event, only the head.
