@@ -85,6 +85,28 @@ fn a_flipped_byte_costs_one_event_which_is_named_and_set_aside() {
 }
 
 #[test]
+fn an_event_that_was_lost_is_taken_when_it_is_sent_again_without_a_repair() {
+    // Stopped in peace, so that every id stands in the files of seen ids.
+    let (ground, ids) = used(20, 100, false);
+    change(&ground.segment(1), |bytes| {
+        let at = find(bytes, "event-0007.");
+        bytes[at + 6] ^= 1;
+    });
+    fs::remove_dir_all(ground.data().join("index")).unwrap();
+    let mut broker = ground.start();
+    let mut client = Client::connect(broker.address()).unwrap();
+    for (number, id) in ids.iter().enumerate() {
+        let said = client.post(&format!("event-{number:04}."), 100).unwrap();
+        assert_eq!(said.status, 202, "{said:?}");
+        let first = &said.json()["accepted"][0];
+        assert_eq!(first["duplicate"], number != 7, "{said:?}");
+        assert_eq!(first["event"] == **id, number != 7, "{said:?}");
+        assert!(stored(&broker).contains(first["event"].as_str().unwrap()), "a 202 of what is not there: {said:?}");
+    }
+    assert_eq!(broker.terminate(), Some(0));
+}
+
+#[test]
 fn a_cut_tail_is_cut_at_the_last_good_record() {
     for shortened in [false, true] {
         let (ground, ids) = used(20, 100, true);

@@ -151,6 +151,11 @@ impl Dedupe {
         self.newest = newest;
     }
 
+    /// Forgets what stands in files. Their numbers are not used again.
+    pub(crate) fn forget_files(&mut self) {
+        self.buckets.clear();
+    }
+
     /// Forgets what is not in a file; for a reader that looks at one frame after another.
     pub(crate) fn forget_newest(&mut self) {
         self.newest.clear();

@@ -41,16 +41,17 @@ async fn filled() -> tempfile::TempDir {
 /// Flips a bit in the event of that number, and says in which segment it stands.
 fn damage(dir: &Path, number: u64) -> u32 {
     let wanted = format!("sender-{number}.");
-    for segment_number in 1.. {
+    for segment_number in 1..1000 {
         let path = segment(dir, segment_number);
-        let mut bytes = fs::read(&path).unwrap();
+        // The first ones may have gone by the retention.
+        let Ok(mut bytes) = fs::read(&path) else { continue };
         if let Some(at) = bytes.windows(wanted.len()).position(|window| window == wanted.as_bytes()) {
             bytes[at] ^= 1;
             fs::write(path, bytes).unwrap();
             return segment_number;
         }
     }
-    unreachable!("segments end, and with them the loop");
+    panic!("no segment holds {wanted}");
 }
 
 /// Sends all 60 again: the numbers of those that were taken anew.
@@ -148,23 +149,55 @@ async fn an_end_that_is_cut_takes_nobodys_event_with_it() {
 
 #[tokio::test]
 async fn what_has_gone_by_the_retention_stays_a_repeat_after_a_start() {
+    let dir = aged().await;
+    let (store, _) = LocalStore::open(dir.path(), short(), clock(10)).unwrap();
+    assert!(store.event(event_id(1)).await.unwrap().is_none());
+    assert!(taken_anew(&store).await.is_empty());
+}
+
+/// It is as old as what has gone, and only its copy says that it was still open.
+#[tokio::test]
+async fn an_old_open_event_whose_copy_is_lost_is_taken_again() {
+    let dir = aged().await;
+    damage(dir.path(), 0);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let (store, report) = LocalStore::open(dir.path(), short(), clock(10)).unwrap();
+    assert_eq!(report.damages.len(), 1, "{report:#?}");
+    assert!(store.event(event_id(0)).await.unwrap().is_none());
+    let again = store.commit(commit(vec![sent(0, true), sent(59, true)])).await.unwrap();
+    assert_eq!(again.iter().map(|each| each.duplicate).collect::<Vec<_>>(), [false, true]);
+    store.close().await.unwrap();
+    drop(store);
+    // The next start sees no damage any more, for it stands behind the index.
+    let (store, _) = LocalStore::open(dir.path(), short(), clock(10)).unwrap();
+    let again = store.commit(commit(vec![sent(0, true), sent(59, true)])).await.unwrap();
+    assert_eq!(again.iter().map(|each| each.duplicate).collect::<Vec<_>>(), [true, true]);
+}
+
+fn short() -> Options {
+    Options { retention_bytes: 2 * 64 * 1024, checkpoint_every: Duration::from_millis(50), ..small() }
+}
+
+/// 60 events, of which all but the first are delivered and the oldest have gone by the retention.
+async fn aged() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let options = || Options { retention_bytes: 2 * 64 * 1024, checkpoint_every: Duration::from_millis(50), ..small() };
-    let (store, _) = LocalStore::open(dir.path(), options(), clock(10)).unwrap();
-    for number in 0..60 {
+    let (store, _) = LocalStore::open(dir.path(), short(), clock(10)).unwrap();
+    store.commit(commit(vec![sent(0, false)])).await.unwrap();
+    let kept = take(&store, "a", 1, at(0)).await.remove(0);
+    store.begin(vec![begin(kept.delivery, at(1))]).await.remove(0).unwrap();
+    settle(&store, retried(kept.delivery, 1, at(1_000_000))).await;
+    for number in 1..60 {
         store.commit(commit(vec![sent(number, false)])).await.unwrap();
         for taken in take(&store, "a", 1, at(0)).await {
             settle(&store, delivered(taken.delivery, 1)).await;
         }
     }
     let began = std::time::Instant::now();
-    while store.event(event_id(0)).await.unwrap().is_some() {
+    while store.event(event_id(1)).await.unwrap().is_some() || segment(dir.path(), 1).exists() {
         assert!(began.elapsed() < Duration::from_secs(30), "nothing goes");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert!(store.event(event_id(0)).await.unwrap().is_some(), "what is open is carried on");
     store.close().await.unwrap();
-    drop(store);
-    let (store, _) = LocalStore::open(dir.path(), options(), clock(10)).unwrap();
-    assert!(store.event(event_id(0)).await.unwrap().is_none());
-    assert!(taken_anew(&store).await.is_empty());
+    dir
 }

@@ -57,6 +57,10 @@ struct Ground<'a> {
     folders: &'a Folders,
     journal: [u8; 16],
     segments: &'a [FoundSegment],
+    /// What is wrong with the segments at first sight.
+    damages: &'a [Damage],
+    /// What a repair has seen to.
+    known: &'a Known,
     watcher: Option<&'a OpenWatcher>,
 }
 
@@ -182,7 +186,10 @@ impl Ground<'_> {
 
     /// `known` is the last frame that the index had seen; only what was synced is ever put into it.
     ///
-    /// The files of seen ids stay where they can be read: they know ids of events that are gone by the retention.
+    /// The files of seen ids stay where they can be read: they know ids of events that are gone by the retention. They
+    /// go where the journal has lost something: an open event may be as old as those, and with its copy and the index
+    /// nothing is left that tells it from them. Then a repeat of what is gone may be delivered again, which is better
+    /// than an event that is nowhere.
     fn read_journal(&self, known: u64) -> Result<(Rebuild, Recovered), OpenError> {
         let place = self.dedupe_place();
         let dedupe = match Dedupe::open(&place) {
@@ -200,8 +207,16 @@ impl Ground<'_> {
             told.frame(&frame);
             rebuild.apply(&frame)
         });
-        rebuild.dedupe.forget_what_files_have(self.disk);
-        Ok((rebuild, recovered.map_err(recover_error)?))
+        let recovered = recovered.map_err(recover_error)?;
+        let missing = missing_at_front(self.segments, &rebuild);
+        let mut damages = self.damages.iter().chain(&recovered.damages).chain(&missing);
+        if damages.any(|damage| !self.known.covers(damage)) {
+            rebuild.dedupe.forget_files();
+            Dedupe::clear(&place).map_err(io(&self.folders.dedupe))?;
+        } else {
+            rebuild.dedupe.forget_what_files_have(self.disk);
+        }
+        Ok((rebuild, recovered))
     }
 
     /// The inner error says why the checkpoint is not to be used.
@@ -302,7 +317,16 @@ fn open_locked(
 
     let folders = Folders { journal: folder.clone(), dedupe: dedupe_folder(dir), index: index_folder(dir) };
     let watcher = options.watcher.as_ref();
-    let ground = Ground { disk, folders: &folders, journal, segments: &survey.segments, watcher };
+    let known = Known::read(disk, dir, journal);
+    let ground = Ground {
+        disk,
+        folders: &folders,
+        journal,
+        segments: &survey.segments,
+        damages: &report.damages.clone(),
+        known: &known,
+        watcher,
+    };
     let (pairs, found) = find_checkpoint(disk, dir);
     // Only what is behind a checkpoint that can be gone on from is never read again.
     let saved_segment = match &found {
@@ -313,7 +337,6 @@ fn open_locked(
     let saved_segment = if report.rebuilt.is_none() { saved_segment } else { 0 };
     rebuild.catalog.drop_before(rebuild.state.forgotten.before);
     report.damages.extend(missing_at_front(&survey.segments, &rebuild));
-    let known = Known::read(disk, dir, journal);
     report.known = known.split_off(&mut report.damages);
     report.known.extend(known.split_off(&mut recovered.damages));
     for damage in report.damages.iter().chain(&recovered.damages) {
