@@ -37,7 +37,10 @@ mod sources;
 mod spoiled_files;
 mod store_commands;
 mod support;
+#[cfg(feature = "wasm")]
 mod wasm;
+#[cfg(not(feature = "wasm"))]
+mod wasm_left_out;
 mod wire;
 mod wire_access;
 mod wire_broker;
