@@ -50,6 +50,7 @@ mod name;
 mod schema;
 mod time;
 
+pub mod address;
 pub mod http;
 pub mod json;
 pub mod media_type;

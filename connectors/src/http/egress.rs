@@ -4,8 +4,9 @@
 //! is the exception: clouds answer there with a machine's credentials, and nobody's webhook lives there; it takes
 //! `[server] egress_allow`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use eventyard_event::address::{is_link_local, without_wrapping};
 use ipnet::IpNet;
 
 /// A call to this address was refused.
@@ -18,28 +19,6 @@ pub(super) fn check(address: IpAddr, allow: &[IpNet]) -> Result<(), EgressBlocke
     let seen = without_wrapping(address);
     let allowed = |network: &IpNet| network.contains(&address) || network.contains(&seen);
     if is_link_local(seen) && !allow.iter().any(allowed) { Err(EgressBlocked(address)) } else { Ok(()) }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:a.b.c.d`), compatible (`::a.b.c.d`), NAT64
-/// (`64:ff9b::a.b.c.d`) and 6to4 (`2002:abcd::`).
-fn without_wrapping(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(wrapped) = address else { return address };
-    match wrapped.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..]
-            if wrapped != Ipv6Addr::LOCALHOST =>
-        {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => address,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the rules say of one call.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use eventyard_event::address::{is_link_local, without_wrapping};
 
 use super::{EgressRule, What};
 
@@ -58,27 +60,6 @@ fn in_networks(rules: &[EgressRule], address: IpAddr, port: u16) -> bool {
         }
         _ => false,
     })
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, NAT64 and 6to4.
-fn without_wrapping(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(wrapped) = address else { return address };
-    match wrapped.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..]
-            if wrapped != Ipv6Addr::LOCALHOST =>
-        {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => address,
-    }
 }
 
 #[cfg(test)]
