@@ -1,9 +1,13 @@
 //! Calls of one function.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::call::Record;
 use super::compile::Code;
@@ -42,22 +46,15 @@ impl Executor for WasmExecutor {
         let record = Arc::new(Record::new(self.config.output_bytes_max));
         let started = Instant::now();
         let (config, kept) = (Arc::clone(&self.config), Arc::clone(&record));
-        let call: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = match &compiled.code {
+        let call = match &compiled.code {
             Code::Command(program) => {
                 let call = command::run(Arc::clone(runtime), program.clone(), config, invocation, kept);
-                Box::pin(async move {
-                    // The place is free when the call's instance is gone, wherever that is dropped.
-                    let _place = place;
-                    tokio::time::timeout(timeout, call).await
-                })
+                within(place, timeout, call)
             }
             Code::Http(program) => {
                 let outbound = Arc::clone(&self.outbound);
                 let call = http::run(Arc::clone(runtime), program.clone(), config, outbound, invocation, kept);
-                Box::pin(async move {
-                    let _place = place;
-                    tokio::time::timeout(timeout, call).await
-                })
+                within(place, timeout, call)
             }
         };
         match lane::run(call, &record, &compiled.long).await {
@@ -75,4 +72,19 @@ impl Executor for WasmExecutor {
     }
 
     async fn close(&self) {}
+}
+
+/// A call of either kind, as it goes to a thread of its own: what it ended with, or that its time was over.
+type Call = Pin<Box<dyn Future<Output = Result<Result<(), InvocationError>, Elapsed>> + Send>>;
+
+/// A call with its time and its place, which is free when the call's instance is gone, wherever that is dropped.
+fn within(
+    place: OwnedSemaphorePermit,
+    timeout: Duration,
+    call: impl Future<Output = Result<(), InvocationError>> + Send + 'static,
+) -> Call {
+    Box::pin(async move {
+        let _place = place;
+        tokio::time::timeout(timeout, call).await
+    })
 }
