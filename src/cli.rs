@@ -46,6 +46,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use eventyard::clock::Clocks;
 
+use broker::BrokerArgs;
 use exit::{Failure, Outcome};
 use screen::{Screen, complain};
 
@@ -120,6 +121,15 @@ struct JsonArgs {
     /// Print JSON for programs instead of text for people
     #[arg(long)]
     json: bool,
+}
+
+/// A list that comes whole.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
 }
 
 /// Which page of a list.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, text};
-use super::{Context, JsonArgs, Reserved};
+use super::{Context, JsonArgs, ListArgs, Reserved};
 
 /// The channels: ways to tell people
 #[derive(Subcommand, Debug)]
@@ -19,14 +19,6 @@ pub(crate) enum ChannelsCommand {
     Test(TestArgs),
     #[command(hide = true)]
     Silence(Reserved),
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    json: JsonArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
 }
 
 #[derive(clap::Args, Debug)]

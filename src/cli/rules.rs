@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, text};
-use super::{Context, JsonArgs, Reserved, timeline};
+use super::{Context, JsonArgs, ListArgs, Reserved, timeline};
 
 /// Rules: what decides who hears of an event
 #[derive(Subcommand, Debug)]
@@ -24,14 +24,6 @@ pub(crate) enum RulesCommand {
     Match(matching::MatchArgs),
     #[command(hide = true)]
     Backtest(Reserved),
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    json: JsonArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
 }
 
 #[derive(clap::Args, Debug)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, text};
-use super::{Context, JsonArgs, Reserved, next, send, timeline, times};
+use super::{Context, JsonArgs, ListArgs, Reserved, next, send, timeline, times};
 
 /// Sources: where events come from
 #[derive(Subcommand, Debug)]
@@ -29,14 +29,6 @@ pub(crate) enum SourcesCommand {
     Resume(NameArgs),
     #[command(hide = true)]
     Seek(Reserved),
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    json: JsonArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
 }
 
 #[derive(clap::Args, Debug)]

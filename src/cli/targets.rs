@@ -8,7 +8,7 @@ use super::broker::BrokerArgs;
 use super::draft::{self, Draft, Overrides};
 use super::exit::{Failure, Outcome};
 use super::screen::{items, rule, shown, text};
-use super::{Context, JsonArgs, times};
+use super::{Context, JsonArgs, ListArgs, times};
 
 /// Targets: whom the rules call
 #[derive(Subcommand, Debug)]
@@ -28,14 +28,6 @@ pub(crate) enum TargetsCommand {
         Examples:\n  eventyard targets test big-orders/warehouse\n  \
         eventyard targets test big-orders/warehouse --file event.json")]
     Test(TestArgs),
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    json: JsonArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
 }
 
 #[derive(clap::Args, Debug)]
