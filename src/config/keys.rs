@@ -92,27 +92,30 @@ static DEFAULTS: Shape = Shape::of(
     &[Key::optional("retry", Kind::Table(&RETRY), "How they are retried; a rule, then a target, says otherwise.")],
 );
 
+// What every function has, however it runs.
+const ENABLED: Key =
+    Key::with_default("enabled", Kind::Boolean, "true", "`false` leaves the block in the file and out of the broker.");
+const DESCRIPTION: Key = Key::with_default("description", Kind::Text, "", "For people.");
+const NAMESPACE: Key = Key::with_default("namespace", Kind::Name, "default", "Rules of other namespaces never see it.");
+const RUNTIME: Key = Key::required("runtime", Kind::Text, "How it runs.");
+const TIMEOUT: Key = Key::with_default(
+    "timeout",
+    Kind::Duration(Duration::from_millis(1), TIMEOUT_MAX),
+    "60s",
+    "How long one call may take.",
+);
+
 /// `[function.NAME] runtime = "command"`.
 pub(crate) static COMMAND: Shape = Shape::of(
     "One process an event: stdin the event, stdout the answer.",
     &[
-        Key::with_default(
-            "enabled",
-            Kind::Boolean,
-            "true",
-            "`false` leaves the block in the file and out of the broker.",
-        ),
-        Key::with_default("description", Kind::Text, "", "For people."),
-        Key::with_default("namespace", Kind::Name, "default", "Rules of other namespaces never see it."),
-        Key::required("runtime", Kind::Text, "How it runs."),
+        ENABLED,
+        DESCRIPTION,
+        NAMESPACE,
+        RUNTIME,
         Key::required("command", Kind::Texts, "The program and its arguments."),
         Key::optional("environment", Kind::Map, "Variables beside those that every command gets."),
-        Key::with_default(
-            "timeout",
-            Kind::Duration(Duration::from_millis(1), TIMEOUT_MAX),
-            "60s",
-            "How long one call may take.",
-        ),
+        TIMEOUT,
     ],
 );
 
@@ -120,15 +123,10 @@ pub(crate) static COMMAND: Shape = Shape::of(
 pub(crate) static WASM: Shape = Shape::of(
     "A WebAssembly module inside the broker: a WASI 0.1 command, or a wasi:http component.",
     &[
-        Key::with_default(
-            "enabled",
-            Kind::Boolean,
-            "true",
-            "`false` leaves the block in the file and out of the broker.",
-        ),
-        Key::with_default("description", Kind::Text, "", "For people."),
-        Key::with_default("namespace", Kind::Name, "default", "Rules of other namespaces never see it."),
-        Key::required("runtime", Kind::Text, "How it runs."),
+        ENABLED,
+        DESCRIPTION,
+        NAMESPACE,
+        RUNTIME,
         Key::required("package", Kind::Text, "The compiled file, from the project's folder."),
         Key::with_default(
             "memory",
@@ -143,12 +141,7 @@ pub(crate) static WASM: Shape = Shape::of(
             Kind::Texts,
             "Hosts, addresses and networks that a component may call over HTTP.",
         ),
-        Key::with_default(
-            "timeout",
-            Kind::Duration(Duration::from_millis(1), TIMEOUT_MAX),
-            "60s",
-            "How long one call may take.",
-        ),
+        TIMEOUT,
     ],
 );
 
