@@ -1,24 +1,11 @@
 //! A project with a mistake does not start, and the answer says where the mistake is and what was meant.
 
-use std::fs;
 use std::path::Path;
 
-use tempfile::TempDir;
-
-use super::support::{Ended, free_port, run};
+use super::support::{Ended, free_port, project, run};
 
 const MAIN: &str = "[sink.s]\nkind = \"discard\"\n";
 const RULE: &str = "[[rule]]\nname = \"a\"\npattern = { type = [\"x\"] }\ntarget = { sink = \"s\" }\n";
-
-fn project(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
 
 /// Neither `check` nor `run` takes the project, and both say the same; nothing is left behind.
 fn refused(folder: &Path) -> String {

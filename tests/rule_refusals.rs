@@ -9,19 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::support::{Broker, Ended, eventyard, free_port, run};
+use super::support::{Broker, Ended, eventyard, free_port, project, run};
 
 const SINK: &str = "[sink.s]\nkind = \"discard\"\n";
-
-fn project(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
 
 /// A project with one rule of this pattern, in JSON.
 fn with_pattern(pattern: &str) -> TempDir {

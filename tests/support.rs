@@ -56,6 +56,17 @@ fn ended(output: Output) -> Ended {
     }
 }
 
+/// A folder with these files: where each is, and what it says.
+pub(crate) fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
 /// A copy of one of the repository's projects, on a port of its own.
 pub(crate) fn copy_project(path: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -178,17 +178,22 @@ async fn what_an_http_target_answers_is_passed_on_with_its_status_and_type() {
     broker.is_well().await;
 }
 
+/// Waits until a function runs, so that its event is on disk and waited for.
+async fn called(broker: &WireBroker) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while broker.metric("eventyard_deliveries_in_flight").await.unwrap_or_default() < 1.0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is never called");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_sender_that_hangs_up_frees_its_place_and_its_event_is_delivered() {
     let broker = start("30s").await;
     let mut wire = broker.connect().await;
     wire.send("POST /ask/slow HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n").await;
+    called(&broker).await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    // Its function runs, so it is on disk and waited for.
-    while broker.metric("eventyard_deliveries_in_flight").await.unwrap_or_default() < 1.0 {
-        assert!(tokio::time::Instant::now() < deadline, "it is never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
     assert_eq!(broker.metric("eventyard_replies_waiting").await, Some(1.0));
     drop(wire);
     while broker.metric("eventyard_replies_total{source=\"ask\",outcome=\"gone\"}").await != Some(1.0) {
@@ -206,11 +211,7 @@ async fn a_kill_while_a_sender_waits_costs_the_answer_and_not_the_event() {
     let mut broker = start("30s").await;
     let mut wire = broker.connect().await;
     wire.send("POST /ask/slow HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n").await;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while broker.metric("eventyard_deliveries_in_flight").await.unwrap_or_default() < 1.0 {
-        assert!(tokio::time::Instant::now() < deadline, "it is never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    called(&broker).await;
     broker.kill_and_restart();
     let listed = broker.get("/api/v1/events?source=ask").await.json();
     let event = listed["items"][0]["event"].as_str().unwrap().to_owned();
@@ -223,11 +224,7 @@ async fn a_stop_waits_for_the_function_that_runs_and_its_sender_has_the_answer()
     let mut broker = start("30s").await;
     let mut wire = broker.connect().await;
     wire.send("POST /ask/slow HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n").await;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while broker.metric("eventyard_deliveries_in_flight").await.unwrap_or_default() < 1.0 {
-        assert!(tokio::time::Instant::now() < deadline, "it is never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    called(&broker).await;
     broker.process().signal(rustix::process::Signal::TERM);
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "late\n"));
