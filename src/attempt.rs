@@ -49,32 +49,21 @@ pub trait Called: Clone + Send + 'static {
 /// A request that waits for a delivery's answer has it before the outcome is written: it need not wait for a second
 /// sync. However an attempt ends, panics included, that request does not wait on.
 pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &TaskTracker, told: impl Called) {
-    let taken = {
-        let all = taken.len();
-        let taken = give_up_unreadable(broker, taken).await;
-        let given_up = all - taken.len();
-        if given_up > 0 {
-            told.called(given_up).await;
-            told.settled(given_up).await;
-        }
-        taken
-    };
+    let all = taken.len();
+    let taken = give_up_unreadable(broker, taken).await;
     let count = taken.len();
+    over(&told, all - count).await;
     if count == 0 {
         return;
     }
     if is_paused(broker, &taken) {
         put_back(broker, taken).await;
-        told.called(count).await;
-        told.settled(count).await;
-        return;
+        return over(&told, count).await;
     }
     let in_force = broker.in_force();
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
-        settle_gone(broker, taken).await;
-        told.called(count).await;
-        told.settled(count).await;
-        return;
+        settle_uncalled(broker, taken, gone).await;
+        return over(&told, count).await;
     };
     let wait = |taken: &Taken| Some((taken.delivery, broker.replies().claim(taken.delivery)?));
     let mut waits: HashMap<_, _> = taken.iter().filter_map(wait).collect();
@@ -114,11 +103,11 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
             }
         }
     }
-    let over = ended.len() + not_begun;
-    if over > 0 {
-        told.called(over).await;
+    let here = ended.len() + not_begun;
+    if here > 0 {
+        told.called(here).await;
         settle(broker, ended.into_iter().flatten().collect(), Some(target), Broker::chance).await;
-        told.settled(over).await;
+        told.settled(here).await;
     }
 }
 
@@ -130,7 +119,7 @@ pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
     }
     let in_force = broker.in_force();
     let Some(target) = taken.first().and_then(|first| in_force.target(&first.queue)) else {
-        return settle_gone(broker, taken).await;
+        return settle_uncalled(broker, taken, gone).await;
     };
     let began_at = broker.clocks().now();
     let backoff = target.policy.delay(1, broker.chance());
@@ -154,11 +143,19 @@ async fn put_back(broker: &Broker, taken: Vec<Taken>) {
     broker.store().release(taken.iter().map(|taken| taken.delivery).collect()).await;
 }
 
-/// Nobody is there to be called, and nobody's answer to wait for.
-async fn settle_gone(broker: &Broker, taken: Vec<Taken>) {
-    taken.iter().for_each(|taken| drop(broker.replies().claim(taken.delivery)));
+/// Tells that so many deliveries are dealt with, none of which was called here.
+async fn over(told: &impl Called, count: usize) {
+    if count > 0 {
+        told.called(count).await;
+        told.settled(count).await;
+    }
+}
+
+/// Gives up deliveries for which nobody can be called. There is nobody's answer to wait for.
+async fn settle_uncalled(broker: &Broker, taken: Vec<Taken>, why: fn(&Taken) -> Reason) {
     let ended = taken.into_iter().map(|taken| {
-        let tried = Tried::without_attempt(Outcome::Permanent { reason: gone(&taken) });
+        drop(broker.replies().claim(taken.delivery));
+        let tried = Tried::without_attempt(Outcome::Permanent { reason: why(&taken) });
         Ended { taken, tried }
     });
     settle(broker, ended.collect(), None, Broker::chance).await;
@@ -168,12 +165,7 @@ async fn settle_gone(broker: &Broker, taken: Vec<Taken>) {
 async fn give_up_unreadable(broker: &Broker, taken: Vec<Taken>) -> Vec<Taken> {
     let (damaged, sound): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.unreadable.is_some());
     if !damaged.is_empty() {
-        damaged.iter().for_each(|taken| drop(broker.replies().claim(taken.delivery)));
-        let ended = damaged.into_iter().map(|taken| {
-            let tried = Tried::without_attempt(Outcome::Permanent { reason: unreadable(&taken) });
-            Ended { taken, tried }
-        });
-        settle(broker, ended.collect(), None, Broker::chance).await;
+        settle_uncalled(broker, damaged, unreadable).await;
     }
     sound
 }
