@@ -8,7 +8,7 @@ use eventyard_event::DeliveryId;
 use eventyard_store::{DeliveryState, DeliveryView, StoreError};
 
 use crate::broker::Broker;
-use crate::fate::Fate;
+use crate::fate::{Fate, OfDelivery};
 use crate::telemetry::metrics::TargetLabel;
 
 /// Why nothing was done.
@@ -67,17 +67,17 @@ impl Broker {
         if done.is_empty() {
             return Err(refusal(&view));
         }
-        let rule = view.queue.rule.as_ref().map(ToString::to_string).unwrap_or_default();
-        let label = TargetLabel { rule, target: view.queue.target.to_string(), outcome: "cancelled" };
+        let label = TargetLabel::of(&view.queue, "cancelled");
         self.metrics().deliveries_settled.get_or_create(&label).inc();
         tracing::info!(delivery = %id, target_name = %view.queue.target, "a delivery was cancelled by hand");
-        self.tell(Fate::Cancelled {
+        let of = OfDelivery {
             delivery: id,
             source_name: view.source_name.clone(),
             ty: event.envelope.event.ty.clone(),
             rule: view.queue.rule.clone(),
             target: view.queue.target.clone(),
-        });
+        };
+        self.tell(Fate::Cancelled { of });
         Ok(view)
     }
 

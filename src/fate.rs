@@ -10,6 +10,22 @@ use serde::{Deserialize, Serialize};
 /// How many fates may wait for a slow listener before the oldest are dropped for it.
 pub const FATES_WAITING_MAX: usize = 4096;
 
+/// Which delivery something happened to, and what is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OfDelivery {
+    /// Its id.
+    pub delivery: DeliveryId,
+    /// The source its event came by.
+    pub source_name: Name,
+    /// CloudEvents `type` of its event.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The rule; `None` for an alert.
+    pub rule: Option<Name>,
+    /// The target.
+    pub target: Name,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "fate", rename_all = "snake_case")]
@@ -45,16 +61,8 @@ pub enum Fate {
     /// A target was called.
     Attempted {
         /// Which delivery.
-        delivery: DeliveryId,
-        /// The source its event came by.
-        source_name: Name,
-        /// CloudEvents `type` of its event.
-        #[serde(rename = "type")]
-        ty: String,
-        /// The rule; `None` for an alert.
-        rule: Option<Name>,
-        /// The target.
-        target: Name,
+        #[serde(flatten)]
+        of: OfDelivery,
         /// Counts from 1.
         number: u32,
         /// How it ended.
@@ -68,63 +76,31 @@ pub enum Fate {
     },
     /// A delivery has ended well.
     Delivered {
-        /// Which one.
-        delivery: DeliveryId,
-        /// The source its event came by.
-        source_name: Name,
-        /// CloudEvents `type` of its event.
-        #[serde(rename = "type")]
-        ty: String,
-        /// The rule; `None` for an alert.
-        rule: Option<Name>,
-        /// The target.
-        target: Name,
+        /// Which delivery.
+        #[serde(flatten)]
+        of: OfDelivery,
     },
     /// A delivery comes back.
     Retry {
-        /// Which one.
-        delivery: DeliveryId,
-        /// The source its event came by.
-        source_name: Name,
-        /// CloudEvents `type` of its event.
-        #[serde(rename = "type")]
-        ty: String,
-        /// The rule; `None` for an alert.
-        rule: Option<Name>,
-        /// The target.
-        target: Name,
+        /// Which delivery.
+        #[serde(flatten)]
+        of: OfDelivery,
         /// When.
         at: Timestamp,
     },
     /// A delivery was given up.
     Dead {
-        /// Which one.
-        delivery: DeliveryId,
-        /// The source its event came by.
-        source_name: Name,
-        /// CloudEvents `type` of its event.
-        #[serde(rename = "type")]
-        ty: String,
-        /// The rule; `None` for an alert.
-        rule: Option<Name>,
-        /// The target.
-        target: Name,
+        /// Which delivery.
+        #[serde(flatten)]
+        of: OfDelivery,
         /// Why.
         reason: Reason,
     },
     /// A person has ended a delivery.
     Cancelled {
-        /// Which one.
-        delivery: DeliveryId,
-        /// The source its event came by.
-        source_name: Name,
-        /// CloudEvents `type` of its event.
-        #[serde(rename = "type")]
-        ty: String,
-        /// The rule; `None` for an alert.
-        rule: Option<Name>,
-        /// The target.
-        target: Name,
+        /// Which delivery.
+        #[serde(flatten)]
+        of: OfDelivery,
     },
     /// A person holds a source or a target.
     Paused {
@@ -151,38 +127,42 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// The delivery it happened to, if it did to one.
+    #[must_use]
+    pub fn of_delivery(&self) -> Option<&OfDelivery> {
+        match self {
+            Fate::Attempted { of, .. }
+            | Fate::Delivered { of }
+            | Fate::Retry { of, .. }
+            | Fate::Dead { of, .. }
+            | Fate::Cancelled { of } => Some(of),
+            Fate::Accepted { .. }
+            | Fate::Unmatched { .. }
+            | Fate::Paused { .. }
+            | Fate::Resumed { .. }
+            | Fate::Reloaded { .. }
+            | Fate::Refused { .. } => None,
+        }
+    }
+
+    /// The source and the type of the event it has to do with, if it has with one.
+    fn of_event(&self) -> Option<(&Name, &str)> {
+        match self {
+            Fate::Accepted { source_name, ty, .. } | Fate::Unmatched { source_name, ty, .. } => Some((source_name, ty)),
+            _ => self.of_delivery().map(|of| (&of.source_name, of.ty.as_str())),
+        }
+    }
+
     /// Whether it has to do with events of this source. What has to do with no event at all passes.
     #[must_use]
     pub fn is_of_source(&self, wanted: &Name) -> bool {
-        self.told_source().is_none_or(|source| source == wanted)
-    }
-
-    fn told_source(&self) -> Option<&Name> {
-        match self {
-            Fate::Accepted { source_name, .. }
-            | Fate::Unmatched { source_name, .. }
-            | Fate::Attempted { source_name, .. }
-            | Fate::Delivered { source_name, .. }
-            | Fate::Retry { source_name, .. }
-            | Fate::Dead { source_name, .. }
-            | Fate::Cancelled { source_name, .. } => Some(source_name),
-            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => None,
-        }
+        self.of_event().is_none_or(|(source, _)| source == wanted)
     }
 
     /// Whether it has to do with events of this type. What has to do with no event at all passes.
     #[must_use]
     pub fn is_of_type(&self, wanted: &str) -> bool {
-        match self {
-            Fate::Accepted { ty, .. }
-            | Fate::Unmatched { ty, .. }
-            | Fate::Attempted { ty, .. }
-            | Fate::Delivered { ty, .. }
-            | Fate::Retry { ty, .. }
-            | Fate::Dead { ty, .. }
-            | Fate::Cancelled { ty, .. } => ty == wanted,
-            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => true,
-        }
+        self.of_event().is_none_or(|(_, ty)| ty == wanted)
     }
 
     /// Whether it has to do with this rule. What has to do with no event at all passes.
@@ -191,12 +171,7 @@ impl Fate {
         match self {
             Fate::Accepted { rules, .. } => rules.contains(wanted),
             Fate::Unmatched { .. } => false,
-            Fate::Attempted { rule, .. }
-            | Fate::Delivered { rule, .. }
-            | Fate::Retry { rule, .. }
-            | Fate::Dead { rule, .. }
-            | Fate::Cancelled { rule, .. } => rule.as_ref() == Some(wanted),
-            Fate::Paused { .. } | Fate::Resumed { .. } | Fate::Reloaded { .. } | Fate::Refused { .. } => true,
+            _ => self.of_delivery().is_none_or(|of| of.rule.as_ref() == Some(wanted)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventyard_event::Timestamp;
-use eventyard_store::Reason;
+use eventyard_store::{AttemptOutcome, Reason};
 
 /// How often and how far apart a target is tried. [`RetryPolicy::delay`] has the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +73,19 @@ pub enum Outcome {
     },
     /// Our own stop cut it off.
     Interrupted,
+}
+
+impl Outcome {
+    /// What is kept of it with an attempt: how it ended, and why where the target failed.
+    #[must_use]
+    pub fn kept(&self) -> (AttemptOutcome, Option<&Reason>) {
+        match self {
+            Outcome::Succeeded => (AttemptOutcome::Succeeded, None),
+            Outcome::Retryable { reason, .. } => (AttemptOutcome::Retryable, Some(reason)),
+            Outcome::Permanent { reason } => (AttemptOutcome::Permanent, Some(reason)),
+            Outcome::Interrupted => (AttemptOutcome::Interrupted, None),
+        }
+    }
 }
 
 /// How much of the budget is used.

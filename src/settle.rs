@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use eventyard_event::{DeliveryId, Name, Timestamp};
-use eventyard_store::{Admission, AttemptOutcome, AttemptRecord, Reason, Settlement, Taken, Verdict};
+use eventyard_event::Timestamp;
+use eventyard_store::{Admission, AttemptOutcome, AttemptRecord, QueueKey, Settlement, Taken, Verdict};
 
 use crate::alert;
 use crate::broker::Broker;
-use crate::fate::Fate;
+use crate::fate::{Fate, OfDelivery};
 use crate::in_force::Target;
 use crate::reply::Answer;
 use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
@@ -109,23 +109,19 @@ pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>,
 }
 
 fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
-    let (outcome, reason) = match &tried.outcome {
-        Outcome::Succeeded => (AttemptOutcome::Succeeded, None),
-        Outcome::Retryable { reason, .. } => (AttemptOutcome::Retryable, Some(reason.clone())),
-        Outcome::Permanent { reason } => (AttemptOutcome::Permanent, Some(reason.clone())),
-        Outcome::Interrupted => {
-            let message = "the broker stopped before the target had answered".to_owned();
-            (AttemptOutcome::Interrupted, Some(Reason { code: "interrupted".into(), message }))
-        }
+    let (outcome, reason) = tried.outcome.kept();
+    let (code, message) = match (outcome, reason) {
+        (AttemptOutcome::Interrupted, _) => ("interrupted", "the broker stopped before the target had answered"),
+        (_, Some(reason)) => (reason.code.as_str(), reason.message.as_str()),
+        (_, None) => ("", ""),
     };
-    let Reason { code, message } = reason.unwrap_or(Reason { code: String::new(), message: String::new() });
     AttemptRecord {
         number: taken.tries.saturating_add(1),
         began_at: tried.began_at,
         ended_at: at,
         outcome,
-        code,
-        message,
+        code: code.to_owned(),
+        message: message.to_owned(),
         response: tried.response.clone(),
     }
 }
@@ -133,16 +129,15 @@ fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
 /// What is counted of deliveries that were settled together: a label is looked up once for all of them.
 #[derive(Default)]
 struct Counts {
-    /// Rule and target.
-    of: Option<(String, String)>,
+    of: Option<QueueKey>,
     attempts: BTreeMap<&'static str, u64>,
     settled: BTreeMap<&'static str, u64>,
 }
 
 impl Counts {
     fn add_to(self, metrics: &Metrics) {
-        let Some((rule, target)) = self.of else { return };
-        let label = |outcome| TargetLabel { rule: rule.clone(), target: target.clone(), outcome };
+        let Some(queue) = self.of else { return };
+        let label = |outcome| TargetLabel::of(&queue, outcome);
         for (outcome, count) in self.attempts {
             metrics.attempts.get_or_create(&label(outcome)).inc_by(count);
         }
@@ -156,16 +151,15 @@ impl Counts {
 fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
     let Draft { taken, record, decision } = draft;
     let queue = &taken.queue;
-    counts.of.get_or_insert_with(|| {
-        (queue.rule.as_ref().map(ToString::to_string).unwrap_or_default(), queue.target.to_string())
+    counts.of.get_or_insert_with(|| queue.clone());
+    // Put together only where somebody listens.
+    let of = broker.has_listeners().then(|| OfDelivery {
+        delivery: taken.delivery,
+        source_name: taken.envelope.source_name.clone(),
+        ty: taken.envelope.event.ty.clone(),
+        rule: queue.rule.clone(),
+        target: queue.target.clone(),
     });
-    let listened_to = broker.has_listeners();
-    let tell = |fate: &dyn Fn(DeliveryId, Name, String, Option<Name>, Name) -> Fate| {
-        if listened_to {
-            let (source_name, ty) = (taken.envelope.source_name.clone(), taken.envelope.event.ty.clone());
-            broker.tell(fate(taken.delivery, source_name, ty, queue.rule.clone(), queue.target.clone()));
-        }
-    };
     if let Some(record) = record {
         match record.outcome {
             AttemptOutcome::Succeeded => broker.note_error(&taken.queue, None),
@@ -182,41 +176,14 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
         };
         *counts.attempts.entry(outcome).or_default() += 1;
         broker.metrics().attempt_duration.observe(record.ended_at.since(record.began_at).as_secs_f64());
-        tell(&|delivery, source_name, ty, rule, target| Fate::Attempted {
-            delivery,
-            source_name,
-            ty,
-            rule,
-            target,
-            number: record.number,
-            outcome: record.outcome,
-            code: record.code.clone(),
-            message: record.message.clone(),
-            response: record.response.clone(),
-        });
+        if let Some(of) = of.clone() {
+            let AttemptRecord { number, outcome, code, message, response, .. } = record;
+            broker.tell(Fate::Attempted { of, number, outcome, code, message, response });
+        }
     }
-    let verdict = match decision {
-        Decision::Delivered => {
-            tell(&|delivery, source_name, ty, rule, target| Fate::Delivered {
-                delivery,
-                source_name,
-                ty,
-                rule,
-                target,
-            });
-            "delivered"
-        }
-        Decision::Retry { at, .. } => {
-            tell(&|delivery, source_name, ty, rule, target| Fate::Retry {
-                delivery,
-                source_name,
-                ty,
-                rule,
-                target,
-                at,
-            });
-            "retry"
-        }
+    let (verdict, fate) = match decision {
+        Decision::Delivered => ("delivered", of.map(|of| Fate::Delivered { of })),
+        Decision::Retry { at, .. } => ("retry", of.map(|of| Fate::Retry { of, at })),
         Decision::GiveUp { reason } => {
             let delivery = taken.delivery;
             tracing::warn!(
@@ -227,16 +194,11 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
                 broker.metrics().alerts_dead.inc();
                 broker.warn(alert::unannounced(&taken, &reason));
             }
-            tell(&|delivery, source_name, ty, rule, target| Fate::Dead {
-                delivery,
-                source_name,
-                ty,
-                rule,
-                target,
-                reason: reason.clone(),
-            });
-            "dead_letter"
+            ("dead_letter", of.map(|of| Fate::Dead { of, reason }))
         }
     };
+    if let Some(fate) = fate {
+        broker.tell(fate);
+    }
     *counts.settled.entry(verdict).or_default() += 1;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::{Envelope, Event, Name};
-use eventyard_store::{QueueKey, Reason, Taken};
+use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
 use serde_json::json;
 
 use crate::alert::{OWN_SOURCE, OWN_TYPES};
@@ -17,7 +17,7 @@ use crate::settle::Tried;
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// `succeeded`, `retryable`, `permanent` or `interrupted`, as an attempt's outcome would be.
-    pub outcome: eventyard_store::AttemptOutcome,
+    pub outcome: AttemptOutcome,
     /// Why it failed; `None` for a success.
     pub reason: Option<Reason>,
     /// The head of the answer.
@@ -53,12 +53,8 @@ impl Broker {
         let took = began.elapsed();
         in_force.secrets.hide_in(&mut tried);
         let would_make = tried.emits.iter().map(|admission| admission.envelope.event.ty.clone()).collect();
-        let (outcome, reason) = match tried.outcome {
-            Outcome::Succeeded => (eventyard_store::AttemptOutcome::Succeeded, None),
-            Outcome::Retryable { reason, .. } => (eventyard_store::AttemptOutcome::Retryable, Some(reason)),
-            Outcome::Permanent { reason } => (eventyard_store::AttemptOutcome::Permanent, Some(reason)),
-            Outcome::Interrupted => (eventyard_store::AttemptOutcome::Interrupted, None),
-        };
+        let (outcome, reason) = tried.outcome.kept();
+        let reason = reason.cloned();
         Some(Trial { outcome, reason, response: tried.response, took, would_make })
     }
 

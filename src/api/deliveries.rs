@@ -25,7 +25,7 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         rule: query.name("rule")?,
         target: query.name("target")?,
         event: event.transpose()?,
-        held: Arc::clone(&paused.held),
+        held: paused.held(),
     };
     let page = api.broker.store().deliveries(filter, query.page()?).await?;
     let items = page.items.into_iter().map(|view| DeliveryItem::brief(view, &paused)).collect();

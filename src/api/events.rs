@@ -1,6 +1,5 @@
 //! What came in: lists, and the whole story of one event.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -34,7 +33,7 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, P
         cloudevent_id: query.text("id").map(str::to_owned),
         rule: query.name("rule")?,
         state: query.word("state")?,
-        held: Arc::clone(&paused.held),
+        held: paused.held(),
         unmatched: query.flag("unmatched")?,
     };
     let bytes_max = api.bodies.limits().page_bytes_max;
@@ -115,12 +114,8 @@ pub(super) async fn event_once(
     }
 }
 
+/// Whether a delivery of this event has got somewhere. An attempt is told with what follows from it.
 fn concerns(fate: &Fate, event: EventId) -> bool {
-    match fate {
-        Fate::Delivered { delivery, .. }
-        | Fate::Dead { delivery, .. }
-        | Fate::Retry { delivery, .. }
-        | Fate::Cancelled { delivery, .. } => delivery.event == event,
-        _ => false,
-    }
+    let moved = !matches!(fate, Fate::Attempted { .. });
+    moved && fate.of_delivery().is_some_and(|of| of.delivery.event == event)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use eventyard::fate::Fate;
+use eventyard::fate::{Fate, OfDelivery};
 use eventyard_event::{DeliveryId, Name, Timestamp};
 use eventyard_store::AttemptOutcome;
 
@@ -71,46 +71,47 @@ impl Narrator {
                     screen.dim(format!("           eventyard explain {event}{rule}")),
                 ]
             }
-            Fate::Attempted { delivery, number, outcome, code, message, response, rule, target, .. } => {
+            Fate::Attempted { of, number, outcome, code, message, response } => {
                 if *outcome == AttemptOutcome::Interrupted {
-                    return vec![format!("{} {}", screen.warm("stopped  "), target_of(rule.as_ref(), target))];
+                    return vec![format!("{} {}", screen.warm("stopped  "), target_of(of))];
                 }
                 if self.attempts.len() >= ATTEMPTS_KEPT_MAX {
                     self.attempts.clear();
                 }
                 let said =
                     Said { number: *number, code: code.clone(), message: message.clone(), response: response.clone() };
-                self.attempts.insert(*delivery, said);
+                self.attempts.insert(of.delivery, said);
                 Vec::new()
             }
-            Fate::Delivered { delivery, rule, target, .. } => {
-                let said = self.attempts.remove(delivery);
+            Fate::Delivered { of } => {
+                let said = self.attempts.remove(&of.delivery);
                 let mut lines = vec![format!(
                     "{} {}{}",
                     screen.good("delivered"),
-                    target_of(rule.as_ref(), target),
+                    target_of(of),
                     said.as_ref().filter(|said| said.number > 1).map(attempt_number).unwrap_or_default()
                 )];
                 lines.extend(said.iter().flat_map(|said| self.answer(&said.response)));
                 lines
             }
-            Fate::Retry { delivery, rule, target, at, .. } => {
-                let said = self.attempts.remove(delivery);
+            Fate::Retry { of, at } => {
+                let said = self.attempts.remove(&of.delivery);
                 vec![format!(
                     "{} {}, again {}{}",
                     screen.warm("retry    "),
-                    target_of(rule.as_ref(), target),
+                    target_of(of),
                     times::relative(*at, now),
                     said.as_ref().map(why).unwrap_or_default()
                 )]
             }
-            Fate::Dead { delivery, rule, target, reason, .. } => {
-                self.attempts.remove(delivery);
+            Fate::Dead { of, reason } => {
+                let delivery = of.delivery;
+                self.attempts.remove(&delivery);
                 vec![
                     format!(
                         "{} {}: {} [{}]",
                         screen.bad("dead     "),
-                        target_of(rule.as_ref(), target),
+                        target_of(of),
                         short(&reason.message),
                         shown(&reason.code)
                     ),
@@ -118,9 +119,9 @@ impl Narrator {
                     screen.dim(format!("           eventyard dead-letters replay {delivery}")),
                 ]
             }
-            Fate::Cancelled { delivery, rule, target, .. } => {
-                self.attempts.remove(delivery);
-                vec![format!("{} {} by hand", screen.warm("cancelled"), target_of(rule.as_ref(), target))]
+            Fate::Cancelled { of } => {
+                self.attempts.remove(&of.delivery);
+                vec![format!("{} {} by hand", screen.warm("cancelled"), target_of(of))]
             }
             Fate::Paused { what } => vec![format!("{} {}", screen.warm("paused   "), shown(what))],
             Fate::Resumed { what } => vec![format!("{} {}", screen.good("resumed  "), shown(what))],
@@ -152,10 +153,10 @@ impl Narrator {
     }
 }
 
-fn target_of(rule: Option<&Name>, target: &Name) -> String {
-    match rule {
-        Some(rule) => format!("{rule} → {target}"),
-        None => format!("alert → {target}"),
+fn target_of(of: &OfDelivery) -> String {
+    match &of.rule {
+        Some(rule) => format!("{rule} → {}", of.target),
+        None => format!("alert → {}", of.target),
     }
 }
 
@@ -191,16 +192,17 @@ mod tests {
         let now = Timestamp::parse("2026-11-21T12:00:00Z").unwrap();
         let event = EventId::new(now, [7; 10]);
         let delivery = event.delivery(0);
-        let (rule, target) = (Some(Name::new("orders").unwrap()), Name::new("receipt").unwrap());
-        let (source_name, ty) = (Name::new("events").unwrap(), "order.created".to_owned());
+        let of = OfDelivery {
+            delivery,
+            source_name: Name::new("events").unwrap(),
+            ty: "order.created".to_owned(),
+            rule: Some(Name::new("orders").unwrap()),
+            target: Name::new("receipt").unwrap(),
+        };
         let mut narrator = Narrator::new(Screen::plain());
         let mut told = Vec::new();
         let attempt = |number, outcome, code: &str, message: &str, response: &str| Fate::Attempted {
-            delivery,
-            source_name: source_name.clone(),
-            ty: ty.clone(),
-            rule: rule.clone(),
-            target: target.clone(),
+            of: of.clone(),
             number,
             outcome,
             code: code.to_owned(),
@@ -217,34 +219,17 @@ mod tests {
                 duplicate: false,
             },
             attempt(1, AttemptOutcome::Retryable, "exit_75", "no answer", ""),
-            Fate::Retry {
-                delivery,
-                source_name: source_name.clone(),
-                ty: ty.clone(),
-                rule: rule.clone(),
-                target: target.clone(),
-                at: now.plus(Duration::from_secs(9)),
-            },
+            Fate::Retry { of: of.clone(), at: now.plus(Duration::from_secs(9)) },
             attempt(2, AttemptOutcome::Succeeded, "", "", "one\ntwo"),
-            Fate::Delivered {
-                delivery,
-                source_name: source_name.clone(),
-                ty: ty.clone(),
-                rule: rule.clone(),
-                target: target.clone(),
-            },
+            Fate::Delivered { of: of.clone() },
             Fate::Dead {
-                delivery,
-                source_name: source_name.clone(),
-                ty: ty.clone(),
-                rule: None,
-                target: target.clone(),
+                of: OfDelivery { rule: None, ..of.clone() },
                 reason: Reason { code: "http_404".to_owned(), message: "gone".to_owned() },
             },
             Fate::Unmatched {
                 event,
-                source_name: source_name.clone(),
-                ty: ty.clone(),
+                source_name: of.source_name.clone(),
+                ty: of.ty.clone(),
                 nearest: Some(Name::new("orders").unwrap()),
             },
         ] {

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use eventyard_store::QueueKey;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -48,6 +49,24 @@ pub struct QueueLabel {
     pub rule: String,
     /// The target's or channel's name.
     pub target: String,
+}
+
+impl QueueLabel {
+    /// The label of a queue.
+    #[must_use]
+    pub fn of(queue: &QueueKey) -> QueueLabel {
+        let rule = queue.rule.as_ref().map(ToString::to_string).unwrap_or_default();
+        QueueLabel { rule, target: queue.target.to_string() }
+    }
+}
+
+impl TargetLabel {
+    /// The label of something that ended so in a queue.
+    #[must_use]
+    pub fn of(queue: &QueueKey, outcome: &'static str) -> TargetLabel {
+        let QueueLabel { rule, target } = QueueLabel::of(queue);
+        TargetLabel { rule, target, outcome }
+    }
 }
 
 /// Which source, and what a sender that would wait was told.
@@ -189,9 +208,7 @@ impl Metrics {
         self.store_accepting.set(i64::from(store.health() == eventyard_store::Health::Good));
         self.backlog.clear();
         for (queue, count) in store.backlog() {
-            let rule = queue.rule.map(|rule| rule.to_string()).unwrap_or_default();
-            let label = QueueLabel { rule, target: queue.target.to_string() };
-            self.backlog.get_or_create(&label).set(gauge(count));
+            self.backlog.get_or_create(&QueueLabel::of(&queue)).set(gauge(count));
         }
         let mut out = String::new();
         // Writing to a String cannot fail.

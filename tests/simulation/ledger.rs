@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use eventyard::fate::Fate;
+use eventyard::fate::{Fate, OfDelivery};
 use eventyard_event::{DeliveryId, EventId, Timestamp};
 use eventyard_store::AttemptOutcome;
 
@@ -180,7 +180,7 @@ impl Inner {
     /// What the broker tells is durable by then.
     pub(super) fn told(&mut self, fate: &Fate, now: Timestamp) {
         match fate {
-            Fate::Attempted { delivery, rule, outcome, number, code, .. } => {
+            Fate::Attempted { of: OfDelivery { delivery, rule, .. }, outcome, number, code, .. } => {
                 self.trace(now, format!("attempted {delivery} #{number} {outcome:?} {code}"));
                 if matches!(outcome, AttemptOutcome::Retryable | AttemptOutcome::Permanent) {
                     let failures = self.failures.entry(*delivery).or_default();
@@ -192,20 +192,20 @@ impl Inner {
                     }
                 }
             }
-            Fate::Delivered { delivery, .. } => {
+            Fate::Delivered { of: OfDelivery { delivery, .. } } => {
                 self.trace(now, format!("delivered {delivery}"));
                 self.ended.insert(*delivery);
             }
-            Fate::Dead { delivery, reason, .. } => {
+            Fate::Dead { of: OfDelivery { delivery, .. }, reason, .. } => {
                 self.deaths += 1;
                 self.trace(now, format!("dead {delivery} {}", reason.code));
                 self.ended.insert(*delivery);
             }
-            Fate::Retry { delivery, at, .. } => {
+            Fate::Retry { of: OfDelivery { delivery, .. }, at, .. } => {
                 self.trace(now, format!("retry {delivery} at {}", at.as_millis()));
                 self.not_before.insert(*delivery, *at);
             }
-            Fate::Cancelled { delivery, .. } => {
+            Fate::Cancelled { of: OfDelivery { delivery, .. } } => {
                 self.trace(now, format!("cancelled {delivery}"));
                 self.ended.insert(*delivery);
             }
