@@ -8,7 +8,7 @@
 //!
 //! Errors are `application/problem+json` ([`problem`]) with a stable code out of one list ([`codes`]).
 //!
-//! One door ([`front_door`]) stands before all of it: it sends what belongs to an http source there, and lets
+//! One door ([`FrontDoor`]) stands before all of it: it sends what belongs to an http source there, and lets
 //! nobody else in without the token, so that no call can forget to ask. A place is left in it for the check of
 //! `Host` and `Origin` that pages in browsers will need.
 
@@ -34,16 +34,19 @@ pub mod query;
 pub mod requests;
 pub mod views;
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::broker::Broker;
 use crate::server::ServerSettings;
@@ -89,44 +92,70 @@ pub fn is_reserved(path: &str) -> bool {
 }
 
 /// All that is served.
-pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> Router {
+pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: CancellationToken) -> FrontDoor {
     let bodies = BodyReader::new(settings.limits);
     let replies_waiting_max = settings.limits.replies_waiting_max;
     let trials = Semaphore::new(hold::TRIALS_MAX);
     let taps = Arc::new(Semaphore::new(live::TAPS_MAX));
     let api =
         Api(Arc::new(Reach { broker, bodies, token: settings.token.clone(), replies_waiting_max, trials, taps, stop }));
-    let mut router = Router::new();
+    let mut calls = Router::new();
     for call in calls::CALLS {
-        router = router.route(call.path, (call.serve)(call.verb.filter()));
+        calls = calls.route(call.path, (call.serve)(call.verb.filter()));
     }
-    router
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(api.clone(), front_door))
-        .with_state(api)
+    let calls =
+        calls.fallback(nothing_here).method_not_allowed_fallback(method_not_allowed).with_state(Api::clone(&api));
+    FrontDoor { api, calls }
 }
 
 /// Who comes in: everybody to the health checks and the http sources (which verify for themselves), and
 /// whoever brings the token to the rest. What does not exist is hidden behind the token too.
-async fn front_door(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let mut response = let_in(api, request, next).await;
-    // What senders write stands in answers as text. No browser may guess that it is a page.
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+///
+/// It stands before the router and not among its layers: events are most of what comes, and each layer, like the
+/// router's search, would cost them as much as reading them does.
+#[derive(Clone)]
+pub struct FrontDoor {
+    api: Api,
+    calls: Router,
 }
 
-async fn let_in(api: Api, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if !is_reserved(path)
-        && let Some(answer) = ingest::http_source(&api, path)
-    {
-        return answer.take(&api, request).await.into_response();
+impl Service<Request> for FrontDoor {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    let open = || calls::CALLS.iter().any(|call| call.open && call.path == path);
-    match &api.token {
-        Some(token) if !token.opens(request.headers()) && !open() => Problem::unauthorized().into_response(),
-        _ => next.run(request).await,
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let door = self.clone();
+        Box::pin(async move {
+            let mut response = door.let_in(request).await;
+            // What senders write stands in answers as text. No browser may guess that it is a page.
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            Ok(response)
+        })
+    }
+}
+
+impl FrontDoor {
+    async fn let_in(mut self, request: Request) -> Response {
+        let path = request.uri().path();
+        if !is_reserved(path)
+            && let Some(answer) = ingest::http_source(&self.api, path)
+        {
+            return answer.take(&self.api, request).await;
+        }
+        let open = || calls::CALLS.iter().any(|call| call.open && call.path == path);
+        match &self.api.token {
+            Some(token) if !token.opens(request.headers()) && !open() => Problem::unauthorized().into_response(),
+            // The router has it too, and would find it; see above.
+            _ if path == ingest::EVENTS_PATH && request.method() == Method::POST => {
+                ingest::take(&self.api, request).await
+            }
+            _ => self.calls.call(request).await.into_response(),
+        }
     }
 }
 

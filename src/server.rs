@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::{api, config};
 
-pub use accept::serve_router;
+pub use accept::{Router, serve_router};
 
 /// Why a server cannot be set up: its TLS files are the only thing that can be wrong.
 pub type ServerError = tls::TlsError;

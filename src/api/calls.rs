@@ -80,7 +80,7 @@ const NOT_MOVED: &[codes::Code] = &[codes::DELIVERY_IN_FLIGHT, codes::DELIVERY_D
 
 /// All calls, in the order of the documentation.
 pub(super) static CALLS: &[Call] = &[
-    Call::post("/events", "sendEvents", "Takes CloudEvents: binary, structured or batched.", |verb| {
+    Call::post(ingest::EVENTS_PATH, "sendEvents", "Takes CloudEvents: binary, structured or batched.", |verb| {
         on(verb, ingest::post_events)
     })
     .body(Body::Events)

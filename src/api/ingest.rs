@@ -28,10 +28,18 @@ const EVENTS_DEDUPE: Duration = Duration::from_hours(24);
 /// The name of `POST /events` as a source.
 const EVENTS: &str = "events";
 
-/// `POST /events`: CloudEvents, binary, structured or batched.
+/// Where events are sent to that belong to no source of the project.
+pub(super) const EVENTS_PATH: &str = "/events";
+
+/// [`take`], as the router knows it.
 pub(super) async fn post_events(State(api): State<Api>, request: Request) -> Response {
-    let taken = take_events(&api, request).await;
-    answer(&api, taken.map(|accepted| (StatusCode::ACCEPTED, json(&accepted)).into_response()))
+    take(&api, request).await
+}
+
+/// `POST /events`: CloudEvents, binary, structured or batched.
+pub(super) async fn take(api: &Api, request: Request) -> Response {
+    let taken = take_events(api, request).await;
+    answer(api, taken.map(|accepted| (StatusCode::ACCEPTED, json(&accepted)).into_response()))
 }
 
 async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {

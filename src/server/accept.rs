@@ -1,9 +1,12 @@
 //! Taking connections, up to a limit, until told to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -21,6 +24,25 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"too_many_connections\",\
     \"detail\":\"too many connections are open\",\"fix\":\"close connections that idle, then try again in a second\"}";
 
+/// What answers requests; each gets a clone.
+pub trait Router:
+    tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<T> Router for T where
+    T: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
 /// Serves `router` on `listener` until `stop` is cancelled; then takes no more connections, lets requests in
 /// flight end for at most `stop_time_max`, and returns.
 ///
@@ -28,7 +50,7 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 /// Cancellation: dropping the future closes all connections at once.
 pub async fn serve_router(
     listener: TcpListener,
-    router: axum::Router,
+    router: impl Router,
     settings: ServerSettings,
     stop: CancellationToken,
 ) {

@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
+use super::accept::Router;
 use super::refusal::{Tactful, said_of};
 use super::stall::Impatient;
 use super::{ServerLimits, ServerSettings};
@@ -38,7 +38,7 @@ const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    router: axum::Router,
+    router: impl Router,
     settings: &ServerSettings,
     stop: CancellationToken,
 ) {
@@ -61,7 +61,7 @@ pub(super) async fn serve(
 async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: SocketAddr,
-    router: axum::Router,
+    router: impl Router,
     limits: &ServerLimits,
     stop: CancellationToken,
 ) {
@@ -113,7 +113,7 @@ async fn speak_http<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// One request. A panic ends this request and nothing else.
-async fn answer(mut router: axum::Router, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+async fn answer(mut router: impl Router, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     // Neither is copied: this is done for each request, and used for none that goes well.
     let (method, uri) = (request.method().clone(), request.uri().clone());
     match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {

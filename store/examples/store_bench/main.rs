@@ -30,6 +30,10 @@ mod spread;
 use commits::{Bench, How};
 use spread::median;
 
+/// The broker's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Rounds of `both` and `enq`; medians are printed. Many and short, so that the two see the same disk.
 const ROUNDS: usize = 15;
 
