@@ -111,8 +111,8 @@ pub fn router(broker: Arc<Broker>, settings: &ServerSettings, stop: Cancellation
 /// Who comes in: everybody to the health checks and the http sources (which verify for themselves), and
 /// whoever brings the token to the rest. What does not exist is hidden behind the token too.
 ///
-/// It stands before the router and not among its layers: events are most of what comes, and each layer, like the
-/// router's search, would cost them as much as reading them does.
+/// It stands before the router and not among its layers: events are most of what comes, and its
+/// search and its layers would cost them half of what reading them does.
 #[derive(Clone)]
 pub struct FrontDoor {
     api: Api,

@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 /// An event's memory is taken by the thread that reads it and given back by the one that ends it; libc's allocator
-/// spends a fifth of the broker's time on that.
+/// spends a sixth of the broker's time on that.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,4 +1,17 @@
-//! Why bytes are not an event.
+//! Why bytes are not an event; and how the whole of any error is said, which all above need.
+
+/// An error with everything that caused it, in one line.
+#[must_use]
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
 
 /// Why something from outside is not an event. [`EventError::code`] is the stable word that users script
 /// against; the text says what and where.

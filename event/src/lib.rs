@@ -57,7 +57,7 @@ pub mod media_type;
 
 pub use data::Data;
 pub use envelope::Envelope;
-pub use error::EventError;
+pub use error::{EventError, with_causes};
 pub use event::{Event, ExtensionValue};
 pub use id::{DeliveryId, EventId, IdError};
 pub use limits::Limits;

@@ -160,18 +160,33 @@ pub fn backup(dir: &Path, to: &Path, now: Timestamp, progress: Progress<'_>) -> 
     remove_leftovers(to, &prefix)?;
     let unfinished = to.with_file_name(format!("{prefix}{}", std::process::id()));
     let copy = Unfinished::make(&unfinished)?;
-    // Before the journal's end is looked for: an id may be known only of an event that is there.
-    copy_seen_ids(dir, &copy.0)?;
-    let source = Source::open(&disk, dir)?;
-    source.copy(&journal_folder(&copy.0), running.is_some(), progress)?;
-    copy_beside(dir, &copy.0)?;
-    let mut reading = |step: crate::VerifyProgress| {
-        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
-    };
-    let report = look_at(&disk, &copy.0, now, &mut reading)?;
-    sync_folder(&copy.0)?;
+    copy_content(&disk, dir, &copy.0, running.is_some(), progress)?;
+    let report = read(&disk, &copy.0, now, progress)?;
     copy.finish(to)?;
     Ok(BackupReport { running, copy: report })
+}
+
+/// Copies all that is kept of a data folder into another one, durably. `running`: somebody may write on it meanwhile.
+fn copy_content(
+    disk: &AnyDisk,
+    from: &Path,
+    to: &Path,
+    running: bool,
+    progress: Progress<'_>,
+) -> Result<(), CopyError> {
+    // Before the journal's end is looked for: an id may be known only of an event that is there.
+    copy_seen_ids(from, to)?;
+    Source::open(disk, from)?.copy(&journal_folder(to), running, progress)?;
+    copy_beside(from, to)?;
+    sync_folder(to)?;
+    Ok(())
+}
+
+/// Reads a folder from end to end.
+fn read(disk: &AnyDisk, dir: &Path, now: Timestamp, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
+    look_at(disk, dir, now, &mut |step| {
+        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
+    })
 }
 
 /// A path from the root, of something that may not exist yet.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use eventyard_event::{DeliveryId, EventId};
 
 use crate::codec::{DecodeError, Fields, Put};
-use crate::disk::{AnyDisk, Disk, OpenHow, read_all};
+use crate::disk::{AnyDisk, Disk, OpenHow, put_whole, read_all};
 use crate::journal::{Place, put_place, read_place};
 use crate::state::{IdMap, ItemPlace, id_key};
 
@@ -342,18 +342,8 @@ pub(crate) fn part_path(folder: &Path, segment: u32) -> PathBuf {
     path_of(folder, segment)
 }
 
-/// Writes a segment's part beside it. Synced before it gets its name, so that a half-written one never has it.
+/// Writes a segment's part beside it, durably.
 pub(crate) fn write_part(disk: &AnyDisk, folder: &Path, segment: u32, bytes: &[u8]) -> io::Result<()> {
     let path = path_of(folder, segment);
-    let unfinished = folder.join(format!("{segment:010}.cat.new"));
-    match disk.remove(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = disk.open(&unfinished, OpenHow::Create)?;
-    disk.write(&file, 0, bytes)?;
-    disk.sync(&file)?;
-    disk.rename(&unfinished, &path)?;
-    let names = disk.open(folder, OpenHow::Folder)?;
-    disk.sync(&names)
+    put_whole(disk, &folder.join(format!("{segment:010}.cat.new")), &path, bytes).map(drop)
 }

@@ -125,6 +125,31 @@ pub(crate) fn read_all<D: Disk>(disk: &D, file: &D::File) -> io::Result<Vec<u8>>
     }
 }
 
+/// Puts a file in the place of what has its name, durably. It is written at `unfinished`, in the same folder, and has
+/// its name once it is whole and synced, so that a half-written one never has it.
+///
+/// # Errors
+/// As [`Disk::open`], [`Disk::write`], [`Disk::sync`] and [`Disk::rename`].
+pub(crate) fn put_whole<D: Disk>(disk: &D, unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<D::File> {
+    let names = disk.open(path.parent().unwrap_or(Path::new("/")), OpenHow::Folder)?;
+    // Of a write that was cut off.
+    unless_gone(disk.remove(unfinished))?;
+    let file = disk.open(unfinished, OpenHow::Create)?;
+    disk.write(&file, 0, bytes)?;
+    disk.sync(&file)?;
+    disk.rename(unfinished, path)?;
+    disk.sync(&names)?;
+    Ok(file)
+}
+
+/// What came of a removal: that nothing was there is as good.
+pub(crate) fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The one disk type that the rest of the crate is written on, so that [`LocalStore`](crate::LocalStore) is one
 /// type whatever it stands on.
 #[derive(Clone)]

@@ -11,14 +11,13 @@
 //! from yet, or a segment that is still there and is known to be needed no more.
 
 use std::collections::VecDeque;
-use std::io;
 
 use eventyard_event::EventId;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::catalog::part_path;
-use crate::disk::{Disk, OpenHow};
+use crate::disk::{Disk, OpenHow, unless_gone};
 use crate::history::HISTORY_MAX;
 use crate::journal::{
     Forgotten, KeptState, Place, body_checksum, put_forget, put_kept, put_kept_position, put_purge, segment_name,
@@ -382,14 +381,10 @@ fn remove_one(shared: &Shared) -> Did {
     }
     let folder = &shared.folders.journal;
     shared.files.close(segment);
-    let gone = |done: io::Result<()>| match done {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     // The list goes first: without its segment it would be taken for one's that is lost. The names are made durable
     // before the next segment goes, so that what is left never has a gap.
-    let removed = gone(shared.disk.remove(&part_path(folder, segment)))
-        .and_then(|()| gone(shared.disk.remove(&folder.join(segment_name(segment)))))
+    let removed = unless_gone(shared.disk.remove(&part_path(folder, segment)))
+        .and_then(|()| unless_gone(shared.disk.remove(&folder.join(segment_name(segment)))))
         .and_then(|()| shared.disk.open(folder, OpenHow::Folder))
         .and_then(|names| shared.disk.sync(&names));
     match removed {

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,10 +18,6 @@ async fn put_large(store: &LocalStore, number: u64, bytes: usize) {
     // Zeros at the end of an event are a part of it.
     admission.envelope.event.data = Data::Bytes(vec![0; bytes].into());
     store.commit(commit(vec![admission])).await.unwrap();
-}
-
-fn segment(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("journal/{number:010}.seg"))
 }
 
 async fn has(dir: &Path, numbers: std::ops::Range<u64>) {
@@ -215,9 +211,7 @@ async fn a_damaged_backup_is_not_restored_and_damage_that_is_copied_is_said() {
     }
     store.close().await.unwrap();
     drop(store);
-    let mut bytes = fs::read(segment(dir.path(), 2)).unwrap();
-    bytes[4096 + 500] ^= 1;
-    fs::write(segment(dir.path(), 2), bytes).unwrap();
+    change(&segment(dir.path(), 2), |bytes| bytes[4096 + 500] ^= 1);
     let to = place.path().join("copy");
     let report = backup(dir.path(), &to, at(0), &mut |_| {}).unwrap();
     assert!(!report.copy.is_sound() && report.copy.event_count == 29, "{report:#?}");

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use eventyard_store::{LocalStore, Options, Store};
@@ -12,10 +12,6 @@ mod support;
 use support::*;
 
 const WINDOW: Duration = Duration::from_secs(3600);
-
-fn segment(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("journal/{number:010}.seg"))
-}
 
 fn sent(number: u64, again: bool) -> eventyard_store::Admission {
     let ours = if again { number + 1000 } else { number };

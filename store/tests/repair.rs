@@ -10,40 +10,15 @@ use eventyard_event::Limits;
 use eventyard_event::json::read_batch;
 use eventyard_store::{
     Compared, LocalStore, OpenError, Options, Repair, RepairError, RepairReport, RepairStep, Store, VerifyError,
-    VerifyReport, verify,
 };
 
 mod support;
 use support::*;
 
-fn look(dir: &Path) -> VerifyReport {
-    verify(dir, at(0), &mut |_| {}).unwrap()
-}
-
-fn segment(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("journal/{number:010}.seg"))
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-}
-
 /// Every file with its bytes, but the lock.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().unwrap() != "lock" {
-                found.insert(path.clone(), fs::read(path).unwrap());
-            }
-        }
-    }
+fn files_but_lock(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = files(dir);
+    found.remove(&dir.join("lock"));
     found
 }
 
@@ -51,19 +26,11 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 async fn filled() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
-    for number in 0..60 {
-        let mut admission = deduped(number, &format!("sender-{number}"), at(0), Duration::from_secs(3600));
-        admission.envelope.event.data = eventyard_event::Data::Bytes(vec![0x5a; 3000].into());
-        store.commit(commit(vec![admission])).await.unwrap();
-    }
+    put_sixty(&store).await;
     for (index, taken) in take(&store, "a", 20, at(0)).await.into_iter().enumerate() {
         let id = taken.delivery;
         store.begin(vec![begin(id, at(1))]).await.remove(0).unwrap();
-        match index % 4 {
-            0 => settle(&store, retried(id, 1, at(500))).await,
-            1 => settle(&store, died(id, 1, at(9))).await,
-            _ => settle(&store, delivered(id, 1)).await,
-        }
+        settle_in_turn(&store, index, id).await;
     }
     store.close().await.unwrap();
     dir
@@ -90,19 +57,19 @@ async fn is_no_news(dir: &Path) {
 #[tokio::test]
 async fn a_sound_folder_is_left_alone() {
     let dir = filled().await;
-    let before = files(dir.path());
+    let before = files_but_lock(dir.path());
     let repair = Repair::begin(dir.path(), at(0), &mut |_| {}).unwrap();
     assert!(repair.found().is_sound());
     assert_eq!(repair.steps(), []);
     drop(repair);
-    assert_eq!(files(dir.path()), before);
+    assert_eq!(files_but_lock(dir.path()), before);
 }
 
 #[tokio::test]
 async fn looking_changes_nothing_and_keeps_others_out() {
     let dir = filled().await;
     change(&segment(dir.path(), 2), |bytes| bytes[4096 + 200] ^= 1);
-    let before = files(dir.path());
+    let before = files_but_lock(dir.path());
     let repair = Repair::begin(dir.path(), at(0), &mut |_| {}).unwrap();
     assert!(!repair.steps().is_empty());
     match LocalStore::open(dir.path(), small(), clock(0)) {
@@ -110,7 +77,7 @@ async fn looking_changes_nothing_and_keeps_others_out() {
         other => panic!("{:?}", other.map(|(_, report)| report)),
     }
     drop(repair);
-    assert_eq!(files(dir.path()), before);
+    assert_eq!(files_but_lock(dir.path()), before);
 }
 
 #[tokio::test]
@@ -331,8 +298,8 @@ async fn a_folder_of_two_journals_is_sorted_out_by_people() {
     for number in (2..).take_while(|number| segment(dir.path(), *number).exists()) {
         fs::copy(segment(other.path(), number), segment(dir.path(), number)).unwrap();
     }
-    let before = files(dir.path());
+    let before = files_but_lock(dir.path());
     let refused = Repair::begin(dir.path(), at(0), &mut |_| {}).err().unwrap();
     assert!(matches!(refused, RepairError::Mixed { ours: 1, .. }), "{refused}");
-    assert_eq!(files(dir.path()), before);
+    assert_eq!(files_but_lock(dir.path()), before);
 }

@@ -1,58 +1,24 @@
 //! What `verify` says of a data folder, sound and damaged in every way that leaves something to be read.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use eventyard_store::{
-    Compared, LocalStore, NewPosition, OpenError, Store, VerifyError, VerifyProgress, VerifyReport, verify,
-};
+use eventyard_store::{Compared, LocalStore, NewPosition, OpenError, Store, VerifyError, VerifyProgress, verify};
 
 mod support;
 use support::*;
 
-fn look(dir: &Path) -> VerifyReport {
-    verify(dir, at(0), &mut |_| {}).unwrap()
-}
-
-/// Every file with its bytes.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(path.clone(), fs::read(path).unwrap());
-            }
-        }
-    }
-    found
-}
-
 /// Some of everything: delivered, waiting, dead, replayed, purged, ids of senders, a position; over several
 /// segments.
 async fn fill(store: &LocalStore) {
-    for number in 0..60 {
-        let mut admission = deduped(number, &format!("sender-{number}"), at(0), Duration::from_secs(3600));
-        admission.envelope.event.data = eventyard_event::Data::Bytes(vec![0x5a; 3000].into());
-        store.commit(commit(vec![admission])).await.unwrap();
-    }
+    put_sixty(store).await;
     let position = NewPosition { namespace: name("default"), source: name("files"), bytes: b"42".to_vec() };
     let last = eventyard_store::Commit { admissions: vec![], position: Some(position) };
     store.commit(last).await.unwrap();
     for (index, taken) in take(store, "a", 20, at(0)).await.into_iter().enumerate() {
         let id = taken.delivery;
         store.begin(vec![begin(id, at(1))]).await.remove(0).unwrap();
-        match index % 4 {
-            0 => settle(store, retried(id, 1, at(500))).await,
-            1 => settle(store, died(id, 1, at(9))).await,
-            _ => settle(store, delivered(id, 1)).await,
-        }
+        settle_in_turn(store, index, id).await;
         match index {
             1 => drop(store.replay(vec![(id, at(10))], at(10)).await.unwrap()),
             5 => drop(store.purge(vec![id], at(10)).await.unwrap()),
@@ -68,16 +34,6 @@ async fn filled() -> tempfile::TempDir {
     fill(&store).await;
     store.close().await.unwrap();
     dir
-}
-
-fn segment(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("journal/{number:010}.seg"))
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {

@@ -17,13 +17,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use eventyard_event::http::write_binary;
-use eventyard_event::json;
+use eventyard_event::{json, with_causes};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::client::{HttpClient, with_causes};
+use super::client::HttpClient;
 use super::config::{AuthConfig, TargetConfig};
 use super::egress::{self, EgressBlocked};
 use super::retry_after::retry_after;

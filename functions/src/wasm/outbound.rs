@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use eventyard_event::with_causes;
 use futures_util::TryStreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyDataStream, BodyExt};
@@ -101,17 +102,6 @@ fn translate(error: &reqwest::Error) -> Error {
         () if error.is_body() => Error::HttpResponseIncomplete,
         () => Error::InternalError(Some(with_causes(error))),
     }
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// An address that no rule opens.

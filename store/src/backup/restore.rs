@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use eventyard_event::Timestamp;
 
-use super::{
-    CopyError, CopyProgress, Progress, Source, Unfinished, copy_beside, copy_seen_ids, is_vacant, sync_folder,
-};
-use crate::disk::{AnyDisk, RealDisk};
+use super::{CopyError, Progress, Unfinished, copy_content, is_vacant, read, sync_folder};
+use crate::disk::{AnyDisk, RealDisk, unless_gone};
 use crate::journal::journal_folder;
 use crate::local::io_error;
-use crate::verify::look_at;
 use crate::{VerifyError, VerifyReport, lock};
 
 /// Names that may be in a folder that is empty otherwise. The last is what a file system keeps at its root.
@@ -64,15 +61,9 @@ pub fn restore(
     let _lock = lock::take(dir)?;
     let unfinished = dir.join(UNFINISHED);
     // Of a restore that was cut off.
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&unfinished)(error).into()),
-        _ => {}
-    }
+    unless_gone(fs::remove_dir_all(&unfinished)).map_err(io_error(&unfinished))?;
     let unfinished = Unfinished::make(&unfinished)?;
-    copy_seen_ids(from, &unfinished.0)?;
-    Source::open(&disk, from)?.copy(&journal_folder(&unfinished.0), false, progress)?;
-    copy_beside(from, &unfinished.0)?;
-    sync_folder(&unfinished.0)?;
+    copy_content(&disk, from, &unfinished.0, false, progress)?;
     let copy = read(&disk, &unfinished.0, now, progress)?;
     if copy.frame_count != wanted.frame_count || !copy.is_sound() {
         return Err(CopyError::Differs { dir: dir.to_owned() });
@@ -82,17 +73,6 @@ pub fn restore(
     let old = if vacant { None } else { Some(set_aside(dir, now)?) };
     put_in_place(&unfinished.0, dir)?;
     Ok(RestoreReport { copy, old })
-}
-
-fn read(
-    disk: &AnyDisk,
-    dir: &Path,
-    now: Timestamp,
-    progress: &mut dyn FnMut(CopyProgress),
-) -> Result<VerifyReport, VerifyError> {
-    look_at(disk, dir, now, &mut |step| {
-        progress(CopyProgress::Reading { done_bytes: step.read_bytes, total_bytes: step.total_bytes });
-    })
 }
 
 /// Moves all that is in a folder into a folder of its own there: it may be a disk's root, which has no other name.

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::{Batch, EachPair};
+use crate::disk::unless_gone;
 
 /// What sled may keep in memory. The index is in memory already; nothing is read from here but at the start.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -74,12 +75,8 @@ impl SledPairs {
     pub(super) fn set_aside(&mut self) -> Result<(), String> {
         self.db = None;
         let aside = self.folder.with_extension("aside");
-        let gone_is_good = |done: io::Result<()>| match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        let moved = gone_is_good(std::fs::remove_dir_all(&aside))
-            .and_then(|()| gone_is_good(std::fs::rename(&self.folder, &aside)))
+        let moved = unless_gone(std::fs::remove_dir_all(&aside))
+            .and_then(|()| unless_gone(std::fs::rename(&self.folder, &aside)))
             .and_then(|()| self.sync_name());
         moved.map_err(|error| error.to_string())
     }

@@ -13,7 +13,7 @@ use eventyard_event::{EventId, Timestamp};
 
 use super::Place;
 use crate::codec::{DecodeError, Fields, Put};
-use crate::disk::{AnyDisk, AnyFile, Disk, OpenHow, read_exact};
+use crate::disk::{AnyDisk, AnyFile, Disk, OpenHow, put_whole, read_exact, unless_gone};
 
 const MAGIC: &[u8; 8] = b"EYseen_1";
 const HEADER_BYTES: usize = 48;
@@ -116,18 +116,8 @@ impl Bucket {
         sum.update(out.get(tail..).unwrap_or_default());
         out.put_u32(sum.finalize());
 
-        let names = place.disk.open(place.folder, OpenHow::Folder)?;
         let path = Bucket::path(place, number);
-        let unfinished = path.with_extension("new");
-        match place.disk.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = place.disk.open(&unfinished, OpenHow::Create)?;
-        place.disk.write(&file, 0, &out)?;
-        place.disk.sync(&file)?;
-        place.disk.rename(&unfinished, &path)?;
-        place.disk.sync(&names)?;
+        let file = put_whole(place.disk, &path.with_extension("new"), &path, &out)?;
         Ok(Bucket { number, first, count: entries.len(), expires_at, from_before: false, file, filter, fences })
     }
 
@@ -198,9 +188,6 @@ impl Bucket {
 
     /// Removes the file; what is open of it stays readable.
     pub(super) fn remove(&self, place: &Place<'_>) -> io::Result<()> {
-        match place.disk.remove(&Bucket::path(place, self.number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        unless_gone(place.disk.remove(&Bucket::path(place, self.number)))
     }
 }

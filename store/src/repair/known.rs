@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::Damage;
-use crate::disk::{AnyDisk, Disk, OpenHow, read_all};
+use crate::disk::{AnyDisk, Disk, OpenHow, put_whole, read_all};
 
 /// The folder of what was set aside, within the data folder.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -103,18 +103,8 @@ impl Known {
     /// Writes the list in place of the one that was there, durably.
     pub(super) fn write(&self, disk: &AnyDisk, dir: &Path) -> io::Result<()> {
         let folder = dir.join(QUARANTINE);
-        let names = disk.open(&folder, OpenHow::Folder)?;
-        let unfinished = folder.join(format!("{KNOWN_FILE}.new"));
-        match disk.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = disk.open(&unfinished, OpenHow::Create)?;
         let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        disk.write(&file, 0, &bytes)?;
-        disk.sync(&file)?;
-        disk.rename(&unfinished, &folder.join(KNOWN_FILE))?;
-        disk.sync(&names)
+        put_whole(disk, &folder.join(format!("{KNOWN_FILE}.new")), &folder.join(KNOWN_FILE), &bytes).map(drop)
     }
 }
 

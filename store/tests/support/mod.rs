@@ -6,6 +6,9 @@
     reason = "a module of tests, of which each test file uses a part"
 )]
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use bytes::Bytes;
 use eventyard_event::{Clock, Data, DeliveryId, Envelope, Event, EventId, Name, Timestamp};
 use eventyard_store::{
     Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, Lane, LocalStore, NewDelivery, Options,
-    QueueKey, Reason, Settlement, Store, Taken, Verdict,
+    QueueKey, Reason, Settlement, Store, Taken, Verdict, VerifyReport, verify,
 };
 
 /// Long enough for every test; the local store ignores it.
@@ -152,4 +155,56 @@ pub fn small() -> Options {
 
 pub fn open(dir: &std::path::Path) -> (LocalStore, eventyard_store::OpenReport) {
     LocalStore::open(dir, small(), clock(0)).unwrap()
+}
+
+/// What `verify` says of a folder.
+pub fn look(dir: &Path) -> VerifyReport {
+    verify(dir, at(0), &mut |_| {}).unwrap()
+}
+
+/// The file of a segment.
+pub fn segment(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("journal/{number:010}.seg"))
+}
+
+/// Changes the bytes of a file.
+pub fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Every file below a folder, with its bytes.
+pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Commits 60 events of three kilobytes, which takes several segments; each has an id of its sender.
+pub async fn put_sixty(store: &LocalStore) {
+    for number in 0..60 {
+        let mut admission = deduped(number, &format!("sender-{number}"), at(0), Duration::from_secs(3600));
+        admission.envelope.event.data = Data::Bytes(vec![0x5a; 3000].into());
+        store.commit(commit(vec![admission])).await.unwrap();
+    }
+}
+
+/// Settles the delivery: of four in turn one is to be retried, one dead, two delivered.
+pub async fn settle_in_turn(store: &LocalStore, index: usize, id: DeliveryId) {
+    match index % 4 {
+        0 => settle(store, retried(id, 1, at(500))).await,
+        1 => settle(store, died(id, 1, at(9))).await,
+        _ => settle(store, delivered(id, 1)).await,
+    }
 }
