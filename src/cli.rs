@@ -27,6 +27,7 @@ mod next;
 mod project;
 mod reload;
 mod rules;
+mod sample;
 mod schema;
 mod screen;
 mod send;

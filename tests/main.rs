@@ -5,6 +5,7 @@ mod alert_groups;
 mod architecture;
 mod cli_broker;
 mod cli_project;
+mod cli_samples;
 mod cli_store;
 mod cli_usage;
 mod clock_jumps;

@@ -86,6 +86,9 @@ codes! {
     STALE = "stale" 401
         "The signature is right, and its time is too far from ours.";
         "check both clocks; sign a new request rather than sending an old one again"
+    PRESET_BODY = "preset_body" 400
+        "A member of the body that the source's preset needs is missing or holds no word.";
+        "send what the preset's sender sends, or leave `preset` out of the source"
     PRESET_HEADER = "preset_header" 400
         "A header that the source's preset needs is missing or holds no word.";
         "send what the preset's sender sends, or leave `preset` out of the source"

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventyard_connectors::http::RequestHead;
+use eventyard_connectors::http::{Greeting, RequestHead, Taken};
 use eventyard_connectors::source::Incoming;
 use eventyard_event::http::{Form, form, read_form};
 use eventyard_event::{Limits, Name};
@@ -120,7 +120,11 @@ impl Mounted {
             headers: &head.headers,
         };
         let now = api.broker.clocks().now();
-        let incoming = mount.source.accept(request, body.bytes.clone(), now, &limits).map_err(Refused::at_the_door)?;
+        let taken = mount.source.accept(request, body.bytes.clone(), now, &limits).map_err(Refused::at_the_door)?;
+        let incoming = match taken {
+            Taken::Events(incoming) => incoming,
+            Taken::Greeting(greeting) => return Ok(greet(&mount.origin.source_name, greeting)),
+        };
         let Some(timeout) = mount.source.reply_timeout() else {
             let accepted = api.broker.admit(&mount.origin, incoming).await.map_err(Refused::by_intake)?;
             return Ok((StatusCode::ACCEPTED, json(&Accepted { accepted, reply: None })).into_response());
@@ -131,6 +135,12 @@ impl Mounted {
         drop(body);
         Ok(reply::answer(api, &mount.origin.source_name, receipts, awaited, timeout).await)
     }
+}
+
+/// A known sender has asked whether somebody is here.
+fn greet(source: &Name, greeting: Greeting) -> Response {
+    tracing::info!(%source, "the sender asked whether this address is ours, and was told so");
+    ([(axum::http::header::CONTENT_TYPE, greeting.content_type)], greeting.body).into_response()
 }
 
 /// The body, by the limit of what the headers say it is: one event, or a batch of them.

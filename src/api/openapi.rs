@@ -240,6 +240,7 @@ mod tests {
         ("method_not_allowed", "there is no such call"),
         ("not_in_this_version", "there is no such call"),
         ("stale", "of http sources"),
+        ("preset_body", "of http sources"),
         ("preset_header", "of http sources"),
         ("source_paused", "of http sources"),
         ("head_too_large", "there is no call yet"),

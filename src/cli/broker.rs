@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::exit::{Failure, Outcome, Refused};
+use super::sample::Addressed;
 use super::screen::{complain, shown, shown_lines};
 
 /// Where a project listens that does not say.
@@ -132,7 +133,23 @@ impl BrokerClient {
         self.call(request).await
     }
 
-    async fn call(&self, request: reqwest::RequestBuilder) -> Outcome<Value> {
+    /// Sends what a sender of webhooks would, who has no token: the answer's status and body.
+    pub(crate) async fn knock(&self, addressed: &Addressed) -> Outcome<(StatusCode, Vec<u8>)> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), addressed.path));
+        let method = Method::from_bytes(addressed.method.as_bytes()).context("a method").map_err(Failure::Failed)?;
+        let mut request = self.http.request(method, url).body(addressed.request.body.clone());
+        for (name, value) in &addressed.request.headers {
+            request = request.header(*name, value);
+        }
+        let (status, body) = self.exchange(request).await?;
+        if status.is_success() { Ok((status, body)) } else { Err(self.problem(status, &body)) }
+    }
+
+    async fn call(&self, mut request: reqwest::RequestBuilder) -> Outcome<Value> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         let (status, body) = self.exchange(request).await?;
         if !status.is_success() {
             return Err(self.problem(status, &body));
@@ -145,10 +162,7 @@ impl BrokerClient {
             .map_err(Failure::Failed)
     }
 
-    async fn exchange(&self, mut request: reqwest::RequestBuilder) -> Outcome<(StatusCode, Vec<u8>)> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Outcome<(StatusCode, Vec<u8>)> {
         let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {

@@ -3,14 +3,15 @@
 use std::io;
 use std::time::Duration;
 
-use eventyard_event::EventId;
+use eventyard_event::{EventId, Name};
 use serde_json::{Value, json};
 
 use super::broker::{BrokerArgs, BrokerClient};
 use super::draft::{self, Draft, Overrides};
 use super::exit::{Failure, Outcome};
+use super::sample::{self, Addressed, Wanted};
 use super::screen::{items, shown, text};
-use super::{Context, JsonArgs, timeline, times};
+use super::{Context, JsonArgs, project, timeline, times};
 
 /// How many events go in one request: below the default limit of a batch, and few enough that a refusal tells
 /// something.
@@ -21,6 +22,9 @@ const LISTED_MAX: usize = 20;
 
 /// How many accepted events `--wait` follows: each costs a call for each look.
 const FOLLOWED_MAX: u32 = 100;
+
+/// How much is shown of what a known sender is answered that is no receipt.
+const ANSWER_CHARS_MAX: usize = 1000;
 
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -34,12 +38,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
     eventyard events send --type order.created --data '{\"amount\": 1500}'\n  \
     eventyard events send --type order.created --data @order.json --subject eu/berlin\n  \
     eventyard events send event.json --wait\n  \
+    eventyard events send github.push --sign --wait\n  \
     produce | eventyard events send -\n  \
     eventyard events send --type ping --count 1000"
 )]
 pub(crate) struct SendArgs {
-    /// A file with an event, or a batch of them, in CloudEvents JSON; `-` reads standard input
-    #[arg(value_name = "EVENT.json", conflicts_with = "file")]
+    /// A file with an event, or a batch of them, in CloudEvents JSON; `-` reads standard input; or what a known sender
+    /// tells, such as `github.push`, sent to the source with that preset
+    #[arg(value_name = "EVENT", conflicts_with = "file")]
     event: Option<String>,
     /// The same, as a flag
     #[arg(long, value_name = "EVENT.json")]
@@ -62,6 +68,15 @@ pub(crate) struct SendArgs {
     /// How many to send, each with an id of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
+    /// Prove the sender of a `github.push` and the like with the source's secret, from the project's files
+    #[arg(long, requires = "event")]
+    sign: bool,
+    /// The source that a `github.push` and the like is sent to, where several wait for it
+    #[arg(long, value_name = "SOURCE", requires = "event")]
+    to: Option<Name>,
+    /// List what can be sent as a known sender's
+    #[arg(long, exclusive = true)]
+    samples: bool,
     /// Follow each delivery to its end; exit code 1 when one is dead
     #[arg(long)]
     wait: bool,
@@ -80,8 +95,27 @@ pub(crate) async fn run(args: &SendArgs, context: &Context) -> Outcome {
             "--wait follows {FOLLOWED_MAX} events at most; leave it out or send fewer"
         )));
     }
-    let draft = draft(args)?;
+    if args.samples {
+        for name in sample::listed() {
+            context.screen.line(name)?;
+        }
+        return Ok(());
+    }
+    let wanted = args.event.as_deref().and_then(Wanted::read);
+    if wanted.is_none() && (args.sign || args.to.is_some()) {
+        return Err(Failure::usage(
+            "--sign and --to are for what a known sender tells, such as github.push\n  help: `eventyard events send \
+             --samples` lists what there is",
+        ));
+    }
     let broker = args.broker.client()?;
+    if let Some(wanted) = wanted {
+        return match send_as(wanted, &broker, args, context).await? {
+            Some(accepted) => tell(&broker, &accepted, args, context).await,
+            None => Ok(()),
+        };
+    }
+    let draft = draft(args)?;
     let mut accepted = Vec::new();
     match &draft {
         Draft::Batch(text) => {
@@ -110,10 +144,53 @@ pub(crate) async fn run(args: &SendArgs, context: &Context) -> Outcome {
             }
         }
     }
-    if !args.json.json {
-        print_accepted(context, &accepted)?;
+    tell(&broker, &accepted, args, context).await
+}
+
+/// Sends what a known sender would. Gives what was accepted; `None` where the sender is answered something else, which
+/// has been shown.
+async fn send_as(
+    wanted: Wanted<'_>,
+    broker: &BrokerClient,
+    args: &SendArgs,
+    context: &Context,
+) -> Outcome<Option<Vec<Value>>> {
+    let own = [args.ty.is_some(), args.source.is_some(), args.subject.is_some(), args.count != 1];
+    if own.contains(&true) {
+        return Err(Failure::usage(
+            "a known sender's event is what the sender makes it: --type, --source, --subject and --count do not go with it",
+        ));
     }
-    let fates = if args.wait { follow(&broker, args, &accepted, context).await? } else { Fates::default() };
+    let project = project::load_or_report(args.broker.project(), context)?;
+    let id = args.id.clone().unwrap_or_else(|| fresh_id(context));
+    let body = args.data.as_deref().map(draft::read_data).transpose()?;
+    let addressed = wanted.address(&project, args.to.as_ref(), body, &id, context.clocks.now(), args.sign)?;
+    if !args.json.json {
+        let Addressed { source, method, path, .. } = &addressed;
+        context.screen.line(context.screen.dim(format!("{method} {path} (source {source})")))?;
+    }
+    let (status, body) = broker.knock(&addressed).await?;
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(answer) if answer.get("accepted").is_some() => Ok(Some(items(&answer, "accepted").to_vec())),
+        _ => {
+            let text: String = String::from_utf8_lossy(&body).chars().take(ANSWER_CHARS_MAX).collect();
+            let answer = json!({ "status": status.as_u16(), "answer": text });
+            if args.json.json {
+                context.screen.json(&answer)?;
+            } else {
+                context.screen.line(format!("answered {status}: {}", shown(text.trim())))?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Says what was accepted, and with `--wait` what became of it.
+async fn tell(broker: &BrokerClient, accepted: &[Value], args: &SendArgs, context: &Context) -> Outcome {
+    if !args.json.json {
+        print_accepted(context, accepted)?;
+    }
+    let fates = if args.wait { follow(broker, args, accepted, context).await? } else { Fates::default() };
     if args.json.json {
         let mut answer = json!({ "accepted": accepted });
         if args.wait {

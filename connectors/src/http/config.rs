@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::preset::PRESET_NAMES;
 use crate::secret::{Secret, Secrets};
 use crate::spec::{ConnectorSpec, Field, FieldKind, Role, Variant};
 
@@ -23,13 +24,13 @@ pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
         Field::with_default("methods", FieldKind::StringList, "POST", "The methods it answers; others are told 405."),
         Field::optional(
             "preset",
-            FieldKind::OneOf(&["github"]),
+            FieldKind::OneOf(PRESET_NAMES),
             "A sender that is known: verifies its signature, names the event's type and takes its delivery id.",
         ),
         Field::optional(
             "secret",
             FieldKind::StringOrList,
-            "The preset's secret; a list while rotating, any of which is good.",
+            "The preset's secret (GitHub's secret, GitLab's secret or signing token, Slack's signing secret, Stripe's endpoint secret); a list while rotating, any of which is good.",
         )
         .secret(),
         Field::optional(

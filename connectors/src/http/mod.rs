@@ -10,6 +10,7 @@
 mod client;
 mod config;
 mod egress;
+mod field;
 mod path;
 mod preset;
 mod retry_after;
@@ -20,5 +21,6 @@ mod verify;
 pub use client::{HttpClient, install_crypto};
 pub use config::{CHANNEL_SPEC, SINK_SPEC, SOURCE_SPEC, TARGET_FIELDS, VERIFY};
 pub use path::{PATH_BYTES_MAX, PathTemplate};
+pub use preset::{NoSample, SampleRequest, sample, samples};
 pub use sink::HttpSink;
-pub use source::{HttpSource, Refusal, RequestHead};
+pub use source::{Greeting, HttpSource, Refusal, RequestHead, Taken};

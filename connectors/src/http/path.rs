@@ -64,6 +64,16 @@ impl PathTemplate {
         &self.text
     }
 
+    /// A path that fits, each parameter being `value`.
+    #[must_use]
+    pub fn with_parameters(&self, value: &str) -> String {
+        let part = |segment: &Segment| match segment {
+            Segment::Literal(literal) => format!("/{literal}"),
+            Segment::Parameter(_) => format!("/{value}"),
+        };
+        self.segments.iter().map(part).collect()
+    }
+
     /// The parameters' values where the path of a request fits, percent-decoded; `None` where it does not.
     /// A parameter is never empty, and a segment that does not decode to printable UTF-8 fits nothing.
     #[must_use]

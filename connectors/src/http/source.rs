@@ -8,12 +8,12 @@ use eventyard_event::http::read_request;
 use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, json, media_type};
 use http::{HeaderMap, Method};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::config::SourceConfig;
+use super::field::{text_at, text_of};
 use super::path::{PATH_BYTES_MAX, PathTemplate};
-use super::preset::Preset;
-use super::verify::{Disbelief, Key, Verifier, checked, header_name};
+use super::preset::{Preset, Reading, Unreadable};
+use super::verify::{Disbelief, Verifier, header_name};
 use crate::source::Incoming;
 use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
 
@@ -61,6 +61,24 @@ pub struct RequestHead<'a> {
     pub query: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
+}
+
+/// What a request was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// These happened.
+    Events(Vec<Incoming>),
+    /// Nothing happened: the sender asks whether somebody is here, and is answered at once.
+    Greeting(Greeting),
+}
+
+/// What a sender that asks whether somebody is here is answered, with 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: Bytes,
 }
 
 /// Why a request makes no event. What the sender is told.
@@ -165,7 +183,8 @@ impl HttpSource {
         !matches!(self.verifier, Verifier::None)
     }
 
-    /// Makes the events of one request: one, or those of a CloudEvents batch. `body` is what came, unchanged and
+    /// Makes the events of one request: one, or those of a CloudEvents batch; or the greeting that a known sender
+    /// asks of a new address. `body` is what came, unchanged and
     /// within the server's limit; `now` is the wall clock.
     ///
     /// # Errors
@@ -178,7 +197,7 @@ impl HttpSource {
         body: Bytes,
         now: Timestamp,
         limits: &Limits,
-    ) -> Result<Vec<Incoming>, Refusal> {
+    ) -> Result<Taken, Refusal> {
         let Some(parameters) = self.path.parameters(head.path) else {
             return Err(refusal(
                 404,
@@ -199,9 +218,9 @@ impl HttpSource {
         }
         self.verifier.verify(head.headers, &body, now).map_err(|disbelief| self.disbelieved(disbelief))?;
         if self.preset.is_none() && says_cloudevent(head.headers) {
-            return self.take_whole(head.headers, body, limits);
+            return self.take_whole(head.headers, body, limits).map(Taken::Events);
         }
-        self.wrap(head, parameters, body, limits).map(|incoming| vec![incoming])
+        self.wrap(head, parameters, body, limits)
     }
 
     fn disbelieved(&self, disbelief: Disbelief) -> Refusal {
@@ -245,11 +264,10 @@ impl HttpSource {
         parameters: Vec<(&str, String)>,
         body: Bytes,
         limits: &Limits,
-    ) -> Result<Incoming, Refusal> {
+    ) -> Result<Taken, Refusal> {
         let content_type =
             text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text) && fits(text, limits));
         let (data, keys_unique) = data(content_type, body, limits);
-        let id = self.id(head.headers, &data).filter(|id| fits(id, limits));
         let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
         let query = head.query.filter(|query| fits(query, limits));
@@ -257,13 +275,21 @@ impl HttpSource {
         let fitting = parameters.iter().filter(|(_, value)| fits(value, limits));
         extensions.extend(fitting.map(|(name, value)| extension(&format!("param{name}"), value)));
         let mut ty = "http.received".to_owned();
+        let mut id = self.id(head.headers, &data);
         if let Some(preset) = self.preset {
-            ty = preset_type(preset, head.headers)?;
+            match preset.read(head.headers, &data).map_err(|why| unreadable(&why))? {
+                Reading::Challenge(body) => return Ok(Taken::Greeting(Greeting { content_type: "text/plain", body })),
+                Reading::Event { word, id: given } => {
+                    ty = format!("{}.{word}", preset.name);
+                    id = id.or(given);
+                }
+            }
             for (header, name) in preset.extensions {
                 let value = text_of(head.headers, header).filter(|value| fits(value, limits));
                 extensions.extend(value.map(|value| extension(name, value)));
             }
         }
+        let id = id.filter(|id| fits(id, limits));
         let dedupe = self.dedupe.filter(|_| id.is_some());
         let event = Event {
             id: id.unwrap_or_default(),
@@ -276,17 +302,16 @@ impl HttpSource {
             extensions,
             data,
         };
-        Ok(Incoming { event, keys_unique, dedupe })
+        Ok(Taken::Events(vec![Incoming { event, keys_unique, dedupe }]))
     }
 
-    /// The sender's id, where the request has one.
+    /// The sender's id, where the request has one. A preset's is asked for besides.
     fn id(&self, headers: &HeaderMap, data: &Data) -> Option<String> {
-        match (&self.id_from, self.preset, &self.verifier) {
-            (Some(IdFrom::Header(name)), _, _) => text_of(headers, name.as_str()).map(str::to_owned),
-            (Some(IdFrom::Data(keys)), _, _) => data.json().and_then(|json| value_at(json, keys)),
-            (None, Some(preset), _) => text_of(headers, preset.id_header).map(str::to_owned),
-            (None, None, Verifier::StandardWebhooks { .. }) => text_of(headers, "webhook-id").map(str::to_owned),
-            (None, None, _) => None,
+        match (&self.id_from, &self.verifier) {
+            (Some(IdFrom::Header(name)), _) => text_of(headers, name.as_str()).map(str::to_owned),
+            (Some(IdFrom::Data(keys)), _) => text_at(data, keys),
+            (None, Verifier::StandardWebhooks { .. }) => text_of(headers, "webhook-id").map(str::to_owned),
+            (None, _) => None,
         }
     }
 }
@@ -315,16 +340,17 @@ fn data(content_type: Option<&str>, body: Bytes, limits: &Limits) -> (Data, bool
     (Data::Bytes(body), true)
 }
 
-fn preset_type(preset: &Preset, headers: &HeaderMap) -> Result<String, Refusal> {
-    let word = text_of(headers, preset.type_header).unwrap_or_default();
-    let good = !word.is_empty()
-        && word.len() <= 100
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if good {
-        return Ok(format!("{}.{word}", preset.name));
+/// Why what a known sender proved to be its own is not taken.
+fn unreadable(why: &Unreadable) -> Refusal {
+    let fix = "send what the preset's sender sends, or leave `preset` out";
+    match why {
+        Unreadable::Header(name) => {
+            refusal(400, "preset_header", &format!("the header {name} is missing or holds no word"), fix)
+        }
+        Unreadable::Body(name) => {
+            refusal(400, "preset_body", &format!("the body is no JSON whose `{name}` holds a word"), fix)
+        }
     }
-    let message = format!("the header {} is missing or holds no word", preset.type_header);
-    Err(refusal(400, "preset_header", &message, "send what the preset's sender sends, or leave `preset` out"))
 }
 
 /// Whether a text may be an attribute. One that may not is left out rather than losing the event, which intake
@@ -332,25 +358,6 @@ fn preset_type(preset: &Preset, headers: &HeaderMap) -> Result<String, Refusal> 
 fn fits(text: &str, limits: &Limits) -> bool {
     let probe = Event { id: text.to_owned(), source: "/".to_owned(), ty: "probe".to_owned(), ..Event::default() };
     probe.check(limits).is_ok()
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// A text or a number below `keys` in a JSON text; a number as it is written.
-fn value_at(json: &[u8], keys: &[String]) -> Option<String> {
-    let mut value: &RawValue = serde_json::from_slice(json).ok()?;
-    for key in keys {
-        let object: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
-        value = object.get(key.as_str()).copied()?;
-    }
-    let text = value.get();
-    match text.bytes().next()? {
-        b'"' => serde_json::from_str::<String>(text).ok(),
-        b'-' | b'0'..=b'9' => Some(text.to_owned()),
-        _ => None,
-    }
 }
 
 fn methods(words: &[String]) -> Result<Vec<Method>, Vec<ConfigError>> {
@@ -436,8 +443,7 @@ fn proof(config: SourceConfig) -> Result<(Option<&'static Preset>, Verifier), Ve
                     help: Some(format!("write secret = {{ env = \"{}_SECRET\" }}", name.to_uppercase())),
                 }]);
             };
-            let keys = checked(&secret, "secret")?.into_iter().map(Key::new).collect();
-            Ok((Some(preset), preset.verifier(keys)))
+            Ok((Some(preset), preset.verifier(&secret)?))
         }
         (None, Some(_), _) => Err(vec![
             ConfigError::at("secret", "conflict", "`secret` belongs to a preset, and there is none")

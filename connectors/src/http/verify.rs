@@ -24,6 +24,15 @@ const SIGNATURES_MAX: usize = 16;
 /// How many secrets may be good at once: enough for any rotation, few enough to hash a body with each.
 const SECRETS_MAX: usize = 8;
 
+/// How far a signed time may be off where the project does not say: what the senders' own libraries allow.
+pub(super) const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// What a secret of standardwebhooks.com begins with.
+pub(super) const WHSEC: &str = "whsec_";
+
+/// The header of Stripe's signatures.
+pub(super) const STRIPE_SIGNATURE: &str = "stripe-signature";
+
 /// A proof that is asked of every request.
 #[derive(Debug)]
 pub(super) enum Verifier {
@@ -35,6 +44,10 @@ pub(super) enum Verifier {
     Basic { username: Digested, passwords: Vec<Digested> },
     /// A key in a header.
     ApiKey { header: HeaderName, keys: Vec<Digested> },
+    /// `Stripe-Signature: t=TIME,v1=MAC,v1=MAC`, the MAC in hex of `TIME.BODY`.
+    Stripe { keys: Vec<Key>, tolerance: Duration },
+    /// One of these proofs, as while a sender is moved from the one to the other.
+    AnyOf(Vec<Verifier>),
     /// Nothing is asked.
     None,
 }
@@ -49,6 +62,13 @@ impl Key {
     /// Keeps the bytes of a key.
     pub(super) fn new(bytes: impl Into<Vec<u8>>) -> Key {
         Key(bytes.into())
+    }
+}
+
+impl Digested {
+    /// Secrets are compared by their digests, so that not even their lengths show in the time.
+    pub(super) fn of(text: &str) -> Digested {
+        Digested(Sha256::digest(text.as_bytes()).into())
     }
 }
 
@@ -114,31 +134,23 @@ impl Verifier {
             VerifyConfig::None => Ok(Verifier::None),
             VerifyConfig::Hmac { .. } => HmacVerifier::build(config).map(Verifier::Hmac),
             VerifyConfig::StandardWebhooks { secret, tolerance_ms } => {
-                let mut keys = Vec::new();
-                for text in checked(&secret, "secret")? {
-                    let encoded = text.strip_prefix("whsec_").unwrap_or(text);
-                    match STANDARD.decode(encoded) {
-                        Ok(key) if !key.is_empty() => keys.push(Key(key)),
-                        _ => {
-                            return Err(vec![
-                                ConfigError::at("secret", "bad_value", "the secret is not in base64")
-                                    .help("standard-webhooks secrets are base64, with or without `whsec_` before it"),
-                            ]);
-                        }
-                    }
-                }
+                let keys =
+                    checked(&secret, "secret")?.into_iter().map(standard_webhooks_key).collect::<Result<_, _>>()?;
                 Ok(Verifier::StandardWebhooks { keys, tolerance: Duration::from_millis(tolerance_ms) })
             }
             VerifyConfig::Basic { username, password } => {
                 if username.contains(':') {
                     return Err(vec![ConfigError::at("username", "bad_value", "a user's name may not hold `:`")]);
                 }
-                let passwords = checked(&password, "password")?.into_iter().map(digest).collect();
-                Ok(Verifier::Basic { username: digest(&username), passwords })
+                let passwords = checked(&password, "password")?.into_iter().map(Digested::of).collect();
+                Ok(Verifier::Basic { username: Digested::of(&username), passwords })
             }
             VerifyConfig::ApiKey { header, secret } => {
                 let header = header_name(&header, "header")?;
-                Ok(Verifier::ApiKey { header, keys: checked(&secret, "secret")?.into_iter().map(digest).collect() })
+                Ok(Verifier::ApiKey {
+                    header,
+                    keys: checked(&secret, "secret")?.into_iter().map(Digested::of).collect(),
+                })
             }
         }
     }
@@ -151,15 +163,26 @@ impl Verifier {
             Verifier::StandardWebhooks { keys, tolerance } => {
                 verify_standard_webhooks(keys, *tolerance, headers, body, now)
             }
+            Verifier::Stripe { keys, tolerance } => verify_stripe(keys, *tolerance, headers, body, now),
+            Verifier::AnyOf(ways) => {
+                // All of them, whichever is right: the time it takes tells nothing.
+                let tried: Vec<_> = ways.iter().map(|way| way.verify(headers, body, now)).collect();
+                let stale = tried.contains(&Err(Disbelief::Stale));
+                if tried.contains(&Ok(())) {
+                    Ok(())
+                } else {
+                    Err(if stale { Disbelief::Stale } else { Disbelief::Unproved })
+                }
+            }
             Verifier::Basic { username, passwords } => {
                 let given = basic_credentials(headers);
                 let (user, password) = given.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
-                let right = digest(user).0.ct_eq(&username.0) & among(&digest(password), passwords);
+                let right = Digested::of(user).0.ct_eq(&username.0) & among(&Digested::of(password), passwords);
                 proved(right, given.is_some())
             }
             Verifier::ApiKey { header, keys } => {
                 let given = single(headers, header);
-                proved(among(&digest(given.unwrap_or_default()), keys), given.is_some())
+                proved(among(&Digested::of(given.unwrap_or_default()), keys), given.is_some())
             }
         }
     }
@@ -265,17 +288,64 @@ fn verify_standard_webhooks(
         .filter_map(|one| one.strip_prefix("v1,"))
         .filter_map(|encoded| STANDARD.decode(encoded).ok())
         .collect();
-    let pieces: [&[u8]; 5] =
-        [id.unwrap_or_default().as_bytes(), b".", signed_at.unwrap_or_default().as_bytes(), b".", body];
+    let pieces = standard_webhooks_signed(id.unwrap_or_default(), signed_at.unwrap_or_default(), body);
+    proved(signed(keys, &pieces, &signatures), id.is_some_and(|id| !id.is_empty()) && signed_at.is_some())?;
+    fresh(signed_at, tolerance, now)
+}
+
+/// What standardwebhooks.com signs, in pieces.
+pub(super) fn standard_webhooks_signed<'a>(id: &'a str, signed_at: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
+    [id.as_bytes(), b".", signed_at.as_bytes(), b".", body]
+}
+
+/// The key in a secret of standardwebhooks.com: base64, `whsec_` before it or not.
+pub(super) fn standard_webhooks_key(text: &str) -> Result<Key, Vec<ConfigError>> {
+    match STANDARD.decode(text.strip_prefix(WHSEC).unwrap_or(text)) {
+        Ok(key) if !key.is_empty() => Ok(Key(key)),
+        _ => Err(vec![
+            ConfigError::at("secret", "bad_value", "the secret is not in base64")
+                .help("standard-webhooks secrets are base64, with or without `whsec_` before it"),
+        ]),
+    }
+}
+
+fn verify_stripe(
+    keys: &[Key],
+    tolerance: Duration,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), Disbelief> {
+    let given = single(headers, &HeaderName::from_static(STRIPE_SIGNATURE)).unwrap_or_default();
+    let parts = || given.split(',').take(SIGNATURES_MAX).filter_map(|part| part.trim().split_once('='));
+    let signed_at = parts().find(|(name, _)| *name == "t").map(|(_, value)| value);
+    // `v0` is a scheme for Stripe's own tests and proves nothing.
+    let signatures: Vec<Vec<u8>> = parts().filter(|(name, _)| *name == "v1").filter_map(|(_, v)| unhex(v)).collect();
+    let pieces: [&[u8]; 3] = [signed_at.unwrap_or_default().as_bytes(), b".", body];
+    proved(signed(keys, &pieces, &signatures), signed_at.is_some())?;
+    fresh(signed_at, tolerance, now)
+}
+
+/// Whether one of the signatures is one of the keys' over these pieces; the same work whichever it is.
+fn signed(keys: &[Key], pieces: &[&[u8]], signatures: &[Vec<u8>]) -> Choice {
     let mut right = Choice::from(0);
     for key in keys {
-        let expected = Hash::Sha256.mac(key, &pieces);
-        for signature in &signatures {
+        let expected = Hash::Sha256.mac(key, pieces);
+        for signature in signatures {
             right |= expected.ct_eq(signature);
         }
     }
-    proved(right, id.is_some_and(|id| !id.is_empty()) && signed_at.is_some())?;
-    fresh(signed_at, tolerance, now)
+    right
+}
+
+/// The HMAC-SHA-256 of these pieces, one after another.
+pub(super) fn hmac_sha256(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
+    mac::<Hmac<Sha256>>(key, pieces)
+}
+
+/// Bytes in lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn mac<M: Mac + KeyInit>(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
@@ -313,11 +383,6 @@ fn basic_credentials(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()
-}
-
-/// Secrets are compared by their digests, so that not even their lengths show in the time.
-fn digest(text: &str) -> Digested {
-    Digested(Sha256::digest(text.as_bytes()).into())
 }
 
 fn among(given: &Digested, good: &[Digested]) -> Choice {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use eventyard_connectors::http::{HttpSource, Refusal, RequestHead, SOURCE_SPEC};
+use eventyard_connectors::http::{HttpSource, Refusal, RequestHead, SOURCE_SPEC, Taken};
 use eventyard_connectors::source::Incoming;
 use eventyard_connectors::spec::{ConfigError, normalise};
 use eventyard_event::{Data, ExtensionValue, Limits, Name, Timestamp};
@@ -41,7 +41,15 @@ fn post(source: &HttpSource, path: &str, pairs: &[(&str, &str)], body: &[u8]) ->
     };
     let headers = headers(pairs);
     let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
-    source.accept(head, Bytes::copy_from_slice(body), Timestamp::parse(NOW).unwrap(), &Limits::default())
+    let now = Timestamp::parse(NOW).unwrap();
+    events(source.accept(head, Bytes::copy_from_slice(body), now, &Limits::default()))
+}
+
+fn events(result: Result<Taken, Refusal>) -> Result<Vec<Incoming>, Refusal> {
+    match result? {
+        Taken::Events(events) => Ok(events),
+        Taken::Greeting(greeting) => panic!("{greeting:?}"),
+    }
 }
 
 fn one(result: Result<Vec<Incoming>, Refusal>) -> Incoming {
@@ -186,7 +194,7 @@ fn the_example_of_standard_webhooks_is_believed() {
     let headers = headers(&pairs);
     let head = RequestHead { method: &Method::POST, path: "/h", query: None, headers: &headers };
     let then = Timestamp::from_millis(1_614_265_330_000);
-    let incoming = one(source.accept(head, Bytes::from_static(body), then, &Limits::default()));
+    let incoming = one(events(source.accept(head, Bytes::from_static(body), then, &Limits::default())));
     assert_eq!(incoming.event.id, id);
     assert!(incoming.dedupe.is_some());
     // The same in another year.
@@ -475,6 +483,8 @@ fn any_header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         "x-github-event",
         "x-github-delivery",
         "x-github-hook-id",
+        "x-gitlab-event",
+        "idempotency-key",
         "ce-specversion",
         "ce-id",
         "ce-source",
@@ -518,14 +528,22 @@ proptest! {
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..60),
             any::<String>().prop_map(|id| json!({ "id": id }).to_string().into_bytes()),
+            ("[a-z_.]{0,9}|url_verification|event_callback", any::<String>(), "[a-z]{0,3}")
+                .prop_map(|(ty, id, inner)| {
+                    let event = json!({ "type": inner });
+                    json!({ "type": ty, "id": id, "event_id": id, "challenge": id, "event": event }).to_string().into_bytes()
+                }),
             Just(json!({ "id": "\u{fdd0}" }).to_string().into_bytes()),
         ],
-        kind in 0..4,
+        kind in 0..7,
     ) {
         let source = match kind {
             0 => build(json!({ "path": "/in/{x}", "id_from": "data.id" })),
             1 => build(json!({ "path": "/in/{x}", "id_from": "header:x-id" })),
             2 => build(json!({ "path": "/in/{x}", "preset": "github", "secret": "s" })),
+            3 => build(json!({ "path": "/in/{x}", "preset": "gitlab", "secret": "s" })),
+            4 => build(json!({ "path": "/in/{x}", "preset": "slack", "secret": "s" })),
+            5 => build(json!({ "path": "/in/{x}", "preset": "stripe", "secret": "s" })),
             _ => build(json!({ "path": "/in/{x}", "verify": { "kind": "standard-webhooks", "secret": WHSEC } })),
         };
         let mut headers = HeaderMap::new();
@@ -536,11 +554,19 @@ proptest! {
         }
         let signed = format!("sha256={}", hex(&hmac_sha256(b"s", &[&body])));
         headers.append("x-hub-signature-256", HeaderValue::from_str(&signed).unwrap());
+        headers.append("x-gitlab-token", HeaderValue::from_static("s"));
+        let at = unix(0);
+        let slack = format!("v0={}", hex(&hmac_sha256(b"s", &[b"v0:", at.as_bytes(), b":", &body])));
+        headers.append("x-slack-signature", HeaderValue::from_str(&slack).unwrap());
+        headers.append("x-slack-request-timestamp", HeaderValue::from_str(&at).unwrap());
+        let stripe = format!("t={at},v1={}", hex(&hmac_sha256(b"s", &[at.as_bytes(), b".", &body])));
+        headers.append("stripe-signature", HeaderValue::from_str(&stripe).unwrap());
         let path = format!("/in/{parameter}");
         let head = RequestHead { method: &Method::POST, path: &path, query: query.as_deref(), headers: &headers };
         let now = Timestamp::parse(NOW).unwrap();
         match source.accept(head, Bytes::from(body), now, &Limits::default()) {
-            Ok(events) => for incoming in events {
+            Ok(Taken::Greeting(greeting)) => prop_assert!(greeting.body.len() <= 1024),
+            Ok(Taken::Events(events)) => for incoming in events {
                 let mut event = incoming.event;
                 if event.id.is_empty() {
                     prop_assert_eq!(incoming.dedupe, None);

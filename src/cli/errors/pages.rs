@@ -106,6 +106,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "pattern_shape"
     "pattern_value"
     "pattern_wildcard"
+    "preset_body"
     "preset_header"
     "redirect_refused"
     "reply_shadowed"
