@@ -82,6 +82,40 @@ pub(crate) fn dead_letter(
     Some(announcement(broker, AlertKind::DeadLetter, &taken.queue.namespace, id, subject, &data))
 }
 
+/// The announcement of what a source could not decode, to be committed in the frame that brings it. `id` is the same
+/// each time the same thing comes.
+pub(crate) fn undecodable(
+    broker: &Broker,
+    letter: &Envelope,
+    id: &str,
+    reason: &Reason,
+    at: &Value,
+    size: u64,
+) -> Admission {
+    let delivery = letter.id.delivery(0);
+    let source = &letter.source_name;
+    let data = json!({
+        "alert": AlertKind::DeadLetter.word(),
+        "text": format!("a message of the source {source} could not be decoded: {}", reason.message),
+        "dead_letter": delivery,
+        "rule": null,
+        "target": null,
+        "event": letter.id,
+        "source": source,
+        "at": at,
+        "size": size,
+        "reason": reason,
+        "attempts": 0,
+        "dead_at": letter.received_at,
+        "commands": {
+            "show": format!("eventyard dead-letters show {delivery}"),
+            "purge": format!("eventyard dead-letters purge {delivery}"),
+        },
+    });
+    let id = format!("{source}.{id}.undecodable");
+    announcement(broker, AlertKind::DeadLetter, &letter.namespace, id, delivery.to_string(), &data)
+}
+
 /// One of the broker's own events, with a delivery for each rule that matches it and an alert for each channel
 /// that listens.
 fn announcement(
@@ -101,7 +135,7 @@ fn announcement(
         let due_at = listener.group.map_or(due_at, |window| group::window_end(due_at, window));
         deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot });
     }
-    Admission { envelope, deliveries, dedupe: None }
+    Admission { envelope, deliveries, dedupe: None, dead: None }
 }
 
 fn own_event(
@@ -173,7 +207,7 @@ impl Broker {
         let event = envelope.id;
         let due_at = self.clocks().steady_now();
         let deliveries = vec![NewDelivery { queue, lane: None, due_at, snapshot: in_force.rules.hash() }];
-        let admission = Admission { envelope, deliveries, dedupe: None };
+        let admission = Admission { envelope, deliveries, dedupe: None, dead: None };
         self.store().commit(Commit { admissions: vec![admission], position: None }).await?;
         Ok(event)
     }

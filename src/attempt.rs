@@ -421,7 +421,7 @@ fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
         event,
     };
     let deliveries = route(&broker.in_force(), &envelope, broker.clocks().steady_now()).deliveries;
-    let emits = vec![Admission { envelope, deliveries, dedupe: None }];
+    let emits = vec![Admission { envelope, deliveries, dedupe: None, dead: None }];
     Tried { emits, ..Tried::begun(Outcome::Succeeded) }
 }
 

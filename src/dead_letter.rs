@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use eventyard_event::{DeliveryId, Name, Timestamp};
-use eventyard_store::{DeadLetterFilter, PageRequest, StoreError};
+use eventyard_store::{DeadLetter, DeadLetterFilter, PageRequest, StoreError};
 
 use crate::broker::Broker;
+use crate::undecodable;
 
 /// How many dead letters are moved in one call of the store: each is a frame of its own, and callers in between
 /// should not wait for a million of them.
@@ -26,10 +27,37 @@ pub enum Selection {
     All,
 }
 
+/// What became of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Dead letters that are pending again.
+    pub replayed: u64,
+    /// Those that were passed over because no delivery died: a source could not decode what came.
+    pub undecodable: u64,
+}
+
+/// What a selection names and is dead.
+#[derive(Default)]
+struct Selected {
+    deliveries: Vec<DeliveryId>,
+    /// What sources could not decode.
+    undecodable: Vec<DeliveryId>,
+}
+
+impl Selected {
+    fn add(&mut self, letter: &DeadLetter) {
+        let among = match undecodable::shown(letter) {
+            None => &mut self.deliveries,
+            Some(_) => &mut self.undecodable,
+        };
+        among.push(letter.delivery.id);
+    }
+}
+
 impl Broker {
     /// Makes dead letters pending again, each with a fresh budget; spread over time where `rate_per_second` is
     /// given. Returns how many were replayed, or would be by `dry_run`. What is not dead (any more) is passed
-    /// over, so a second call finds nothing.
+    /// over, so a second call finds nothing. So is what a source could not decode, which is counted.
     ///
     /// # Errors
     /// What the store says; those before it are replayed.
@@ -38,10 +66,11 @@ impl Broker {
         which: Selection,
         rate_per_second: Option<u32>,
         dry_run: bool,
-    ) -> Result<u64, StoreError> {
-        let letters = self.select(which).await?;
+    ) -> Result<Replay, StoreError> {
+        let Selected { deliveries: letters, undecodable } = self.select(which).await?;
+        let passed_over = as_count(undecodable.len());
         if dry_run {
-            return Ok(as_count(letters.len()));
+            return Ok(Replay { replayed: as_count(letters.len()), undecodable: passed_over });
         }
         let began = self.clocks().steady_now();
         let mut replayed = 0;
@@ -50,7 +79,7 @@ impl Broker {
             let at_times = chunk.iter().enumerate().map(|(index, id)| (*id, due(index))).collect();
             replayed += as_count(self.store().replay(at_times, self.clocks().now()).await?.len());
         }
-        Ok(replayed)
+        Ok(Replay { replayed, undecodable: passed_over })
     }
 
     /// Gives dead letters up for good. Returns how many, or how many it would be by `dry_run`.
@@ -58,7 +87,9 @@ impl Broker {
     /// # Errors
     /// What the store says; those before it are gone.
     pub async fn purge(&self, which: Selection, dry_run: bool) -> Result<u64, StoreError> {
-        let letters = self.select(which).await?;
+        let Selected { deliveries: mut letters, undecodable } = self.select(which).await?;
+        letters.extend(undecodable);
+        letters.sort_unstable();
         if dry_run {
             return Ok(as_count(letters.len()));
         }
@@ -70,36 +101,35 @@ impl Broker {
     }
 
     /// The ids that a selection names and that are dead, oldest first, each once.
-    async fn select(&self, which: Selection) -> Result<Vec<DeliveryId>, StoreError> {
+    async fn select(&self, which: Selection) -> Result<Selected, StoreError> {
+        let mut selected = Selected::default();
         let rule = match which {
             Selection::Ids(mut ids) => {
                 ids.sort_unstable();
                 ids.dedup();
-                let mut dead = Vec::with_capacity(ids.len());
                 for id in ids {
-                    if self.store().dead_letter(id).await?.is_some() {
-                        dead.push(id);
+                    if let Some(letter) = self.store().dead_letter(id).await? {
+                        selected.add(&letter);
                     }
                 }
-                return Ok(dead);
+                return Ok(selected);
             }
             Selection::Rule(rule) => Some(rule),
             Selection::All => None,
         };
         let filter = DeadLetterFilter { rule, ..DeadLetterFilter::default() };
-        let mut ids = Vec::new();
         let mut cursor = None;
         loop {
             let request = PageRequest { limit: PAGE_MAX, cursor };
             let page = self.store().dead_letters(filter.clone(), request).await?;
-            ids.extend(page.items.into_iter().map(|letter| letter.delivery.id));
+            page.items.iter().for_each(|letter| selected.add(letter));
             cursor = page.next;
             if cursor.is_none() {
                 break;
             }
         }
-        ids.reverse();
-        Ok(ids)
+        selected.deliveries.reverse();
+        Ok(selected)
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use eventyard_connectors::source::Incoming;
+use eventyard_connectors::source::{Incoming, Undecodable};
 use eventyard_event::{Envelope, EventId, Name};
-use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, StoreError};
+use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, Reason, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::origin::Origin;
 use crate::reply::{Awaited, NoReply};
 use crate::route::{Routed, route};
 use crate::telemetry::metrics::{CodeLabel, SourceLabel};
+use crate::undecodable;
 
 /// How long a client is asked to wait when it should come back.
 const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
@@ -115,20 +116,16 @@ impl Broker {
     /// # Errors
     /// [`IntakeError`]: nothing of the batch is on disk.
     pub async fn admit(&self, origin: &Origin, events: Vec<Incoming>) -> Result<Vec<Receipt>, IntakeError> {
-        self.admit_with_position(origin, events, None).await
+        self.admit_read(origin, Read { events, ..Read::default() }).await
     }
 
-    /// [`Broker::admit`], with a source's position in the same frame.
+    /// [`Broker::admit`] of what a polled source read: with its position, and with what it could not decode, all in
+    /// the same frame.
     ///
     /// # Errors
-    /// [`IntakeError`]: neither events nor position are on disk.
-    pub async fn admit_with_position(
-        &self,
-        origin: &Origin,
-        events: Vec<Incoming>,
-        position: Option<Vec<u8>>,
-    ) -> Result<Vec<Receipt>, IntakeError> {
-        let taken = self.take_in(origin, events, position, None).await;
+    /// [`IntakeError`]: nothing of it is on disk.
+    pub async fn admit_read(&self, origin: &Origin, read: Read) -> Result<Vec<Receipt>, IntakeError> {
+        let taken = self.take_in(origin, read, None).await;
         self.count_refused(&taken);
         taken.map(|(receipts, _)| receipts)
     }
@@ -144,7 +141,7 @@ impl Broker {
         events: Vec<Incoming>,
         waiting_max: usize,
     ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
-        let taken = self.take_in(origin, events, None, Some(waiting_max)).await;
+        let taken = self.take_in(origin, Read { events, ..Read::default() }, Some(waiting_max)).await;
         self.count_refused(&taken);
         taken
     }
@@ -160,8 +157,7 @@ impl Broker {
     async fn take_in(
         &self,
         origin: &Origin,
-        events: Vec<Incoming>,
-        position: Option<Vec<u8>>,
+        Read { events, undecodable, position }: Read,
         waiting_max: Option<usize>,
     ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
         if !self.accepting() {
@@ -172,14 +168,14 @@ impl Broker {
         if self.store().stats().unsettled >= limit {
             return Err(IntakeError::BacklogFull(limit));
         }
-        if events.is_empty() && position.is_none() {
+        if events.is_empty() && undecodable.is_empty() && position.is_none() {
             return Ok((Vec::new(), Err(NoReply::NoTarget)));
         }
         let due_at = self.clocks().steady_now();
         let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
         let waiting_max = waiting_max.filter(|_| events.len() == 1);
         let mut drafts = Vec::with_capacity(events.len());
-        let mut admissions = Vec::with_capacity(events.len());
+        let mut admissions = Vec::with_capacity(events.len() + undecodable.len() * 2);
         for incoming in events {
             let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
             let envelope = self.envelope(origin, incoming);
@@ -189,13 +185,14 @@ impl Broker {
                 awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);
             }
             drafts.push(Draft::new(self, &in_force, &envelope, rules));
-            admissions.push(Admission { envelope, deliveries, dedupe });
+            admissions.push(Admission { envelope, deliveries, dedupe, dead: None });
         }
-        let position = position.map(|bytes| NewPosition {
-            namespace: origin.namespace.clone(),
-            source: origin.source_name.clone(),
-            bytes,
-        });
+        let mut letters = Vec::with_capacity(undecodable.len());
+        for undecodable in undecodable {
+            let [letter, alert] = undecodable::admissions(self, origin, undecodable);
+            letters.extend(letter.dead.clone().map(|reason| (letter.envelope.clone(), reason)));
+            admissions.extend([letter, alert]);
+        }
 
         let began = tokio::time::Instant::now();
         let admitted = self.store().commit(Commit { admissions, position }).await?;
@@ -204,6 +201,9 @@ impl Broker {
         if admitted.iter().any(|admitted| admitted.duplicate) && awaited.as_ref().err() != Some(&NoReply::Batch) {
             awaited = Err(NoReply::Duplicate);
         }
+        let mut admitted = admitted;
+        let of_letters = admitted.split_off(drafts.len());
+        self.count_undecodable(origin, &letters, &of_letters);
         self.count_taken(origin, &drafts, &admitted);
         let receipts = drafts.into_iter().zip(admitted);
         let receipts = receipts.map(|(draft, admitted)| self.acknowledge(origin, draft, admitted)).collect();
@@ -225,6 +225,23 @@ impl Broker {
         let unmatched = drafts.iter().zip(admitted).filter(|(draft, admitted)| draft.is_unmatched(admitted)).count();
         if unmatched > 0 {
             metrics.events_unmatched.inc_by(unmatched as u64);
+        }
+    }
+
+    /// Counts and tells what could not be decoded; of each there are a letter and an alert.
+    fn count_undecodable(&self, origin: &Origin, letters: &[(Envelope, Reason)], admitted: &[Admitted]) {
+        let fresh = letters.iter().zip(admitted.chunks(2));
+        let fresh: Vec<_> = fresh.filter(|(_, made)| made.first().is_some_and(|letter| !letter.duplicate)).collect();
+        let Some(((letter, reason), _)) = fresh.first() else { return };
+        let label = SourceLabel { source: origin.source_name.to_string() };
+        self.metrics().events_undecodable.get_or_create(&label).inc_by(fresh.len() as u64);
+        let first = letter.id.delivery(0);
+        tracing::warn!(
+            source = %origin.source_name, count = fresh.len(), code = %reason.code, reason = %reason.message,
+            "what a source has read could not be decoded; see the first with `eventyard dead-letters show {first}`"
+        );
+        for ((letter, reason), _) in fresh {
+            undecodable::tell(self, letter, reason);
         }
     }
 
@@ -272,6 +289,17 @@ impl Broker {
         let hint = unmatched.then(|| format!("no rule matched; eventyard explain {}", admitted.event));
         Receipt { event: admitted.event, id: draft.id, source: draft.source, duplicate, rules: draft.rules, hint }
     }
+}
+
+/// What a source has read.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The events, in order.
+    pub events: Vec<Incoming>,
+    /// What came with them and is none.
+    pub undecodable: Vec<Undecodable>,
+    /// How far the source has come.
+    pub position: Option<NewPosition>,
 }
 
 /// What the receipt of one event will say, while the event itself is on its way to disk.

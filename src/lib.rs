@@ -47,6 +47,9 @@ pub mod trial;
 // Takes events from any source; returns when they are on disk.
 pub mod intake;
 
+// What a source could not decode.
+mod undecodable;
+
 // Which deliveries an event makes: a pure function.
 pub mod route;
 

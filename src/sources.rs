@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use eventyard_connectors::source::{Batch, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Source};
 use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, SourceStatus, Supervision, supervise};
 use eventyard_event::Name;
-use eventyard_store::DeliveryState;
+use eventyard_store::{DeliveryState, NewPosition};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::config::{AlertKind, SourceDef};
-use crate::intake::{IntakeError, Receipt};
+use crate::intake::{IntakeError, Read, Receipt};
 use crate::origin::Origin;
 use crate::telemetry::metrics::SourceLabel;
 
@@ -152,6 +152,8 @@ impl Broker {
             random: Box::new(move || random.chance()),
             backoff: Backoff::default(),
             paused: self.pauses().now().sources.contains_key(&origin.source_name),
+            instance: 0,
+            limits: self.in_force().project.limits.of_events(),
             stop: stop.clone(),
         };
         let (control, run) = supervise(source, supervision);
@@ -244,7 +246,13 @@ struct SourceIntake {
 #[async_trait]
 impl Intake for SourceIntake {
     async fn offer(&self, batch: Batch) -> Result<Vec<Taken>, Refusal> {
-        let receipts = self.broker.admit_with_position(&self.origin, batch.events, batch.position).await;
+        let Batch { events, undecodable, position } = batch;
+        let position = position.map(|bytes| NewPosition {
+            namespace: self.origin.namespace.clone(),
+            source: self.origin.source_name.clone(),
+            bytes,
+        });
+        let receipts = self.broker.admit_read(&self.origin, Read { events, undecodable, position }).await;
         let taken = |receipt: Receipt| Taken { event: receipt.event, duplicate: receipt.duplicate };
         Ok(receipts.map_err(refusal)?.into_iter().map(taken).collect())
     }

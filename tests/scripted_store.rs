@@ -101,7 +101,7 @@ impl Store for ScriptedStore {
                 queue: new.queue,
                 cloudevent_id: envelope.event.id.clone(),
                 source_name: envelope.source_name.clone(),
-                state: DeliveryState::Pending,
+                state: if admission.dead.is_some() { DeliveryState::Dead } else { DeliveryState::Pending },
                 attempts: 0,
                 next_attempt_at: Some(new.due_at),
                 behind: None,
@@ -109,8 +109,17 @@ impl Store for ScriptedStore {
                 snapshot: new.snapshot,
                 history: Vec::new(),
             };
-            let deliveries = admission.deliveries.into_iter().enumerate().map(view).collect();
-            kept.events.push(EventView { envelope: Arc::new(envelope), deliveries });
+            let deliveries: Vec<DeliveryView> = admission.deliveries.into_iter().enumerate().map(view).collect();
+            let envelope = Arc::new(envelope);
+            if let Some(reason) = admission.dead {
+                kept.dead.extend(deliveries.iter().map(|delivery| DeadLetter {
+                    delivery: delivery.clone(),
+                    envelope: Arc::clone(&envelope),
+                    reason: reason.clone(),
+                    dead_at: envelope.received_at,
+                }));
+            }
+            kept.events.push(EventView { envelope, deliveries });
         }
         Ok(admitted)
     }

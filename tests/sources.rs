@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use eventyard::config::SourceDef;
 use eventyard::origin::Origin;
 use eventyard::sources::Declared;
-use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError};
+use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError, Undecodable};
 use eventyard_connectors::supervise::SourceState;
 use eventyard_event::{Event, Name};
 use eventyard_store::{EventFilter, PageRequest};
@@ -129,7 +129,10 @@ async fn a_source_that_connects_and_fails_at_once_is_announced_once_and_again_af
     let fails = || Err(SourceError::Failed { code: "broken", message: "the queue hangs up".to_owned() });
     let event = Event { source: "/queue".into(), ty: "t".into(), ..Event::default() };
     let batch = || {
-        Ok(Batch { events: vec![Incoming { event: event.clone(), keys_unique: true, dedupe: None }], position: None })
+        Ok(Batch {
+            events: vec![Incoming { event: event.clone(), keys_unique: true, dedupe: None }],
+            ..Batch::default()
+        })
     };
     let failures = || (0..10).map(|_| fails());
     let reads = failures().chain([batch()]).chain(failures()).chain([batch()]).collect();
@@ -145,4 +148,48 @@ async fn a_source_that_connects_and_fails_at_once_is_announced_once_and_again_af
         announced.push(told_down(&server).await);
     }
     assert_eq!(announced, [1, 2]);
+}
+
+/// A message that is no JSON, with what a system would say of where it stands.
+fn poison(offset: u64) -> Undecodable {
+    let at = serde_json::json!({ "topic": "orders", "partition": 0, "offset": offset });
+    let at = at.as_object().cloned().unwrap_or_default();
+    let body = bytes::Bytes::from_static(b"no JSON\xff");
+    Undecodable { dedupe: Some(Duration::from_secs(3600)), ..Undecodable::new(at, &body, "decode", "it is no JSON") }
+}
+
+#[tokio::test]
+async fn what_a_source_cannot_decode_is_a_dead_letter_with_its_coordinates() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let event = Event { source: "/queue".into(), ty: "t".into(), ..Event::default() };
+    let event = || Incoming { event: event.clone(), keys_unique: true, dedupe: None };
+    let batch = || Batch { events: vec![event()], position: Some(b"18".to_vec()), undecodable: vec![poison(17)] };
+    // The second time, one of them was read before.
+    let again = Batch { undecodable: vec![poison(17), poison(18)], ..batch() };
+    let told = Told { word: "queue", log: Log::default(), reads: [Ok(batch()), Ok(again)].into(), may_close };
+    server.broker.run_sources(vec![declared("", told)]);
+    until("taken", 20, || server.broker.source_views()[0].status.event_count == 2).await;
+
+    let list = server.get("/api/v1/dead-letters").await.json();
+    let letters = list["items"].as_array().unwrap();
+    let at: Vec<u64> = letters.iter().map(|letter| letter["at"]["offset"].as_u64().unwrap()).collect();
+    assert_eq!(at, [18, 17], "a repeat makes no second letter: {list:#}");
+    let letter = &letters[1];
+    assert_eq!((&letter["kind"], &letter["source"], &letter["rule"]), (&"source".into(), &"queue".into(), &().into()));
+    assert_eq!((&letter["raw"], &letter["size"]), (&"bm8gSlNPTv8=".into(), &8.into()));
+    assert_eq!((&letter["reason"]["code"], &letter["at"]["topic"]), (&"decode".into(), &"orders".into()));
+
+    let filter = EventFilter { ty: Some("eventyard.dead_letter".to_owned()), ..EventFilter::default() };
+    let alerts = server.broker.store().events(filter, PageRequest { limit: 100, cursor: None }).await.unwrap();
+    assert_eq!(alerts.items.len(), 2, "each is announced once");
+
+    let all = r#"{"all":true}"#;
+    let replayed = server.call("POST", "/api/v1/dead-letters/replay", all).await.json();
+    assert_eq!((&replayed["replayed"], &replayed["undecodable"]), (&0.into(), &2.into()));
+    let id = letter["id"].as_str().unwrap();
+    let purged = server.call("DELETE", "/api/v1/dead-letters", &format!(r#"{{"ids":["{id}"]}}"#)).await.json();
+    assert_eq!(purged["purged"], 1);
+    let list = server.get("/api/v1/dead-letters").await.json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
 }

@@ -6,14 +6,17 @@
 //! - An **http source** ([`http::HttpSource`]) is asked about each request by the broker's own server instead.
 //! - A **sink** ([`sink::Sink`]) takes one delivery at a time and says how that went; a **channel** is a sink that
 //!   alerts are sent to.
+//! - What a message of another system is, and why it is no event, is decided in one place ([`codec`]).
 //! - What each kind can be told is data ([`spec`]), which kinds there are is one list ([`registry`]), and the
 //!   reference pages are generated from both.
 //!
 //! What is not here: rules, the store, retries of deliveries, and any decision about what becomes of an event. No
 //! connector reads the machine's clock or draws a random number of its own.
 
+pub mod codec;
 pub mod discard;
 pub mod http;
+pub mod polled;
 pub mod reference;
 pub mod registry;
 pub mod source;

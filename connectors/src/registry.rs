@@ -32,6 +32,15 @@ const SOURCES_RESERVED: &[&str] =
 const SINKS_RESERVED: &[&str] = &["kafka", "amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
 
+/// Kinds whose client is behind a feature of the same name, and whether it was built in. Their keys, pages and examples
+/// are always there.
+const FEATURES: &[(&str, bool)] = &[
+    ("amqp", cfg!(feature = "amqp")),
+    ("kafka", cfg!(feature = "kafka")),
+    ("nats", cfg!(feature = "nats")),
+    ("s3", cfg!(feature = "s3")),
+];
+
 /// A source as the project describes it, not yet connected.
 pub enum BuiltSource {
     /// Mounted on the broker's server.
@@ -93,6 +102,7 @@ pub fn build_source(
     value: &Value,
     now: Timestamp,
 ) -> Result<(BuiltSource, Vec<ConfigError>), Vec<ConfigError>> {
+    check_built_in(Role::Source, kind)?;
     match kind {
         "http" => {
             let (source, warnings) = HttpSource::build(name, value)?;
@@ -111,6 +121,7 @@ pub fn build_source(
 /// # Errors
 /// Everything that a table's shape cannot say, such as an address that may not be called.
 pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<dyn Sink>, Vec<ConfigError>> {
+    check_built_in(Role::Sink, kind)?;
     match kind {
         "http" => Ok(Arc::new(HttpSink::build(value, client)?)),
         "discard" => Ok(Arc::new(DiscardSink)),
@@ -127,6 +138,17 @@ pub fn build_channel(kind: &str, value: &Value, client: &HttpClient) -> Result<A
         "webhook" => Ok(Arc::new(HttpSink::build(value, client)?)),
         _ => Err(vec![absent(Role::Channel, kind)]),
     }
+}
+
+/// A kind that is known and was left out of this build.
+fn check_built_in(role: Role, kind: &str) -> Result<(), Vec<ConfigError>> {
+    let left_out = FEATURES.iter().any(|(feature, built_in)| *feature == kind && !built_in);
+    if !left_out || spec(role, kind).is_err() {
+        return Ok(());
+    }
+    let message = format!("this eventyard was built without the feature `{kind}`, which the {} needs", role.as_str());
+    let help = format!("build it with `--features {kind}`, or with `--features full`");
+    Err(vec![ConfigError::at("kind", "not_built", message).help(help)])
 }
 
 fn absent(role: Role, kind: &str) -> ConfigError {

@@ -4,7 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventyard_event::{Clock, Event, EventId, Timestamp};
+use bytes::Bytes;
+use eventyard_event::{Clock, Event, EventId, Limits, Timestamp};
+use serde_json::{Map, Value};
+
+/// The most of what could not be decoded that is kept, in bytes: enough to see what it was meant to be, and all of
+/// what most systems call a message.
+pub const UNDECODABLE_RAW_MAX: usize = 64 * 1024;
+
+/// The most that the coordinates of one message may take as JSON, in bytes.
+pub const COORDINATES_BYTES_MAX: usize = 4096;
+
+/// The most instances that one source can have.
+pub const INSTANCES_MAX: u32 = 16;
 
 /// Something that events are fetched from: a timer, a queue, a topic, a file. (An http source is not one of
 /// these: it is mounted on the broker's own server and asked about each request, see
@@ -52,6 +64,18 @@ pub trait Source: Send {
     /// twice. What was read and not acknowledged stays unacknowledged.
     async fn close(&mut self);
 
+    /// Goes on from another place: earlier to see events again, later to leave some out. Called between two reads,
+    /// while connected; the next `read` gives what stands there. Of several instances each is asked.
+    ///
+    /// Returns the position that is to be saved for it, where this source has one; that is on disk before the next
+    /// read. A source whose system keeps its place returns `None` when that system knows.
+    ///
+    /// # Errors
+    /// [`SeekError`]; the source then goes on from where it was.
+    async fn seek(&mut self, _to: &Seek) -> Result<Option<Vec<u8>>, SeekError> {
+        Err(SeekError::Unsupported)
+    }
+
     /// How many events wait on the other side, where the source can tell. Called after each batch; cheap.
     fn lag(&self) -> Option<u64> {
         None
@@ -81,6 +105,58 @@ pub struct SourceContext {
     pub intake: Arc<dyn Intake>,
     /// The wall clock. A source never reads the machine's own.
     pub clock: Clock,
+    /// Which of the source's `instances` this is, from 0. Each has a position of its own; those of the others are
+    /// had from [`Intake::positions`].
+    pub instance: u32,
+    /// What an event may have; for those who decode.
+    pub limits: Limits,
+}
+
+/// Where to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// With the oldest that the other side still has.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+    /// With what came at this time or later.
+    Time(Timestamp),
+    /// With a place in the system's own words: an offset, a sequence.
+    Position(String),
+}
+
+impl Seek {
+    /// Reads `earliest`, `latest`, a time as RFC 3339; anything else is a position.
+    #[must_use]
+    pub fn read(text: &str) -> Seek {
+        match text {
+            "earliest" => Seek::Earliest,
+            "latest" => Seek::Latest,
+            other => Timestamp::parse(other).map_or_else(|_| Seek::Position(other.to_owned()), Seek::Time),
+        }
+    }
+}
+
+/// Why a source goes on from where it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeekError {
+    /// Its kind has no place to go to.
+    #[error("a source of this kind cannot go on from another place")]
+    Unsupported,
+    /// There is no such place.
+    #[error("{message}")]
+    BadPosition {
+        /// What would have been one.
+        message: String,
+    },
+    /// The other side did not do it, or nobody is connected to it.
+    #[error("{message}")]
+    Failed {
+        /// A stable word.
+        code: &'static str,
+        /// What happened, in words, without secrets.
+        message: String,
+    },
 }
 
 /// Events that are committed together, in one frame: all of them, or none.
@@ -91,6 +167,47 @@ pub struct Batch {
     /// How far the source has come with these; saved in the same frame, so that neither is ever there without
     /// the other. At most 64 KiB, opaque to the broker. `None` leaves the saved one as it is.
     pub position: Option<Vec<u8>>,
+    /// What came and could not be decoded: a dead letter each, in the same frame, so that the source can move on.
+    pub undecodable: Vec<Undecodable>,
+}
+
+/// What came and is no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Where it stands on the other side: topic, partition and offset; queue and delivery tag; bucket and key. At most
+    /// [`COORDINATES_BYTES_MAX`] as JSON.
+    pub at: Map<String, Value>,
+    /// The head of its bytes, at most [`UNDECODABLE_RAW_MAX`].
+    pub raw: Bytes,
+    /// How many bytes it has in all.
+    pub size: u64,
+    /// A stable word, such as `decode` or `too_large`.
+    pub code: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// How long a repeat of the same coordinates is recognised; as [`Incoming::dedupe`].
+    pub dedupe: Option<Duration>,
+}
+
+impl Undecodable {
+    /// Of a message whose bytes are all here; keeps their head.
+    #[must_use]
+    pub fn new(
+        at: Map<String, Value>,
+        body: &Bytes,
+        code: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Undecodable {
+        Undecodable {
+            at,
+            // A copy: a slice would keep all of it in memory.
+            raw: Bytes::copy_from_slice(body.get(..UNDECODABLE_RAW_MAX).unwrap_or(body)),
+            size: body.len() as u64,
+            code: code.into(),
+            message: message.into(),
+            dedupe: None,
+        }
+    }
 }
 
 /// An event on its way in. Tags and namespace are the source's and come from the project: intake adds them.
@@ -134,6 +251,15 @@ pub trait Intake: Send + Sync + 'static {
     /// # Errors
     /// [`IntakeError::Unavailable`] where the store cannot be read.
     async fn position(&self) -> Result<Option<Vec<u8>>, IntakeError>;
+
+    /// The positions that all instances of this source last saved, by instance, this one's included. Read anew at
+    /// each call: what moves from one instance to another (a partition) is found here by the one that gets it.
+    ///
+    /// # Errors
+    /// [`IntakeError::Unavailable`] where the store cannot be read.
+    async fn positions(&self) -> Result<Vec<(u32, Vec<u8>)>, IntakeError> {
+        Ok(self.position().await?.map(|position| (0, position)).into_iter().collect())
+    }
 
     /// Whether every delivery of the last event of the frame that saved this source's position has ended
     /// (delivered, dead or cancelled). True where there was no such event.

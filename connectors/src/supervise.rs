@@ -14,7 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventyard_event::{Clock, Timestamp};
+use eventyard_event::{Clock, Limits, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,10 @@ pub struct Supervision {
     pub backoff: Backoff,
     /// Whether it begins paused.
     pub paused: bool,
+    /// Which of the source's instances it is, from 0.
+    pub instance: u32,
+    /// What an event may have.
+    pub limits: Limits,
     /// Ends it: what is being offered is still seen through, then the source is closed.
     pub stop: CancellationToken,
 }
@@ -174,9 +178,19 @@ pub fn supervise(
     let (status, status_seen) = watch::channel(first);
     let paused = Arc::new(paused);
     let control = SourceControl { paused: Arc::clone(&paused), status: status_seen };
-    let Supervision { intake, clock, random, backoff, stop, .. } = supervision;
-    let watched =
-        Watched { status, paused: paused_seen, _paused: paused, clock, random, backoff, connected_at: None, stop };
+    let Supervision { intake, clock, random, backoff, instance, limits, stop, .. } = supervision;
+    let watched = Watched {
+        status,
+        paused: paused_seen,
+        _paused: paused,
+        clock,
+        random,
+        backoff,
+        instance,
+        limits,
+        connected_at: None,
+        stop,
+    };
     (control, run(source, intake, watched))
 }
 
@@ -242,7 +256,13 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
     watched.state(SourceState::Starting);
     let connected = async {
         let position = intake.position().await?;
-        let context = SourceContext { position, intake: Arc::clone(intake), clock: Arc::clone(&watched.clock) };
+        let context = SourceContext {
+            position,
+            intake: Arc::clone(intake),
+            clock: Arc::clone(&watched.clock),
+            instance: watched.instance,
+            limits: watched.limits,
+        };
         source.connect(context).await.map_err(Over::from)
     };
     let stop = watched.stop.clone();
@@ -316,6 +336,8 @@ struct Watched {
     clock: Clock,
     random: Box<dyn FnMut() -> f64 + Send>,
     backoff: Backoff,
+    instance: u32,
+    limits: Limits,
     /// When the present connection was made; taken by its first failure.
     connected_at: Option<tokio::time::Instant>,
     stop: CancellationToken,

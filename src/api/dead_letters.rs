@@ -12,6 +12,7 @@ use super::query::Query;
 use super::requests::{self, SelectionRequest};
 use super::views::{DeadLetterItem, List, Purged, Replayed};
 use super::{Api, Segment, codes, json, pages, seen_through};
+use crate::dead_letter::Replay;
 
 /// `GET /api/v1/dead-letters`.
 pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
@@ -46,8 +47,9 @@ pub(super) async fn replay(State(api): State<Api>, request: Request) -> Result<R
     // Carried to its end even where the client goes away: half a replay would be hard to explain.
     let broker = std::sync::Arc::clone(&api.broker);
     let rate = asked.rate;
-    let replayed = seen_through("a replay", async move { broker.replay(which, rate, dry_run).await }).await??;
-    Ok((StatusCode::ACCEPTED, json(&Replayed { replayed, dry_run })).into_response())
+    let replay = seen_through("a replay", async move { broker.replay(which, rate, dry_run).await }).await??;
+    let Replay { replayed, undecodable } = replay;
+    Ok((StatusCode::ACCEPTED, json(&Replayed { replayed, undecodable, dry_run })).into_response())
 }
 
 /// `DELETE /api/v1/dead-letters`: given up for good.

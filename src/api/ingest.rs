@@ -61,8 +61,7 @@ async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
 
 /// What is too much of an event.
 pub(super) fn event_limits(in_force: &InForce) -> Limits {
-    let project = in_force.project.limits;
-    Limits { event_bytes_max: project.event_bytes_max, batch_events_max: project.batch_events_max, ..Limits::default() }
+    in_force.project.limits.of_events()
 }
 
 /// Whom events come from that are sent to `POST /events`.

@@ -4,6 +4,8 @@
 //! client *sends* is in [`super::requests`] and refuses unknown fields. No secret stands in any of them: what
 //! a project calls a secret shows as `(hidden)` where it shows at all.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
 use eventyard_store::{
     AttemptOutcome, AttemptRecord, DeadLetter, DeliveryState, DeliveryView, EventView, Reason, Stats,
@@ -16,6 +18,7 @@ use super::cloudevent::CloudEvent;
 use crate::intake::Receipt;
 use crate::pauses::Paused;
 use crate::reply::NoReply;
+use crate::undecodable;
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -143,7 +146,7 @@ pub struct DeathNote {
 pub struct DeadLetterItem {
     /// The delivery's id, and the dead letter's.
     pub id: DeliveryId,
-    /// `delivery`.
+    /// `delivery`, or `source` for what a source could not decode.
     pub kind: String,
     /// Our id of the event.
     pub event: EventId,
@@ -151,15 +154,24 @@ pub struct DeadLetterItem {
     pub source: Name,
     /// The rule; `null` for an alert.
     pub rule: Option<Name>,
-    /// The rule's target, or the alert's channel.
+    /// The rule's target, or the alert's channel; the source, for what it could not decode.
     pub target: Name,
+    /// Where it stands on the other side, for what a source could not decode: topic, partition and offset, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The head of its bytes in base64, for what a source could not decode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// How many bytes it had, for what a source could not decode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Why it was given up.
     pub reason: Reason,
     /// Attempts that counted.
     pub attempts: u32,
     /// When it was given up.
     pub dead_at: Timestamp,
-    /// The command that tries it again.
+    /// The command that tries it again; for what a source could not decode, the one that reads it anew.
     pub replay: String,
     /// Each attempt, the oldest first. Lists leave it out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -317,6 +329,10 @@ pub struct TargetTested {
 pub struct Replayed {
     /// How many.
     pub replayed: u64,
+    /// How many were passed over because a source could not decode them: there is no delivery to try again. Let the
+    /// source read them anew, with `eventyard sources seek`, when what is wrong with them is mended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undecodable: u64,
     /// Nothing was done.
     #[serde(default)]
     pub dry_run: bool,
@@ -566,13 +582,22 @@ fn replay_command(id: DeliveryId) -> String {
 
 impl From<DeadLetter> for DeadLetterItem {
     fn from(letter: DeadLetter) -> DeadLetterItem {
+        let undecodable = undecodable::shown(&letter);
         let DeadLetter { delivery, envelope, reason, dead_at } = letter;
+        let source = &envelope.source_name;
+        let (kind, replay) = match &undecodable {
+            None => ("delivery", replay_command(delivery.id)),
+            Some(_) => ("source", format!("eventyard sources seek {source} --to …")),
+        };
         DeadLetterItem {
             id: delivery.id,
-            kind: "delivery".to_owned(),
+            kind: kind.to_owned(),
             event: envelope.id,
-            source: envelope.source_name.clone(),
-            replay: replay_command(delivery.id),
+            source: source.clone(),
+            replay,
+            size: undecodable.as_ref().map(|shown| shown.size),
+            raw: undecodable.as_ref().map(|_| BASE64_STANDARD.encode(envelope.event.data.bytes())),
+            at: undecodable.map(|shown| shown.at),
             rule: delivery.queue.rule,
             target: delivery.queue.target,
             reason,
@@ -590,6 +615,11 @@ impl DeadLetterItem {
     pub fn brief(letter: DeadLetter) -> DeadLetterItem {
         DeadLetterItem { history: Vec::new(), ..DeadLetterItem::from(letter) }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// JSON text that is written by us and therefore JSON; should it not be, the reader sees `null`.

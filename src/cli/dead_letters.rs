@@ -1,5 +1,7 @@
 //! `eventyard dead-letters`: what was given up, and what becomes of it.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -8,6 +10,9 @@ use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
 use super::screen::{items, rule, shown, shown_lines, text};
 use super::{Context, JsonArgs, PageArgs, Reserved, more, times};
+
+/// How much of what could not be decoded is put on a screen; all that is kept stands in the JSON.
+const RAW_SHOWN_BYTES_MAX: usize = 1024;
 
 /// Dead letters: deliveries that were given up
 #[derive(Subcommand, Debug)]
@@ -185,15 +190,27 @@ async fn show(args: &ShowArgs, context: &Context) -> Outcome {
     if let Some(at) = letter.get("at").filter(|at| !at.is_null()) {
         screen.line(format!("  came at  {}", shown(&at.to_string())))?;
     }
+    let of_source = letter.get("kind").and_then(Value::as_str) == Some("source");
+    if of_source {
+        let raw = letter.get("raw").and_then(Value::as_str).and_then(|raw| BASE64_STANDARD.decode(raw).ok());
+        let raw = raw.unwrap_or_default();
+        screen.line(format!("  bytes    {}, of which {} are kept", text(&letter, "size"), raw.len()))?;
+        screen.line("what came:")?;
+        let head = raw.get(..RAW_SHOWN_BYTES_MAX).unwrap_or(&raw);
+        screen.line(shown_lines(&String::from_utf8_lossy(head)))?;
+    }
     super::timeline::attempts(context, &letter, "  ")?;
-    if let Some(cloudevent) = letter.get("cloudevent").filter(|event| !event.is_null()) {
+    if of_source {
+        // The event is but what came, and that is shown already.
+    } else if let Some(cloudevent) = letter.get("cloudevent").filter(|event| !event.is_null()) {
         screen.line("the event:")?;
         screen.line(shown_lines(&format!("{cloudevent:#}")))?;
     }
     let id = text(&letter, "id");
     let code = text(reason, "code");
     screen.line(screen.dim(format!("what it means: eventyard errors {code}")))?;
-    screen.line(screen.dim(format!("try it again:  eventyard dead-letters replay {id}")))?;
+    let again = if of_source { "read it anew:  " } else { "try it again:  " };
+    screen.line(screen.dim(format!("{again}{}", text(&letter, "replay"))))?;
     Ok(screen.line(screen.dim(format!("give it up:    eventyard dead-letters purge {id}")))?)
 }
 
@@ -211,6 +228,11 @@ async fn replay(args: &ReplayArgs, context: &Context) -> Outcome {
     let count = answer.get("replayed").and_then(Value::as_u64).unwrap_or(0);
     let verb = if args.dry_run { "would be pending again" } else { "pending again" };
     context.screen.line(format!("{} {verb}", letters(count)))?;
+    let undecodable = answer.get("undecodable").and_then(Value::as_u64).unwrap_or(0);
+    if undecodable > 0 {
+        let why = "of what a source could not decode; it is read anew by: eventyard sources seek NAME --to …";
+        context.screen.line(format!("passed over {} {why}", letters(undecodable)))?;
+    }
     if count == 0 {
         context.screen.line(context.screen.dim("what there is: eventyard dead-letters list"))?;
     } else if !args.dry_run {

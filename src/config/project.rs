@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventyard_event::Name;
+use eventyard_event::{Limits, Name};
 use eventyard_functions::{EgressRule, WasmProgram};
 use eventyard_rules::{RetryOverrides, Rule, Settings, Target, TargetTo, Text};
 use ipnet::IpNet;
@@ -128,6 +128,14 @@ pub struct LimitSettings {
 impl Default for LimitSettings {
     fn default() -> LimitSettings {
         LimitSettings { event_bytes_max: 1024 * 1024, batch_events_max: 10_000, pending: 5_000_000 }
+    }
+}
+
+impl LimitSettings {
+    /// What an event and a batch may have.
+    #[must_use]
+    pub fn of_events(&self) -> Limits {
+        Limits { event_bytes_max: self.event_bytes_max, batch_events_max: self.batch_events_max, ..Limits::default() }
     }
 }
 

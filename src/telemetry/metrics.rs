@@ -92,6 +92,10 @@ pub struct Metrics {
     pub events_accepted: Family<SourceLabel, Counter>,
     /// Events answered as duplicates.
     pub events_duplicate: Family<SourceLabel, Counter>,
+    /// What sources could not decode.
+    pub events_undecodable: Family<SourceLabel, Counter>,
+    /// Events that a source's filter left out.
+    pub events_filtered: Family<SourceLabel, Counter>,
     /// Accepted events that no rule matched.
     pub events_unmatched: Counter,
     /// Requests refused by intake.
@@ -168,6 +172,12 @@ impl Metrics {
         Metrics {
             events_accepted: register!("events_accepted", "Events that are on disk", Family::default()),
             events_duplicate: register!("events_duplicate", "Events answered as duplicates", Family::default()),
+            events_undecodable: register!(
+                "events_undecodable",
+                "What sources could not decode; each is a dead letter",
+                Family::default()
+            ),
+            events_filtered: register!("events_filtered", "Events that a source's filter left out", Family::default()),
             events_unmatched: register!("events_unmatched", "Events that no rule matched", Counter::default()),
             events_refused: register!("events_refused", "Requests refused by intake", Family::default()),
             events_lost: register!("events_lost", "Acknowledged events that are gone", Counter::default()),

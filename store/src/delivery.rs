@@ -76,6 +76,10 @@ pub struct Admission {
     pub deliveries: Vec<NewDelivery>,
     /// `None` where the id is ours or a position guards against repeats.
     pub dedupe: Option<Dedupe>,
+    /// Why its deliveries are dead letters from the start, where they are: nobody can be called with it, and somebody
+    /// has to look at it (what a source could not decode). They are dead in the frame that brings the event, as of
+    /// when it was received.
+    pub dead: Option<Reason>,
 }
 
 /// How far a source has come, written in the frame of the events that it stands for.

@@ -104,6 +104,7 @@ fn admission() -> Admission {
             to(alert, None),
         ],
         dedupe: Some(Dedupe { window: Duration::from_secs(60) }),
+        dead: None,
     }
 }
 

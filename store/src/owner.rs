@@ -41,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) admit: Admit,
     pub(crate) mark: Option<DedupeMark>,
     pub(crate) envelope: Arc<Envelope>,
+    /// Where the settlements stand that make its deliveries dead letters from the start, one for each; mostly none.
+    pub(crate) deaths: Vec<Range<usize>>,
 }
 
 /// A commit, ready to be written. It goes to the owner and comes back with the answer, all of it: memory is

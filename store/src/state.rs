@@ -274,7 +274,7 @@ impl State {
         Applied::Yes
     }
 
-    /// A lease ends.
+    /// A lease ends; or a delivery is a dead letter by the frame that brought it.
     pub(crate) fn settle(
         &mut self,
         sequence: u64,
@@ -283,9 +283,15 @@ impl State {
         counts: Counts,
         turn: Turn,
     ) -> Applied {
-        let slot = match self.touch(sequence, delivery) {
-            Ok(slot) => slot,
-            Err(why) => return why,
+        // A settlement by the frame that brought its delivery is no repeat.
+        let fresh = |found: &DeliverySlot| found.applied == sequence && found.standing == Standing::Pending;
+        let born_dead = self.find_delivery(delivery).filter(|(_, found)| fresh(found) && found.last.is_none());
+        let slot = match born_dead.map(|(slot, _)| slot) {
+            Some(slot) => slot,
+            None => match self.touch(sequence, delivery) {
+                Ok(slot) => slot,
+                Err(why) => return why,
+            },
         };
         self.unlease(slot);
         let Some(entry) = self.deliveries.get_mut(slot) else { return Applied::Unknown };

@@ -38,6 +38,7 @@ async fn story(disk: &SimulatedDisk) {
     store.purge(vec![ids[2]], at(21)).await.unwrap();
     store.hasten(vec![ids[0]], at(22), at(22)).await.unwrap();
     store.cancel(vec![ids[0]], at(23)).await.unwrap();
+    store.commit(commit(vec![stillborn(8)])).await.unwrap();
     drop(store);
     tokio::task::yield_now().await;
 }
@@ -74,15 +75,17 @@ async fn a_journal_is_read_as_it_was_written_and_written_as_before() {
     disk.poke(Path::new(SEGMENT), segment);
     let report = verify_simulated(&disk, at(0)).unwrap();
     assert!(report.is_sound(), "{report:#?}");
-    assert_eq!((report.event_count, report.delivery_count), (7, 5));
+    assert_eq!((report.event_count, report.delivery_count), (8, 6));
     let (store, opened) = LocalStore::open_simulated(disk.restart(Crash::PowerCut), small(), clock(0)).unwrap();
     assert!(opened.damages.is_empty() && opened.torn.is_none(), "{opened:?}");
     let mut states = Vec::new();
-    for number in [1, 3, 4, 5, 7] {
+    for number in [1, 3, 4, 5, 7, 8] {
         states.push(store.delivery(event_id(number).delivery(0)).await.unwrap().unwrap().state);
     }
-    use DeliveryState::{Cancelled, Delivered, Pending, Waiting};
-    assert_eq!(states, [Delivered, Cancelled, Waiting, Cancelled, Pending]);
+    use DeliveryState::{Cancelled, Dead, Delivered, Pending, Waiting};
+    assert_eq!(states, [Delivered, Cancelled, Waiting, Cancelled, Pending, Dead]);
+    let undecoded = store.dead_letter(event_id(8).delivery(0)).await.unwrap().unwrap();
+    assert_eq!((undecoded.reason.code.as_str(), undecoded.dead_at), ("decode", at(0)));
     let again = store.commit(commit(vec![deduped(9, "x", at(1), Duration::from_secs(60))])).await.unwrap();
     assert!(again[0].duplicate, "the seen id is known");
     let position = store.position(&name("default"), &name("files")).await.unwrap().unwrap();

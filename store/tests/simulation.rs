@@ -57,6 +57,8 @@ struct World {
     next_event: u64,
     /// Events that were asked for.
     asked: BTreeMap<u64, Vec<(&'static str, OnLane)>>,
+    /// Those of them that were sent as dead letters from the start.
+    stillborn: BTreeSet<u64>,
     /// Of each id of a sender, the events that were sent with it.
     senders: BTreeMap<u64, Vec<u64>>,
     answered_sender: BTreeMap<u64, EventId>,
@@ -120,10 +122,18 @@ async fn client(store: LocalStore, world: Shared, mut random: fastrand::Rng, lan
                     world.senders.entry(sender).or_default().push(number);
                 }
                 world.asked.insert(number, specs);
+                let dead = (random.u8(..8) == 0).then(|| eventyard_store::Reason {
+                    code: "decode".to_owned(),
+                    message: "it is no JSON".to_owned(),
+                });
+                if dead.is_some() {
+                    world.stillborn.insert(number);
+                }
                 admissions.push(Admission {
                     envelope,
                     deliveries,
                     dedupe: sender.map(|_| Dedupe { window: Duration::from_secs(3600) }),
+                    dead,
                 });
                 numbers.push((number, sender));
             }
@@ -166,12 +176,13 @@ fn arrive(world: &mut World, number: u64) {
         world.wrong(format!("event {number} was never sent"));
         return;
     };
+    let state = if world.stillborn.contains(&number) { Stand::Dead } else { Stand::Open { due: at(0).as_millis() } };
     world.present.entry(number).or_insert_with(|| {
         specs
             .into_iter()
             .map(|(_, lane)| Known {
                 lane,
-                state: Stand::Open { due: at(0).as_millis() },
+                state,
                 asked: None,
                 tries: 0,
                 begun: false,

@@ -163,6 +163,8 @@ fn default_value(kind: &FieldKind, default: &str) -> Value {
         FieldKind::Boolean => Value::Bool(default == "true"),
         FieldKind::Integer { .. } => default.parse::<i64>().map_or(Value::Null, Value::from),
         FieldKind::StringOrList | FieldKind::StringList => Value::Array(vec![Value::String(default.to_owned())]),
+        // Each of its keys has a default of its own.
+        FieldKind::Table(_) => Value::Object(Map::new()),
         _ => Value::String(default.to_owned()),
     }
 }

@@ -158,7 +158,7 @@ impl Source for TimerSource {
             };
             if let Some(anchor) = connection.anchor {
                 connection.offered = Some(anchor);
-                return Ok(Batch { events: Vec::new(), position: self.position(anchor)? });
+                return Ok(Batch { position: self.position(anchor)?, ..Batch::default() });
             }
             let now = (connection.context.clock)();
             match connection.state.step(&self.schedule, now) {
@@ -181,7 +181,7 @@ impl Source for TimerSource {
                     }
                     connection.offered = Some(through);
                     let events = instants.into_iter().map(|at| self.firing.scheduled(at)).collect();
-                    return Ok(Batch { events, position: self.position(through)? });
+                    return Ok(Batch { events, position: self.position(through)?, ..Batch::default() });
                 }
             }
         }

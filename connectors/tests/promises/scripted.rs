@@ -167,7 +167,7 @@ impl Source for ScriptedSource {
                 let Some(Line::Event(_, id)) = self.lines.pop_front() else { unreachable!() };
                 let event = Event { id: id.to_owned(), ..Event::default() };
                 let events = vec![Incoming { event, keys_unique: true, dedupe: None }];
-                Ok(Batch { events, position: Some(id.as_bytes().to_vec()) })
+                Ok(Batch { events, position: Some(id.as_bytes().to_vec()), ..Batch::default() })
             }
             Some(Line::ReadFails) => {
                 self.lines.pop_front();
@@ -209,6 +209,8 @@ pub(crate) fn supervision(intake: &Arc<ScriptedIntake>, clock: &TestClock, stop:
         random: Box::new(|| 0.0),
         backoff: Backoff::default(),
         paused: false,
+        instance: 0,
+        limits: eventyard_event::Limits::default(),
         stop: stop.clone(),
     }
 }

@@ -226,7 +226,7 @@ fn template() -> Admission {
     };
     let queue = QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") };
     let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16] };
-    Admission { envelope, deliveries: vec![delivery], dedupe: Some(Dedupe { window: DEDUPE_WINDOW }) }
+    Admission { envelope, deliveries: vec![delivery], dedupe: Some(Dedupe { window: DEDUPE_WINDOW }), dead: None }
 }
 
 async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun: Instant) -> Result<(), StoreError> {

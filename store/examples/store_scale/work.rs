@@ -57,7 +57,8 @@ fn admission(number: u64) -> Admission {
         event,
     };
     let delivery = NewDelivery { queue: queue(), lane: None, due_at: NOW, snapshot: [7; 16] };
-    Admission { envelope, deliveries: vec![delivery], dedupe: Some(Dedupe { window: Duration::from_secs(24 * 3600) }) }
+    let dedupe = Some(Dedupe { window: Duration::from_secs(24 * 3600) });
+    Admission { envelope, deliveries: vec![delivery], dedupe, dead: None }
 }
 
 /// Commits so many events, none of which is ever attempted.

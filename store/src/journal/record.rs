@@ -123,6 +123,11 @@ pub(crate) struct Counts {
     pub(crate) deaths: u32,
 }
 
+impl Counts {
+    /// Of a delivery that came as a dead letter: nobody was called.
+    pub(crate) const DEAD_FROM_THE_START: Counts = Counts { attempts: 0, tries: 0, deaths: 1 };
+}
+
 /// A settlement as it is written: with its place in the chain of the delivery's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SettlementRecord {

@@ -1,5 +1,6 @@
 //! The calls that write: records are encoded and summed up here, by the caller, and handed to the owner.
 
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
 use eventyard_event::{DeliveryId, Timestamp};
@@ -63,12 +64,14 @@ impl LocalStore {
             if !put_event(body, &admission, mark) {
                 return Err(StoreError::TooLarge { what: "an event", max: u32::MAX as usize });
             }
+            let item = start..body.len();
+            let deaths = put_deaths(body, &admission);
             let admit = Admit {
                 id: admission.envelope.id,
                 received_at: admission.envelope.received_at,
                 deliveries: self.number(admission.deliveries),
             };
-            parts.push(Part { item: start..body.len(), admit, mark, envelope: Arc::new(admission.envelope) });
+            parts.push(Part { item, admit, mark, envelope: Arc::new(admission.envelope), deaths });
         }
         Ok(())
     }
@@ -398,6 +401,28 @@ impl LocalStore {
         done.extend(deliveries);
         Ok(())
     }
+}
+
+/// Writes the settlements of an event whose deliveries are dead letters from the start.
+fn put_deaths(body: &mut Vec<u8>, admission: &Admission) -> Vec<Range<usize>> {
+    let Some(reason) = &admission.dead else { return Vec::new() };
+    let (id, at) = (admission.envelope.id, admission.envelope.received_at);
+    let places = (0u32..).take(admission.deliveries.len());
+    let settlements = places.map(|place| {
+        let start = body.len();
+        let record = SettlementRecord {
+            delivery: id.delivery(place),
+            at,
+            counts: Counts::DEAD_FROM_THE_START,
+            previous: Place::NONE,
+            first: Place::NONE,
+            verdict: Verdict::Dead { reason: reason.clone() },
+            attempt: None,
+        };
+        put_settlement(body, &record);
+        start..body.len()
+    });
+    settlements.collect()
 }
 
 /// Notes that a lease is being settled.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{CommitWork, Kept, KeptPosition, Outcome, Part};
 use crate::catalog::{Catalog, Ended};
-use crate::journal::{End, Place, Sealed};
+use crate::journal::{Counts, End, Place, Sealed};
 use crate::shared::Shared;
 use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
 use crate::{SavedPosition, StoreError};
@@ -138,8 +138,13 @@ fn apply_parts(state: &mut State, catalog: &mut Catalog, sequence: u64, body: Pl
     for (index, part) in parts.iter_mut().enumerate() {
         let bytes = u32::try_from(part.item.len()).unwrap_or(u32::MAX);
         let item = ItemPlace { place: within(body, part.item.start), bytes };
-        catalog.add_event(part.admit.id, item);
+        let (id, received_at) = (part.admit.id, part.admit.received_at);
+        catalog.add_event(id, item);
         state.admit(order_of(sequence, index), item, &mut part.admit, Some(&part.envelope));
+        for (place, settlement) in (0u32..).zip(&part.deaths) {
+            let at = within(body, settlement.start);
+            state.settle(sequence, id.delivery(place), at, Counts::DEAD_FROM_THE_START, Turn::Dead { at: received_at });
+        }
     }
 }
 

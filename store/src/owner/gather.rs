@@ -253,9 +253,11 @@ impl Gatherer {
 fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>) -> Vec<u8> {
     let mut rest = Vec::with_capacity(body.len());
     for part in parts {
-        let start = rest.len();
-        rest.extend_from_slice(body.get(part.item.clone()).unwrap_or_default());
-        part.item = start..rest.len();
+        for item in std::iter::once(&mut part.item).chain(&mut part.deaths) {
+            let start = rest.len();
+            rest.extend_from_slice(body.get(item.clone()).unwrap_or_default());
+            *item = start..rest.len();
+        }
     }
     rest.extend_from_slice(position.and_then(|item| body.get(item)).unwrap_or_default());
     rest

@@ -128,6 +128,7 @@ impl<'a> Walk<'a> {
     fn items(&mut self, frame: &FrameRead<'_>) -> Result<(), ItemError> {
         self.walked.alone.catalog.table_events();
         let mut at = 0;
+        let mut before = None;
         while let Some(rest) = frame.body.get(at..).filter(|rest| !rest.is_empty()) {
             let raw = split_item(rest)?;
             let item = read_item(raw)?;
@@ -149,7 +150,15 @@ impl<'a> Walk<'a> {
                 }
                 self.mark(frame.sequence, head);
             }
-            self.hangs_together(frame, at, &item);
+            // A dead letter from the start: its settlement stands right behind its event, and begins its history.
+            let born_dead = matches!(
+                &item,
+                Item::Settlement(record) if before == Some(record.delivery.event) && record.previous.is_none()
+            );
+            before = head.map(|head| head.id).or(before.filter(|_| born_dead));
+            if !born_dead {
+                self.hangs_together(frame, at, &item);
+            }
             at += raw.bytes();
         }
         Ok(())

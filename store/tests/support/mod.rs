@@ -74,13 +74,19 @@ pub fn in_lane(target: &str, key: &str, after_dead: AfterDead, due_at: Timestamp
 }
 
 pub fn admission(number: u64, deliveries: Vec<NewDelivery>) -> Admission {
-    Admission { envelope: envelope(number, at(0)), deliveries, dedupe: None }
+    Admission { envelope: envelope(number, at(0)), deliveries, dedupe: None, dead: None }
+}
+
+/// An event whose one delivery is a dead letter from the start.
+pub fn stillborn(number: u64) -> Admission {
+    let reason = Reason { code: "decode".to_owned(), message: "it is no JSON".to_owned() };
+    Admission { dead: Some(reason), ..admission(number, vec![delivery("a", at(0))]) }
 }
 
 pub fn deduped(number: u64, id: &str, received_at: Timestamp, window: Duration) -> Admission {
     let mut envelope = envelope(number, received_at);
     envelope.event.id = id.to_owned();
-    Admission { envelope, deliveries: vec![delivery("a", received_at)], dedupe: Some(Dedupe { window }) }
+    Admission { envelope, deliveries: vec![delivery("a", received_at)], dedupe: Some(Dedupe { window }), dead: None }
 }
 
 pub fn commit(admissions: Vec<Admission>) -> Commit {

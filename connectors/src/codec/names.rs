@@ -1,0 +1,76 @@
+//! Headers as extensions. CloudEvents allows a-z and 0-9 in their names and nothing else.
+//!
+//! The rule: upper case becomes lower case, and everything but letters and digits goes: `X-Request-Id` is
+//! `xrequestid`. A name that begins with nothing then, or that CloudEvents gives a meaning of its own (`id`, `type`,
+//! `data`), has `header` before it: `headerid`. Where two headers come out alike, or one comes out like a coordinate, the
+//! first to come stays and the others are left out; so is one whose value is no text or is too long, and whatever is
+//! beyond the number of extensions that an event may have. `headersleftout` says how many that were.
+
+use std::collections::BTreeMap;
+
+use eventyard_event::{ExtensionValue, Limits};
+
+/// Headers that are looked at; the rest of a message that has more are counted and left out.
+pub const HEADERS_MAX: usize = 1000;
+
+/// The extension that counts headers that are none.
+pub const LEFT_OUT: &str = "headersleftout";
+
+/// Names that an extension may not have.
+const DEFINED: [&str; 10] =
+    ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "tags"];
+
+/// A header's name as an extension's; `None` where nothing of it is left.
+#[must_use]
+pub fn extension(header: &str) -> Option<String> {
+    let name: String =
+        header.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+    match name.as_str() {
+        "" => None,
+        taken if DEFINED.contains(&taken) => Some(format!("header{taken}")),
+        _ => Some(name),
+    }
+}
+
+/// Adds headers to the extensions of an event. Those that begin with one of `prefixes` and content type and encoding
+/// are no headers of the sender's own.
+pub(super) fn add_headers(
+    extensions: &mut BTreeMap<String, ExtensionValue>,
+    headers: &[(&str, &[u8])],
+    prefixes: &[&str],
+    limits: &Limits,
+) {
+    let is_own = |header: &str| {
+        let carries_attribute = prefixes
+            .iter()
+            .any(|prefix| header.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)));
+        carries_attribute || ["content-type", "content-encoding"].iter().any(|known| header.eq_ignore_ascii_case(known))
+    };
+    let mut left_out = headers.len().saturating_sub(HEADERS_MAX);
+    for (header, value) in headers.iter().take(HEADERS_MAX).filter(|(header, _)| !is_own(header)) {
+        let named = extension(header).filter(|name| name.len() <= limits.attribute_bytes_max);
+        let fits = |text: &&str| {
+            !text.is_empty() && text.len() <= limits.attribute_bytes_max && !text.chars().any(is_forbidden)
+        };
+        let text = std::str::from_utf8(value).ok().filter(fits);
+        match (named, text) {
+            // One place is left for the number of those that are left out.
+            (Some(name), Some(text))
+                if extensions.len() + 1 < limits.extensions_max && !extensions.contains_key(&name) =>
+            {
+                extensions.insert(name, ExtensionValue::String(text.to_owned()));
+            }
+            _ => left_out += 1,
+        }
+    }
+    if left_out > 0 {
+        let count = i32::try_from(left_out).unwrap_or(i32::MAX);
+        extensions.insert(LEFT_OUT.to_owned(), ExtensionValue::Integer(count));
+    }
+}
+
+/// What CloudEvents forbids in a text: control characters and what Unicode says is no character.
+fn is_forbidden(c: char) -> bool {
+    let code = u32::from(c);
+    c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
+}
