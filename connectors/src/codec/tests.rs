@@ -1,5 +1,3 @@
-use std::io::Write as _;
-
 use eventyard_event::{Data, ExtensionValue, Limits};
 use serde_json::json;
 
@@ -139,6 +137,8 @@ fn a_thousand_headers_are_bounded_and_the_event_is_taken() {
 #[cfg(feature = "codec")]
 #[test]
 fn packed_messages_are_unpacked_within_the_limit() {
+    use std::io::Write as _;
+
     let gzip = |bytes: &[u8]| {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         writer.write_all(bytes).unwrap();

@@ -164,7 +164,36 @@ const AUTH: &[Variant] = &[
             Field::required("secret", FieldKind::String, "The key.").secret(),
         ],
     },
+    Variant {
+        kind: "oauth2",
+        doc: "An access token by OAuth 2.0 client credentials, kept until shortly before it ends.",
+        fields: &[
+            Field::required("token_url", FieldKind::String, "The token endpoint; http or https."),
+            Field::required("client_id", FieldKind::String, "Who we are."),
+            Field::required("client_secret", FieldKind::String, "What proves it.").secret(),
+            Field::optional("scope", FieldKind::String, "What for: words with spaces between them."),
+            Field::optional("audience", FieldKind::String, "Whom the token is for, where the endpoint asks."),
+            Field::with_default(
+                "credentials",
+                FieldKind::OneOf(&["header", "body"]),
+                "header",
+                "Where the endpoint looks for id and secret: HTTP Basic's `header`, or the `body`.",
+            ),
+        ],
+    },
 ];
+
+/// How a call is signed.
+const SIGN: &[Variant] = &[Variant {
+    kind: "standard-webhooks",
+    doc: "As standardwebhooks.com describes: `webhook-signature` over `webhook-id`, `webhook-timestamp` and the body.",
+    fields: &[Field::required(
+        "secret",
+        FieldKind::StringOrList,
+        "The key in base64, `whsec_` before it or not; with a list each key signs, while receivers change over.",
+    )
+    .secret()],
+}];
 
 /// The keys of a rule's `http = { … }`, of a sink of kind `http` and of a channel of kind `webhook`.
 pub const TARGET_FIELDS: &[Field] = &[
@@ -172,6 +201,11 @@ pub const TARGET_FIELDS: &[Field] = &[
     Field::with_default("method", FieldKind::OneOf(&["POST", "PUT", "PATCH", "DELETE", "GET"]), "POST", "The method."),
     Field::optional("headers", FieldKind::Map, "Headers to add; they may not replace those that the broker sets."),
     Field::optional("auth", FieldKind::Variant(AUTH), "How the call authenticates itself."),
+    Field::optional(
+        "sign",
+        FieldKind::Variant(SIGN),
+        "How the call is signed, so that its receiver can tell that it is ours.",
+    ),
     Field::with_default(
         "format",
         FieldKind::OneOf(&["binary", "structured"]),
@@ -265,6 +299,7 @@ pub(super) struct TargetConfig {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Secret>,
     pub(super) auth: Option<AuthConfig>,
+    pub(super) sign: Option<SignConfig>,
     pub(super) format: String,
 }
 
@@ -275,4 +310,24 @@ pub(super) enum AuthConfig {
     Bearer { token: Secret },
     Basic { username: String, password: Secret },
     ApiKey { header: String, secret: Secret },
+    Oauth2(OAuth2Config),
+}
+
+/// `auth = { kind = "oauth2" }`, after its shape was checked.
+#[derive(Debug, Deserialize)]
+pub(super) struct OAuth2Config {
+    pub(super) token_url: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: Secret,
+    pub(super) scope: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) credentials: String,
+}
+
+/// `sign`, after its shape was checked.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind")]
+pub(super) enum SignConfig {
+    #[serde(rename = "standard-webhooks")]
+    StandardWebhooks { secret: Secrets },
 }

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod egress;
 mod field;
+mod oauth2;
 mod path;
 mod preset;
 mod retry_after;

@@ -24,10 +24,11 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::client::HttpClient;
-use super::config::{AuthConfig, TargetConfig};
+use super::config::{AuthConfig, OAuth2Config, SignConfig, TargetConfig};
 use super::egress::{self, EgressBlocked};
+use super::oauth2::ClientCredentials;
 use super::retry_after::retry_after;
-use super::verify::header_name;
+use super::verify::{Key, checked, header_name, standard_webhooks_key, standard_webhooks_signed};
 use crate::sink::{PayloadForm, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConfigError, read_checked};
 
@@ -45,8 +46,15 @@ const HEADERS_TAKEN: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "webhook-id",
+    "webhook-signature",
     "webhook-timestamp",
 ];
+
+/// How many access tokens one attempt shows to a target that refuses them: the one that was kept, and a new one.
+const TOKENS_TRIED_MAX: u32 = 2;
+
+/// The header of signatures, of which a receiver believes one.
+const SIGNATURE: &str = "webhook-signature";
 
 /// An address that deliveries are sent to: a rule's `http` target, a sink of kind `http`, a channel of kind
 /// `webhook`.
@@ -58,6 +66,9 @@ pub struct HttpSink {
     /// The project's headers and the authentication; those of one delivery are added to a copy.
     headers: HeaderMap,
     structured: bool,
+    oauth2: Option<ClientCredentials>,
+    /// Each of these signs.
+    keys: Vec<Key>,
 }
 
 impl HttpSink {
@@ -68,14 +79,20 @@ impl HttpSink {
     pub fn build(table: &Value, client: &HttpClient) -> Result<HttpSink, Vec<ConfigError>> {
         let config: TargetConfig = read_checked(table)?;
         let mut errors = Vec::new();
-        let url = check_url(&config.url, client).map_err(|error| errors.push(error)).ok();
+        let url = check_url(&config.url, "url", client).map_err(|error| errors.push(error)).ok();
         let headers = headers(&config).map_err(|found| errors.extend(found)).ok();
         let method = Method::from_bytes(config.method.as_bytes())
             .map_err(|_| errors.push(ConfigError::at("method", "bad_value", "this is no method")))
             .ok();
-        match (url, headers, method) {
-            (Some(url), Some(headers), Some(method)) => {
-                Ok(HttpSink { client: client.clone(), url, method, headers, structured: config.format == "structured" })
+        let keys = keys(config.sign.as_ref()).map_err(|found| errors.extend(found)).ok();
+        let structured = config.format == "structured";
+        let oauth2 = match config.auth {
+            Some(AuthConfig::Oauth2(config)) => oauth2(config, client).map_err(|found| errors.extend(found)).ok(),
+            _ => None,
+        };
+        match (url, headers, method, keys) {
+            (Some(url), Some(headers), Some(method), Some(keys)) if errors.is_empty() => {
+                Ok(HttpSink { client: client.clone(), url, method, headers, structured, oauth2, keys })
             }
             _ => Err(errors),
         }
@@ -116,7 +133,8 @@ impl HttpSink {
             set(&mut headers, "content-type", &content_type)?;
         }
         set(&mut headers, "webhook-id", &request.delivery)?;
-        set(&mut headers, "webhook-timestamp", &request.at.as_millis().div_euclid(1000).to_string())?;
+        let signed_at = request.at.as_millis().div_euclid(1000).to_string();
+        set(&mut headers, "webhook-timestamp", &signed_at)?;
         set(&mut headers, "eventyard-attempt", &request.attempt.to_string())?;
         if let Some(traceparent) = &request.traceparent {
             set(&mut headers, "traceparent", traceparent)?;
@@ -126,15 +144,44 @@ impl HttpSink {
             headers.remove(CONTENT_TYPE);
             body = Bytes::new();
         }
+        if !self.keys.is_empty() {
+            let pieces = standard_webhooks_signed(&request.delivery, &signed_at, &body);
+            let signatures = self.keys.iter().map(|key| format!("v1,{}", STANDARD.encode(key.hmac_sha256(&pieces))));
+            set(&mut headers, SIGNATURE, &signatures.collect::<Vec<_>>().join(" "))?;
+        }
         Ok((headers, body))
+    }
+
+    /// Sends the request; with the token of now, and where a kept one is refused once more with a new one: it may have
+    /// been taken back since.
+    async fn exchange(&self, mut headers: HeaderMap, body: Bytes) -> Result<reqwest::Response, SendError> {
+        let Some(oauth2) = &self.oauth2 else { return self.send_once(headers, body).await };
+        let mut tried = 0;
+        loop {
+            let held = oauth2.token().await?;
+            headers.insert(AUTHORIZATION, held.header.clone());
+            let response = self.send_once(headers.clone(), body.clone()).await?;
+            tried += 1;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            oauth2.distrust(&held).await;
+            if !held.was_kept || tried == TOKENS_TRIED_MAX {
+                return Ok(response);
+            }
+        }
+    }
+
+    async fn send_once(&self, headers: HeaderMap, body: Bytes) -> Result<reqwest::Response, SendError> {
+        let client = self.client.for_scheme(self.url.scheme())?;
+        let call = client.request(self.method.clone(), self.url.clone()).headers(headers);
+        let call = if body.is_empty() { call } else { call.body(body) };
+        call.send().await.map_err(|error| not_answered(&error))
     }
 
     async fn call(&self, request: &SendRequest) -> Result<Sent, SendError> {
         let (headers, body) = self.request(request)?;
-        let client = self.client.for_scheme(self.url.scheme())?;
-        let call = client.request(self.method.clone(), self.url.clone()).headers(headers);
-        let call = if body.is_empty() { call } else { call.body(body) };
-        let response = call.send().await.map_err(|error| not_answered(&error))?;
+        let response = self.exchange(headers, body).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let (body, truncated) = read_body(response).await.map_err(|error| SendError {
             response_head: response_head(status, &headers, &[]),
@@ -178,8 +225,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendReq
     Err(SendError { code, message: answer, response_head: head, retryable, retry_after })
 }
 
-/// Reads up to the cap; what comes after it is not waited for. True where something came after it.
-async fn read_body(mut response: reqwest::Response) -> Result<(Bytes, bool), reqwest::Error> {
+/// Reads up to [`RESPONSE_BODY_BYTES_MAX`]; what comes after it is not waited for. True where something came after it.
+pub(super) async fn read_body(mut response: reqwest::Response) -> Result<(Bytes, bool), reqwest::Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = RESPONSE_BODY_BYTES_MAX.saturating_sub(body.len());
@@ -192,7 +239,7 @@ async fn read_body(mut response: reqwest::Response) -> Result<(Bytes, bool), req
     Ok((body.freeze(), false))
 }
 
-fn not_answered(error: &reqwest::Error) -> SendError {
+pub(super) fn not_answered(error: &reqwest::Error) -> SendError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if let Some(blocked) = inner.downcast_ref::<EgressBlocked>() {
@@ -241,8 +288,9 @@ fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), SendError
     Ok(())
 }
 
-fn check_url(text: &str, client: &HttpClient) -> Result<Url, ConfigError> {
-    let at = |code, message: &str, help: &str| ConfigError::at("url", code, message).help(help);
+/// An address that may be called, as the project writes it at `key`.
+fn check_url(text: &str, key: &str, client: &HttpClient) -> Result<Url, ConfigError> {
+    let at = |code, message: &str, help: &str| ConfigError::at(key, code, message).help(help);
     // The parser drops line breaks and tabs without a word; an address that has some is no honest mistake.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(at("bad_url", "the address holds spaces or line breaks", "percent-encode what belongs there"));
@@ -298,41 +346,68 @@ fn headers(config: &TargetConfig) -> Result<HeaderMap, Vec<ConfigError>> {
             }
         }
     }
-    if let Some(auth) = &config.auth {
+    if let Some(AuthConfig::Oauth2(_)) = &config.auth {
+        if headers.contains_key(AUTHORIZATION) {
+            errors.push(auth_conflict(&AUTHORIZATION));
+        }
+    } else if let Some(auth) = &config.auth {
         match auth_header(auth) {
             Ok((name, value)) if !headers.contains_key(&name) => {
                 headers.insert(name, value);
             }
-            Ok((name, _)) => errors.push(
-                ConfigError::at("auth", "conflict", format!("the header `{name}` stands under `headers` too"))
-                    .help("leave out one of the two"),
-            ),
+            Ok((name, _)) => errors.push(auth_conflict(&name)),
             Err(found) => errors.extend(found.into_iter().map(|error| error.within("auth"))),
         }
     }
     if errors.is_empty() { Ok(headers) } else { Err(errors) }
 }
 
+fn auth_conflict(name: &HeaderName) -> ConfigError {
+    ConfigError::at("auth", "conflict", format!("the header `{name}` stands under `headers` too"))
+        .help("leave out one of the two")
+}
+
+/// What signs, by `sign`.
+fn keys(sign: Option<&SignConfig>) -> Result<Vec<Key>, Vec<ConfigError>> {
+    let Some(SignConfig::StandardWebhooks { secret }) = sign else { return Ok(Vec::new()) };
+    checked(secret, "secret")
+        .and_then(|texts| texts.into_iter().map(standard_webhooks_key).collect())
+        .map_err(|errors| errors.into_iter().map(|error| error.within("sign")).collect())
+}
+
+/// Where tokens come from, by `auth = { kind = "oauth2" }`.
+fn oauth2(config: OAuth2Config, client: &HttpClient) -> Result<ClientCredentials, Vec<ConfigError>> {
+    let token_url = check_url(&config.token_url, "token_url", client).map_err(|error| vec![error.within("auth")])?;
+    if config.client_secret.expose().is_empty() {
+        return Err(vec![secret_empty("client_secret").within("auth")]);
+    }
+    let in_body = config.credentials == "body";
+    let OAuth2Config { client_id, client_secret, scope, audience, .. } = config;
+    Ok(ClientCredentials::new(client, token_url, client_id, client_secret, in_body, scope, audience))
+}
+
+fn secret_empty(key: &str) -> ConfigError {
+    ConfigError::at(key, "secret_empty", "an empty secret proves nothing")
+        .help("where it comes from the environment, see that the variable is set")
+}
+
 fn auth_header(auth: &AuthConfig) -> Result<(HeaderName, HeaderValue), Vec<ConfigError>> {
-    let (name, key, text) = match auth {
-        AuthConfig::Bearer { token } => (AUTHORIZATION, "token", format!("Bearer {}", token.expose())),
+    let (name, key, secret, text) = match auth {
+        AuthConfig::Bearer { token } => (AUTHORIZATION, "token", token, format!("Bearer {}", token.expose())),
         AuthConfig::Basic { username, password } => {
             if username.contains(':') {
                 return Err(vec![ConfigError::at("username", "bad_value", "a user's name may not hold `:`")]);
             }
             let pair = STANDARD.encode(format!("{username}:{}", password.expose()));
-            (AUTHORIZATION, "password", format!("Basic {pair}"))
+            (AUTHORIZATION, "password", password, format!("Basic {pair}"))
         }
-        AuthConfig::ApiKey { header, secret } => (header_name(header, "header")?, "secret", secret.expose().to_owned()),
+        AuthConfig::ApiKey { header, secret } => {
+            (header_name(header, "header")?, "secret", secret, secret.expose().to_owned())
+        }
+        AuthConfig::Oauth2(_) => return Err(Vec::new()),
     };
-    let empty = match auth {
-        AuthConfig::Bearer { token: secret }
-        | AuthConfig::Basic { password: secret, .. }
-        | AuthConfig::ApiKey { secret, .. } => secret.expose().is_empty(),
-    };
-    if empty {
-        let error = ConfigError::at(key, "secret_empty", "an empty secret proves nothing");
-        return Err(vec![error.help("where it comes from the environment, see that the variable is set")]);
+    if secret.expose().is_empty() {
+        return Err(vec![secret_empty(key)]);
     }
     let mut value = HeaderValue::from_str(&text)
         .map_err(|_| vec![ConfigError::at(key, "bad_value", "a secret sent in a header may not hold line breaks")])?;

@@ -63,6 +63,11 @@ impl Key {
     pub(super) fn new(bytes: impl Into<Vec<u8>>) -> Key {
         Key(bytes.into())
     }
+
+    /// The HMAC-SHA-256 of these pieces, one after another.
+    pub(super) fn hmac_sha256(&self, pieces: &[&[u8]]) -> Vec<u8> {
+        Hash::Sha256.mac(self, pieces)
+    }
 }
 
 impl Digested {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-fn try_build(table: Value) -> Result<HttpSink, Vec<ConfigError>> {
+pub(super) fn try_build(table: Value) -> Result<HttpSink, Vec<ConfigError>> {
     let plain = normalise(TARGET_FIELDS, table.as_object().unwrap())?;
     HttpSink::build(&Value::Object(plain), &HttpClient::new(Vec::new()))
 }
@@ -35,7 +35,7 @@ fn event() -> Event {
     }
 }
 
-fn request() -> SendRequest {
+pub(super) fn request() -> SendRequest {
     let at = Timestamp::parse("2026-11-21T12:00:00Z").unwrap();
     let envelope = Envelope {
         id: EventId::new(at, [7; 10]),
@@ -63,12 +63,12 @@ fn request() -> SendRequest {
 }
 
 /// A server that answers every request the same way and remembers what it was sent.
-struct Server {
-    url: String,
-    seen: Arc<Mutex<Vec<(Method, HeaderMap, Bytes)>>>,
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) seen: Arc<Mutex<Vec<(Method, HeaderMap, Bytes)>>>,
 }
 
-async fn serve(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Server {
+pub(super) async fn serve(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/in?key=1", listener.local_addr().unwrap());
     let seen: Arc<Mutex<Vec<(Method, HeaderMap, Bytes)>>> = Arc::default();

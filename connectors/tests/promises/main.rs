@@ -3,6 +3,7 @@
 
 mod http_presets;
 mod http_sink;
+mod http_sink_auth;
 mod http_source;
 mod reference;
 mod registry;

@@ -86,6 +86,8 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "not_found"
     "not_http"
     "not_in_this_version"
+    "oauth2_refused"
+    "oauth2_unavailable"
     "other_namespace"
     "out_of_range"
     "package_missing"
