@@ -7,13 +7,14 @@ use std::sync::Arc;
 use eventyard_connectors::http::HttpClient;
 use eventyard_connectors::registry::{self, BuiltSource};
 use eventyard_connectors::sink::Sink;
+use eventyard_connectors::source::INSTANCES_MAX;
 use eventyard_connectors::spec::ConfigError;
 use eventyard_event::{Name, Timestamp};
 use eventyard_functions::{CommandConfig, CommandExecutor, Executor, WasmConfig, WasmExecutor};
 use eventyard_rules::{TargetTo, Text};
 use eventyard_store::QueueKey;
 
-use crate::config::{FunctionDef, Project, Runtime};
+use crate::config::{FunctionDef, Project, Runtime, source_filter};
 use crate::in_force::{Callees, HttpMount, InForce};
 use crate::origin::Origin;
 use crate::sources::Declared;
@@ -133,16 +134,21 @@ fn sources(project: &Project, now: Timestamp) -> Result<(Vec<HttpMount>, Vec<Dec
     for source in project.sources.iter().filter(|source| source.enabled) {
         let origin =
             Origin { namespace: source.namespace.clone(), source_name: source.name.clone(), tags: source.tags.clone() };
-        let (built, _) = registry::build_source(&source.kind, &source.name, source.settings.reveal(), now)
-            .map_err(|errors| BuildError::new("source", source.name.as_str(), &errors))?;
-        match built {
-            BuiltSource::Http(source) => mounts.push(HttpMount { origin, source }),
-            BuiltSource::Polled(polled) => declared.push(Declared {
-                origin,
-                kind: source.kind.clone(),
-                definition: source.clone(),
-                source: polled,
-            }),
+        let settings = source.settings.reveal();
+        let failed = |errors: Vec<ConfigError>| BuildError::new("source", source.name.as_str(), &errors);
+        let count = settings.get("instances").and_then(serde_json::Value::as_u64).unwrap_or(1);
+        let mut instances = Vec::new();
+        for _ in 0..count.min(u64::from(INSTANCES_MAX)) {
+            let (built, _) = registry::build_source(&source.kind, &source.name, settings, now).map_err(failed)?;
+            match built {
+                BuiltSource::Http(source) => mounts.push(HttpMount { origin: origin.clone(), source }),
+                BuiltSource::Polled(polled) => instances.push(polled),
+            }
+        }
+        if !instances.is_empty() {
+            let filter = source_filter(settings).map_err(failed)?;
+            let (kind, definition) = (source.kind.clone(), source.clone());
+            declared.push(Declared { origin, kind, definition, instances, filter: filter.map(Arc::new) });
         }
     }
     Ok((mounts, declared))

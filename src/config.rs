@@ -61,3 +61,4 @@ pub use project::{
     ChannelDef, CommandDef, Env, EnvReader, FunctionDef, LimitSettings, Project, Runtime, Server, SinkDef, SourceDef,
     StoreSettings, Tls, WasmDef,
 };
+pub(crate) use sources::source_filter;

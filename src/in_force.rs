@@ -121,10 +121,11 @@ impl InForce {
             for target in &rule.targets {
                 let queue = InForce::queue(rule, target);
                 let Some(callee) = callee(callees, &queue, &target.to) else { continue };
-                let concurrency = match target.to {
-                    TargetTo::Function { .. } => FUNCTION_CONCURRENCY,
-                    TargetTo::Channel(_) => CHANNEL_CONCURRENCY,
-                    TargetTo::Sink(_) | TargetTo::Http(_) | TargetTo::Event(_) => SEND_CONCURRENCY,
+                let concurrency = match (&target.to, &callee) {
+                    (TargetTo::Sink(_), Callee::Sink(sink)) => sink.concurrency().unwrap_or(SEND_CONCURRENCY),
+                    (TargetTo::Function { .. }, _) => FUNCTION_CONCURRENCY,
+                    (TargetTo::Channel(_), _) => CHANNEL_CONCURRENCY,
+                    (TargetTo::Sink(_) | TargetTo::Http(_) | TargetTo::Event(_), _) => SEND_CONCURRENCY,
                 };
                 let built = Target {
                     callee,

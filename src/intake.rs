@@ -3,10 +3,12 @@
 //! Authentication and decoding happen before (in the source or the server), because they differ; from here on
 //! every event is treated alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_connectors::source::{Incoming, Undecodable};
 use eventyard_event::{Envelope, EventId, Name};
+use eventyard_rules::{Memory, PatternSet};
 use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, Reason, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -157,7 +159,7 @@ impl Broker {
     async fn take_in(
         &self,
         origin: &Origin,
-        Read { events, undecodable, position }: Read,
+        Read { events, undecodable, position, filter }: Read,
         waiting_max: Option<usize>,
     ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
         if !self.accepting() {
@@ -174,11 +176,16 @@ impl Broker {
         let due_at = self.clocks().steady_now();
         let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
         let waiting_max = waiting_max.filter(|_| events.len() == 1);
+        let (mut memory, mut filtered) = (Memory::default(), 0);
         let mut drafts = Vec::with_capacity(events.len());
         let mut admissions = Vec::with_capacity(events.len() + undecodable.len() * 2);
         for incoming in events {
             let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
             let envelope = self.envelope(origin, incoming);
+            if filter.as_ref().is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
+                filtered += 1;
+                continue;
+            }
             let Routed { rules, deliveries, reply } = route(&in_force, &envelope, due_at);
             if let (Some(waiting_max), Some(place)) = (waiting_max, reply) {
                 // Before the commit: the attempt may begin before that has returned.
@@ -200,6 +207,10 @@ impl Broker {
 
         if admitted.iter().any(|admitted| admitted.duplicate) && awaited.as_ref().err() != Some(&NoReply::Batch) {
             awaited = Err(NoReply::Duplicate);
+        }
+        if filtered > 0 {
+            let label = SourceLabel { source: origin.source_name.to_string() };
+            self.metrics().events_filtered.get_or_create(&label).inc_by(filtered);
         }
         let mut admitted = admitted;
         let of_letters = admitted.split_off(drafts.len());
@@ -300,6 +311,8 @@ pub struct Read {
     pub undecodable: Vec<Undecodable>,
     /// How far the source has come.
     pub position: Option<NewPosition>,
+    /// Which of the events are taken; `None` for all. The others are counted and have no receipt.
+    pub filter: Option<Arc<PatternSet>>,
 }
 
 /// What the receipt of one event will say, while the event itself is on its way to disk.

@@ -4,13 +4,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use eventyard_connectors::source::{Batch, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Source};
-use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, SourceStatus, Supervision, supervise};
-use eventyard_event::Name;
-use eventyard_store::{DeliveryState, NewPosition};
-use tokio::task::JoinHandle;
+use eventyard_connectors::source::{
+    Batch, INSTANCES_MAX, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Seek, SeekError, Source,
+};
+use eventyard_connectors::supervise::{
+    Backoff, LastError, SourceControl, SourceState, SourceStatus, Supervision, supervise,
+};
+use eventyard_event::{Name, Timestamp};
+use eventyard_rules::PatternSet;
+use eventyard_store::{DeliveryState, NewPosition, SavedPosition};
+use sha2::{Digest, Sha256};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +31,9 @@ use crate::telemetry::metrics::SourceLabel;
 /// after about fifteen seconds.
 const FAILURES_UNTIL_DOWN: u32 = 4;
 
+/// How long a source may take to go on from elsewhere before whoever asked is told that it takes long.
+const SEEK_WAIT: Duration = Duration::from_secs(30);
+
 /// A source as it is declared: what decides whether a reload leaves it alone.
 pub struct Declared {
     /// Whom its events come from.
@@ -32,8 +42,10 @@ pub struct Declared {
     pub kind: String,
     /// What the project says: a source whose definition is the same is left alone by a reload.
     pub definition: SourceDef,
-    /// What is kept going.
-    pub source: Box<dyn Source>,
+    /// What is kept going: one for each of its instances.
+    pub instances: Vec<Box<dyn Source>>,
+    /// What of its events is taken; `None` for all.
+    pub filter: Option<Arc<PatternSet>>,
 }
 
 /// The sources that run.
@@ -51,7 +63,8 @@ struct RunningSource {
     kind: String,
     origin: Origin,
     definition: SourceDef,
-    control: SourceControl,
+    /// By instance; never empty.
+    controls: Vec<SourceControl>,
     manual: Option<ManualFiring>,
     stop: CancellationToken,
     ended: JoinHandle<()>,
@@ -64,8 +77,21 @@ pub struct SourceView {
     pub name: Name,
     /// Its kind.
     pub kind: String,
-    /// What it is doing.
+    /// What it is doing; of several instances what is most in need of being seen, and their counts added up.
     pub status: SourceStatus,
+    /// How many of it run.
+    pub instances: usize,
+}
+
+/// Why a source does not go on from elsewhere.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SeekFailed {
+    /// There is no such source that runs.
+    #[error("no source `{0}` is running that could go on from another place")]
+    Unknown(Name),
+    /// The source said so.
+    #[error(transparent)]
+    Source(#[from] SeekError),
 }
 
 /// Why a source could not be fired by hand.
@@ -91,10 +117,12 @@ impl Sources {
     /// Holds a source that runs, or lets it go on; one that does not run is held when it starts.
     pub(crate) fn hold(&self, name: &Name, paused: bool) {
         if let Some(source) = self.running().get(name) {
-            if paused {
-                source.control.pause();
-            } else {
-                source.control.resume();
+            for control in &source.controls {
+                if paused {
+                    control.pause();
+                } else {
+                    control.resume();
+                }
             }
         }
     }
@@ -142,32 +170,66 @@ impl Broker {
     }
 
     fn start_source(self: &Arc<Self>, declared: Declared) -> RunningSource {
-        let Declared { origin, kind, definition, source } = declared;
+        let Declared { origin, kind, definition, instances, filter } = declared;
         let stop = CancellationToken::new();
-        let manual = source.manual();
-        let random = Arc::clone(self);
-        let supervision = Supervision {
-            intake: Arc::new(SourceIntake { broker: Arc::clone(self), origin: origin.clone() }),
-            clock: Arc::clone(&self.clocks().wall),
-            random: Box::new(move || random.chance()),
-            backoff: Backoff::default(),
-            paused: self.pauses().now().sources.contains_key(&origin.source_name),
-            instance: 0,
-            limits: self.in_force().project.limits.of_events(),
-            stop: stop.clone(),
-        };
-        let (control, run) = supervise(source, supervision);
+        let manual = instances.first().and_then(|source| source.manual());
+        let paused = self.pauses().now().sources.contains_key(&origin.source_name);
+        let mut controls = Vec::with_capacity(instances.len());
+        let mut runs = Vec::with_capacity(instances.len());
+        for (instance, source) in (0u32..).zip(instances) {
+            let random = Arc::clone(self);
+            let (broker, origin, filter) = (Arc::clone(self), origin.clone(), filter.clone());
+            let supervision = Supervision {
+                intake: Arc::new(SourceIntake { broker, origin, instance, filter }),
+                clock: Arc::clone(&self.clocks().wall),
+                random: Box::new(move || random.chance()),
+                backoff: Backoff::default(),
+                paused,
+                instance,
+                limits: self.in_force().project.limits.of_events(),
+                stop: stop.clone(),
+            };
+            let (control, run) = supervise(source, supervision);
+            controls.push(control);
+            runs.push(run);
+        }
         let predecessor = self.sources().ending().remove(&origin.source_name);
         let ended = self.sources().tasks.spawn(async move {
             if let Some(predecessor) = predecessor {
                 // However it ended, it is over.
                 let _ = predecessor.await;
             }
-            run.await;
+            // Each on a task of its own: they decode side by side.
+            let mut tasks: JoinSet<()> = runs.into_iter().collect();
+            while tasks.join_next().await.is_some() {}
         });
-        let watch = watch(Arc::clone(self), origin.source_name.clone(), control.clone());
-        self.sources().tasks.spawn(watch);
-        RunningSource { kind, origin, definition, control, manual, stop, ended }
+        for control in &controls {
+            let watch = watch(Arc::clone(self), origin.source_name.clone(), control.clone());
+            self.sources().tasks.spawn(watch);
+        }
+        RunningSource { kind, origin, definition, controls, manual, stop, ended }
+    }
+
+    /// Makes a source go on from another place; returns when all its instances will. Of those that do not the first
+    /// error is told.
+    ///
+    /// # Errors
+    /// [`SeekFailed`].
+    pub async fn seek(&self, name: &Name, to: &Seek) -> Result<(), SeekFailed> {
+        let controls = {
+            let running = self.sources().running();
+            running.get(name).ok_or_else(|| SeekFailed::Unknown(name.clone()))?.controls.clone()
+        };
+        let all = futures_util::future::join_all(controls.iter().map(|control| control.seek(to.clone())));
+        let sought = tokio::time::timeout(SEEK_WAIT, all).await;
+        let slow = || {
+            let message =
+                format!("the source has not answered within {} s; it may still go there", SEEK_WAIT.as_secs());
+            SeekError::Failed { code: "timeout", message }
+        };
+        let sought = sought.map_err(|_| slow())?;
+        sought.into_iter().collect::<Result<(), SeekError>>()?;
+        Ok(())
     }
 
     /// The sources that run, by name.
@@ -176,7 +238,8 @@ impl Broker {
         let view = |(name, source): (&Name, &RunningSource)| SourceView {
             name: name.clone(),
             kind: source.kind.clone(),
-            status: source.control.status(),
+            status: together(source.controls.iter().map(SourceControl::status)),
+            instances: source.controls.len(),
         };
         self.sources().running().iter().map(view).collect()
     }
@@ -196,6 +259,42 @@ impl Broker {
         let receipts = self.admit(&origin, vec![incoming]).await?;
         receipts.into_iter().next().ok_or(FireError::Intake(IntakeError::Busy))
     }
+}
+
+/// Several instances as one: the state that most needs to be seen, the newest error, and the counts added up.
+fn together(statuses: impl Iterator<Item = SourceStatus>) -> SourceStatus {
+    let rank = |state: SourceState| match state {
+        SourceState::BackingOff => 5,
+        SourceState::Starting => 4,
+        SourceState::Running => 3,
+        SourceState::Paused => 2,
+        SourceState::Finished => 1,
+        SourceState::Stopped => 0,
+    };
+    let joined = statuses.reduce(|one, other| {
+        let newest = |error: &Option<LastError>| error.as_ref().map(|error| error.at);
+        let last_error = if newest(&one.last_error) >= newest(&other.last_error) {
+            one.last_error.clone()
+        } else {
+            other.last_error.clone()
+        };
+        let lag = one.lag.into_iter().chain(other.lag).reduce(u64::saturating_add);
+        let (failure_count, event_count) =
+            (one.failure_count.max(other.failure_count), one.event_count.saturating_add(other.event_count));
+        let last_event_at = one.last_event_at.max(other.last_event_at);
+        let shown = if rank(one.state) >= rank(other.state) { one } else { other };
+        SourceStatus { last_error, lag, failure_count, event_count, last_event_at, ..shown }
+    });
+    joined.unwrap_or(SourceStatus {
+        state: SourceState::Stopped,
+        since: Timestamp::EPOCH,
+        last_error: None,
+        failure_count: 0,
+        retry_at: None,
+        event_count: 0,
+        last_event_at: None,
+        lag: None,
+    })
 }
 
 /// Counts a source's errors and tells people when it is down.
@@ -241,6 +340,26 @@ async fn announce_down(broker: &Broker, name: &Name, failures: u32, error: &str)
 struct SourceIntake {
     broker: Arc<Broker>,
     origin: Origin,
+    instance: u32,
+    filter: Option<Arc<PatternSet>>,
+}
+
+impl SourceIntake {
+    async fn saved(&self, instance: u32) -> Result<Option<SavedPosition>, Refusal> {
+        let name = position_name(&self.origin.source_name, instance);
+        self.broker.store().position(&self.origin.namespace, &name).await.map_err(unavailable)
+    }
+}
+
+/// Under which name the position of an instance is kept. The first one's is the source's own; the others' hold a hash of
+/// it, for a name may be as long as a name may be.
+fn position_name(source: &Name, instance: u32) -> Name {
+    if instance == 0 {
+        return source.clone();
+    }
+    let hash = Sha256::digest(source.as_str().as_bytes());
+    let head = hash.iter().take(8).fold(0u64, |head, byte| head << 8 | u64::from(*byte));
+    Name::new(&format!("instance-{instance}-of-{head:016x}")).unwrap_or_else(|_| source.clone())
 }
 
 #[async_trait]
@@ -249,22 +368,31 @@ impl Intake for SourceIntake {
         let Batch { events, undecodable, position } = batch;
         let position = position.map(|bytes| NewPosition {
             namespace: self.origin.namespace.clone(),
-            source: self.origin.source_name.clone(),
+            source: position_name(&self.origin.source_name, self.instance),
             bytes,
         });
-        let receipts = self.broker.admit_read(&self.origin, Read { events, undecodable, position }).await;
+        let filter = self.filter.clone();
+        let receipts = self.broker.admit_read(&self.origin, Read { events, undecodable, position, filter }).await;
         let taken = |receipt: Receipt| Taken { event: receipt.event, duplicate: receipt.duplicate };
         Ok(receipts.map_err(refusal)?.into_iter().map(taken).collect())
     }
 
     async fn position(&self) -> Result<Option<Vec<u8>>, Refusal> {
-        let saved = self.broker.store().position(&self.origin.namespace, &self.origin.source_name).await;
-        Ok(saved.map_err(unavailable)?.map(|saved| saved.bytes))
+        Ok(self.saved(self.instance).await?.map(|saved| saved.bytes))
+    }
+
+    async fn positions(&self) -> Result<Vec<(u32, Vec<u8>)>, Refusal> {
+        // All that there may ever have been: a source that has fewer now goes on where the others stopped.
+        let mut positions = Vec::new();
+        for instance in 0..INSTANCES_MAX {
+            positions.extend(self.saved(instance).await?.map(|saved| (instance, saved.bytes)));
+        }
+        Ok(positions)
     }
 
     async fn last_settled(&self) -> Result<bool, Refusal> {
         let store = self.broker.store();
-        let saved = store.position(&self.origin.namespace, &self.origin.source_name).await.map_err(unavailable)?;
+        let saved = self.saved(self.instance).await?;
         let Some(event) = saved.and_then(|saved| saved.last_event) else { return Ok(true) };
         let Some(view) = store.event(event).await.map_err(unavailable)? else { return Ok(true) };
         let open = |state| matches!(state, DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting);

@@ -43,6 +43,8 @@ const REQUESTS: &[(&str, &str, &str, u16)] = &[
     ("POST", "/api/v1/sources/nightly/pause", "", 200),
     ("POST", "/api/v1/sources/nightly/resume", "", 200),
     ("POST", "/api/v1/sources/nightly/fire", "", 200),
+    // A timer's instants are not kept anywhere.
+    ("POST", "/api/v1/sources/nightly/seek", r#"{"to":"earliest"}"#, 409),
     ("GET", "/api/v1/channels", "", 200),
     ("GET", "/api/v1/channels/oncall", "", 200),
     // The test of a channel ends with its first attempt, and nobody attempts anything here.

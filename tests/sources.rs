@@ -74,7 +74,7 @@ fn declared(description: &str, source: Told) -> Declared {
         tags: Vec::new(),
         settings: Default::default(),
     };
-    Declared { origin, kind: "told".to_owned(), definition, source: Box::new(source) }
+    Declared { origin, kind: "told".to_owned(), definition, instances: vec![Box::new(source)], filter: None }
 }
 
 async fn until(what: &str, seconds_max: u64, mut reached: impl FnMut() -> bool) {
@@ -192,4 +192,41 @@ async fn what_a_source_cannot_decode_is_a_dead_letter_with_its_coordinates() {
     assert_eq!(purged["purged"], 1);
     let list = server.get("/api/v1/dead-letters").await.json();
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn instances_run_side_by_side_and_a_filter_leaves_out_and_counts() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let batch = |types: &[&str]| {
+        let event = |ty: &&str| Event { source: "/queue".into(), ty: (*ty).to_owned(), ..Event::default() };
+        let incoming = |ty| Incoming { event: event(ty), keys_unique: true, dedupe: None };
+        Ok(Batch { events: types.iter().map(incoming).collect(), ..Batch::default() })
+    };
+    let log = Log::default();
+    let told = |word, types: &[&str]| Told {
+        word,
+        log: Arc::clone(&log),
+        reads: [batch(types)].into(),
+        may_close: may_close.clone(),
+    };
+    let mut source = declared("", told("one", &["wanted", "other"]));
+    source.instances.push(Box::new(told("two", &["other", "wanted", "wanted"])));
+    let pattern = eventyard_rules::Pattern::from_json(r#"{"type":["wanted"]}"#).unwrap();
+    source.filter = Some(Arc::new(eventyard_rules::PatternSet::new([&pattern])));
+    server.broker.run_sources(vec![source]);
+    until("both have read", 20, || server.broker.source_views()[0].status.event_count == 5).await;
+    assert_eq!(server.broker.source_views()[0].instances, 2);
+    let filter = EventFilter { source_name: Some(Name::new("queue").unwrap()), ..EventFilter::default() };
+    let kept = server.broker.store().events(filter, PageRequest { limit: 100, cursor: None }).await.unwrap();
+    assert_eq!(kept.items.len(), 3);
+    let metrics = server.get("/metrics").await.body;
+    let filtered = r#"eventyard_events_filtered_total{source="queue"} 2"#;
+    assert!(metrics.contains(filtered), "{metrics}");
+
+    server.broker.run_sources(Vec::new());
+    until("both have closed", 20, || {
+        log.lock().unwrap().iter().filter(|said| said.ends_with("has closed")).count() == 2
+    })
+    .await;
 }

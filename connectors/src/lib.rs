@@ -15,6 +15,7 @@
 
 pub mod codec;
 pub mod discard;
+pub mod gather;
 pub mod http;
 pub mod polled;
 pub mod reference;

@@ -43,6 +43,12 @@ pub trait Sink: Send + Sync + 'static {
     /// [`SendError`]; `retryable` says whether another attempt may help.
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError>;
 
+    /// How many sends at once do it good where the rule does not say; `None` for what suits most. One that gathers, or
+    /// whose client does, is the faster the more there are.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
+
     /// Gives back what was opened. Sends that are under way may fail.
     async fn close(&self) {}
 }

@@ -76,7 +76,8 @@ pub trait Source: Send {
         Err(SeekError::Unsupported)
     }
 
-    /// How many events wait on the other side, where the source can tell. Called after each batch; cheap.
+    /// How many events wait on the other side, where the source can tell. Called after each batch; cheap. Those of
+    /// several instances are added up: where all read from one queue, only the first tells.
     fn lag(&self) -> Option<u64> {
         None
     }

@@ -16,10 +16,13 @@ use std::time::Duration;
 
 use eventyard_event::{Clock, Limits, Timestamp};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::source::{Batch, Intake, IntakeError, Source, SourceContext, SourceError};
+use crate::source::{Batch, Intake, IntakeError, Seek, SeekError, Source, SourceContext, SourceError};
+
+/// How many people may wait at once for one source to go on from elsewhere; each is waited for by one call.
+const SEEKS_WAITING_MAX: usize = 4;
 
 /// How long to wait before another try.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,9 +129,33 @@ pub struct SourceStatus {
 pub struct SourceControl {
     paused: Arc<watch::Sender<bool>>,
     status: watch::Receiver<SourceStatus>,
+    seeks: mpsc::Sender<AskedSeek>,
+}
+
+/// Somebody wants the source to go on from elsewhere, and waits to be told.
+struct AskedSeek {
+    to: Seek,
+    reply: oneshot::Sender<Result<(), SeekError>>,
 }
 
 impl SourceControl {
+    /// Makes the source go on from another place; returns when it will, and the new position is on disk. One that is
+    /// paused stays so; one that waits after a failure tries to connect at once.
+    ///
+    /// Cancellation: one that was asked for is done all the same.
+    ///
+    /// # Errors
+    /// [`SeekError`].
+    pub async fn seek(&self, to: Seek) -> Result<(), SeekError> {
+        let failed = |code, message: &str| SeekError::Failed { code, message: message.to_owned() };
+        let (reply, answer) = oneshot::channel();
+        self.seeks.try_send(AskedSeek { to, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => failed("busy", "others wait for this source to go on from elsewhere"),
+            mpsc::error::TrySendError::Closed(_) => failed("stopped", "the source does not run"),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(failed("stopped", "the source has stopped")))
+    }
+
     /// Holds the source. What it is just offering is seen through. Takes effect when the state says so.
     pub fn pause(&self) {
         self.paused.send_replace(true);
@@ -177,12 +204,16 @@ pub fn supervise(
     };
     let (status, status_seen) = watch::channel(first);
     let paused = Arc::new(paused);
-    let control = SourceControl { paused: Arc::clone(&paused), status: status_seen };
+    let (seeks, asked) = mpsc::channel(SEEKS_WAITING_MAX);
+    let control = SourceControl { paused: Arc::clone(&paused), status: status_seen, seeks: seeks.clone() };
     let Supervision { intake, clock, random, backoff, instance, limits, stop, .. } = supervision;
     let watched = Watched {
         status,
         paused: paused_seen,
         _paused: paused,
+        asked,
+        _seeks: seeks,
+        next_seek: None,
         clock,
         random,
         backoff,
@@ -272,6 +303,9 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
         connected = connected => connected,
     };
     if let Err(over) = connected {
+        if let (Some(ask), Over::Failed { code: _, message, .. }) = (watched.next_seek.take(), &over) {
+            ask.answer(Err(SeekError::Failed { code: "connect", message: message.clone() }));
+        }
         return over;
     }
     watched.connected_at = Some(tokio::time::Instant::now());
@@ -279,11 +313,17 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
         if watched.while_paused_with(source).await == Next::Stop {
             return Over::End(End::Stopped);
         }
+        if let Some(ask) = watched.next_seek.take() {
+            if let Err(over) = seek(source, intake, watched, ask).await {
+                return over;
+            }
+            continue;
+        }
         watched.state(SourceState::Running);
         let batch = tokio::select! {
             biased;
             () = stop.cancelled() => return Over::End(End::Stopped),
-            () = watched.until_paused() => continue,
+            () = watched.until_asked() => continue,
             read = source.read() => match read {
                 Ok(batch) => batch,
                 Err(error) => return error.into(),
@@ -299,6 +339,41 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
             return error.into();
         }
     }
+}
+
+impl AskedSeek {
+    /// Whoever went away needs no answer.
+    fn answer(self, answer: Result<(), SeekError>) {
+        drop(self.reply.send(answer));
+    }
+}
+
+/// Lets the source go on from elsewhere, and has that on disk before anything is read from there.
+async fn seek(
+    source: &mut dyn Source,
+    intake: &Arc<dyn Intake>,
+    watched: &mut Watched,
+    ask: AskedSeek,
+) -> Result<(), Over> {
+    let stop = watched.stop.clone();
+    let sought = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(Over::End(End::Stopped)),
+        sought = source.seek(&ask.to) => sought,
+    };
+    let position = match sought {
+        Ok(position) => position,
+        Err(error) => {
+            ask.answer(Err(error));
+            return Ok(());
+        }
+    };
+    if position.is_some() {
+        offer(Batch { position, ..Batch::default() }, intake, watched).await?;
+    }
+    tracing::info!(to = ?ask.to, "a source goes on from where it was told to");
+    ask.answer(Ok(()));
+    Ok(())
 }
 
 /// Offers a batch until it is taken. It is dropped (and not acknowledged) only where the program stops; the
@@ -333,6 +408,11 @@ struct Watched {
     paused: watch::Receiver<bool>,
     /// Keeps the channel open when every [`SourceControl`] is gone.
     _paused: Arc<watch::Sender<bool>>,
+    asked: mpsc::Receiver<AskedSeek>,
+    /// Keeps that channel open, too.
+    _seeks: mpsc::Sender<AskedSeek>,
+    /// What is to be done before the next read.
+    next_seek: Option<AskedSeek>,
     clock: Clock,
     random: Box<dyn FnMut() -> f64 + Send>,
     backoff: Backoff,
@@ -370,18 +450,31 @@ impl Watched {
         });
     }
 
-    async fn until_paused(&mut self) {
-        // The sender lives as long as `self`, so this cannot fail.
-        if self.paused.wait_for(|paused| *paused).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Until somebody wants the source paused, or to go on from elsewhere.
+    async fn until_asked(&mut self) {
+        tokio::select! {
+            _ = self.paused.wait_for(|paused| *paused) => {}
+            // The sender lives as long as `self`.
+            Some(ask) = self.asked.recv(), if self.next_seek.is_none() => self.next_seek = Some(ask),
         }
     }
 
     /// The same, and tells the source when a pause is over.
     async fn while_paused_with(&mut self, source: &mut dyn Source) -> Next {
         let was_paused = *self.paused.borrow();
-        let next = self.while_paused().await;
-        if was_paused && next == Next::GoOn {
+        let stop = self.stop.clone();
+        if was_paused && self.next_seek.is_none() {
+            self.state(SourceState::Paused);
+            // What a pause holds is reading; going elsewhere is what one pauses a source for.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Next::Stop,
+                Some(ask) = self.asked.recv() => self.next_seek = Some(ask),
+                _ = self.paused.wait_for(|paused| !*paused) => {}
+            }
+        }
+        let next = if self.next_seek.is_some() { Next::GoOn } else { self.while_paused().await };
+        if was_paused && next == Next::GoOn && !*self.paused.borrow() {
             source.resumed((self.clock)());
         }
         next
@@ -423,7 +516,7 @@ impl Watched {
             biased;
             () = stop.cancelled() => Next::Stop,
             // Who pauses wants to see it paused; and who resumes wants to see a try at once.
-            () = self.until_paused() => Next::GoOn,
+            () = self.until_asked() => Next::GoOn,
             () = tokio::time::sleep(wait) => Next::GoOn,
         }
     }

@@ -11,7 +11,7 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 
 use super::call::{Answer, Body, Call, PAGES, Param, READS, TAKES, WRITES, json, json_with, of, text};
 use super::query::{LIMIT_DEFAULT, LIMIT_MAX};
-use super::requests::{ExplainRequest, SelectionRequest, TargetTestRequest};
+use super::requests::{ExplainRequest, SeekRequest, SelectionRequest, TargetTestRequest};
 use super::views::{
     Accepted, ChannelItem, ChannelTested, DeadLetterItem, DeliveryItem, EventItem, Explained, List, Live, Purged,
     ReadinessView, ReloadView, Replayed, RuleItem, SourceItem, Status, TargetItem, TargetTested,
@@ -186,6 +186,12 @@ pub(super) static CALLS: &[Call] = &[
     Call::post("/api/v1/sources/{name}/fire", "fireSource", "Makes a timer fire now.", |verb| on(verb, project::fire))
         .answers(&[json(of::<Receipt>, "The receipt of the event that it made.")])
         .problems(&[&[codes::CANNOT_FIRE], TAKES, READS, WRITES]),
+    Call::post("/api/v1/sources/{name}/seek", "seekSource", "Lets a source go on from another place.", |verb| {
+        on(verb, project::seek)
+    })
+    .body(Body::Json(of::<SeekRequest>))
+    .answers(&[json(of::<SourceItem>, "The source. What it reads next is from there.")])
+    .problems(&[&[codes::CANNOT_SEEK, codes::SEEK_FAILED]]),
     Call::get("/api/v1/channels", "listChannels", "The ways to tell people.", |verb| on(verb, project::channels))
         .answers(&[json(of::<List<ChannelItem>>, "All of them.")]),
     Call::get("/api/v1/channels/{name}", "showChannel", "One channel.", |verb| on(verb, project::channel))

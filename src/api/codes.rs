@@ -153,6 +153,12 @@ codes! {
     CANNOT_FIRE = "cannot_fire" 409
         "The source cannot be fired by hand.";
         "fire a `timer` source that is enabled"
+    CANNOT_SEEK = "cannot_seek" 409
+        "The source cannot go on from there.";
+        "see the page of the source's kind: it says where such a source can go on from"
+    SEEK_FAILED = "seek_failed" 503
+        "The source could not go on from there now.";
+        "see what is wrong with `eventyard sources list`, and try again when the source runs"
     CHANNEL_FAILED = "channel_failed" 502
         "The channel did not take the test message.";
         "check the channel's address and secrets; `detail` is what it said"

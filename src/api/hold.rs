@@ -56,6 +56,7 @@ async fn source(api: &Api, name: &Segment, request: Request, pause: bool) -> Res
             description: String::new(),
             state: "gone".to_owned(),
             paused_since: None,
+            instances: None,
             lag: None,
             last_error: None,
             last_event_at: None,

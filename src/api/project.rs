@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
+use eventyard_connectors::source::{Seek, SeekError};
 use eventyard_connectors::supervise::SourceState;
 use eventyard_event::Name;
 use eventyard_rules::{Rule, Target, TargetTo};
@@ -14,7 +15,7 @@ use eventyard_store::QueueKey;
 use super::events::event_once;
 use super::problem::Problem;
 use super::query::Query;
-use super::requests::{self, Nothing};
+use super::requests::{self, Nothing, SeekRequest};
 use super::views::{
     ChannelItem, ChannelTested, DeliveryItem, EventItem, List, NoteItem, ReloadView, RuleItem, RuleTarget, SourceItem,
     TargetItem,
@@ -23,7 +24,7 @@ use super::{Api, Segment, codes, json, seen_through};
 use crate::alert::ChannelTestError;
 use crate::in_force::InForce;
 use crate::reload::ReloadRefused;
-use crate::sources::FireError;
+use crate::sources::{FireError, SeekFailed, SourceView};
 
 /// How long a channel's test is followed: as long as its first attempt may take, and a little.
 const TEST_WAIT: Duration = Duration::from_secs(35);
@@ -164,15 +165,16 @@ pub(super) fn no_source(name: &Name) -> Problem {
 pub(super) fn source_items(api: &Api) -> Vec<SourceItem> {
     let in_force = api.broker.in_force();
     let paused = api.broker.pauses().now();
-    let running: HashMap<Name, _> =
-        api.broker.source_views().into_iter().map(|view| (view.name, view.status)).collect();
+    let running: HashMap<Name, SourceView> =
+        api.broker.source_views().into_iter().map(|view| (view.name.clone(), view)).collect();
     let item = |source: &crate::config::SourceDef| {
         let path = in_force
             .http_sources
             .iter()
             .find(|mount| mount.origin.source_name == source.name)
             .map(|mount| mount.source.path().as_str().to_owned());
-        let status = running.get(&source.name);
+        let view = running.get(&source.name);
+        let status = view.map(|view| &view.status);
         let paused_since = paused.sources.get(&source.name).copied();
         let state = match (source.enabled, status, &path) {
             (false, _, _) => "disabled",
@@ -189,6 +191,7 @@ pub(super) fn source_items(api: &Api) -> Vec<SourceItem> {
             description: source.description.clone(),
             state: state.to_owned(),
             paused_since,
+            instances: view.map(|view| view.instances),
             lag: status.and_then(|status| status.lag),
             last_error: status
                 .and_then(|status| status.last_error.as_ref())
@@ -222,6 +225,27 @@ pub(super) async fn fire(State(api): State<Api>, name: Segment, request: Request
         Err(FireError::Unknown(_)) if !known => Err(no_source(&name)),
         Err(error) => Err(Problem::new(&codes::CANNOT_FIRE, error.to_string()).at(name.as_str())),
     }
+}
+
+/// `POST /api/v1/sources/{name}/seek`: goes on from another place.
+pub(super) async fn seek(State(api): State<Api>, name: Segment, request: Request) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    Query::read(&head.uri, &[])?;
+    let asked: SeekRequest = requests::read(&api.bodies, &head.headers, body).await?;
+    let name: Name = name.parse("source")?;
+    let find = || source_items(&api).into_iter().find(|source| source.name == name);
+    if find().is_none() {
+        return Err(no_source(&name));
+    }
+    let (broker, source, to) = (std::sync::Arc::clone(&api.broker), name.clone(), Seek::read(&asked.to));
+    seen_through("a seek", async move { broker.seek(&source, &to).await }).await?.map_err(|error| {
+        let code = match error {
+            SeekFailed::Unknown(_) | SeekFailed::Source(SeekError::Failed { .. }) => &codes::SEEK_FAILED,
+            SeekFailed::Source(_) => &codes::CANNOT_SEEK,
+        };
+        Problem::new(code, error.to_string()).at(name.as_str())
+    })?;
+    find().map(|item| json(&item)).ok_or_else(|| no_source(&name))
 }
 
 /// `GET /api/v1/channels`.

@@ -15,6 +15,15 @@ use super::problem::Problem;
 use crate::dead_letter::Selection;
 use crate::server::body::BodyReader;
 
+/// Where a source is to go on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeekRequest {
+    /// `earliest`, `latest`, a time as RFC 3339, or a place in the words of the source's system: an offset, a sequence.
+    #[schemars(length(min = 1, max = 1024))]
+    pub to: String,
+}
+
 /// Which dead letters, and what to do with them: the body of a replay and of a purge.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -262,6 +262,9 @@ pub struct SourceItem {
     /// Since when it is paused.
     #[serde(default)]
     pub paused_since: Option<Timestamp>,
+    /// How many of it run side by side, for one that is kept going.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<usize>,
     /// Events that wait on the other side, where the source can tell.
     pub lag: Option<u64>,
     /// The newest failure, kept after it is over.

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::broker::BrokerArgs;
-use super::exit::{Failure, Outcome};
-use super::screen::{items, text};
-use super::{Context, JsonArgs, ListArgs, Reserved, next, send, timeline, times};
+use super::exit::Outcome;
+use super::screen::{items, shown, text};
+use super::{Context, JsonArgs, ListArgs, next, send, timeline, times};
 
 /// Sources: where events come from
 #[derive(Subcommand, Debug)]
@@ -27,8 +27,26 @@ pub(crate) enum SourcesCommand {
     /// Let a source go on; a timer treats what it missed as its `catch_up` says
     #[command(after_help = "Example:\n  eventyard sources resume github")]
     Resume(NameArgs),
-    #[command(hide = true)]
-    Seek(Reserved),
+    /// Let a source go on from another place: see events again, or leave some out
+    #[command(
+        after_help = "Where to is `earliest`, `latest`, a time (RFC 3339, or how long ago: 30m, 6h, 2d), or a place \
+        in the words of the system: an offset, a sequence. The page of the source's kind says what it knows.\n\n\
+        Example:\n  eventyard sources seek orders --to 6h"
+    )]
+    Seek(SeekArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct SeekArgs {
+    /// The source's name
+    name: String,
+    /// Where to go on
+    #[arg(long, value_name = "PLACE")]
+    to: String,
+    #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
 }
 
 #[derive(clap::Args, Debug)]
@@ -49,7 +67,7 @@ pub(crate) fn run(command: &SourcesCommand, context: &Context) -> Outcome {
         SourcesCommand::Next(args) => next::run(args, context),
         SourcesCommand::Pause(args) => super::client(hold(args, "pause", context)),
         SourcesCommand::Resume(args) => super::client(hold(args, "resume", context)),
-        SourcesCommand::Seek(_) => Err(Failure::NotInThisVersion("sources seek")),
+        SourcesCommand::Seek(args) => super::client(seek(args, context)),
     }
 }
 
@@ -86,6 +104,21 @@ async fn hold(args: &NameArgs, what: &str, context: &Context) -> Outcome {
     let since = times::field(&answer, "paused_since", context.clocks.now());
     context.screen.line(format!("{} {name} since {since}", context.screen.warm("paused")))?;
     Ok(context.screen.line(context.screen.dim(format!("to go on: eventyard sources resume {name}")))?)
+}
+
+async fn seek(args: &SeekArgs, context: &Context) -> Outcome {
+    // A plain number is a place, not a time.
+    let to = match times::duration(&args.to) {
+        Ok(ago) => context.clocks.now().minus(ago).to_string(),
+        Err(_) => args.to.clone(),
+    };
+    let path = ["api", "v1", "sources", &args.name, "seek"];
+    let answer = args.broker.client()?.send(reqwest::Method::POST, &path, &json!({ "to": to })).await?;
+    if args.json.json {
+        return Ok(context.screen.json(&answer)?);
+    }
+    let said = format!("{} goes on from {}", text(&answer, "name"), shown(&to));
+    Ok(context.screen.line(format!("{} {said}", context.screen.good("done:")))?)
 }
 
 async fn fire(args: &NameArgs, context: &Context) -> Outcome {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use eventyard_connectors::http::HttpSource;
 use eventyard_connectors::registry::{BuiltSource, build_source};
-use eventyard_connectors::spec::Role;
+use eventyard_connectors::spec::{ConfigError, Role};
 use eventyard_event::{Name, Timestamp};
 use eventyard_rules::file::read_tags;
 use eventyard_rules::reader::Table;
-use eventyard_rules::{Place, Settings};
+use eventyard_rules::{Pattern, PatternError, PatternSet, Place, Settings};
 use serde_json::Value;
 
 use super::block::Block;
@@ -63,6 +63,10 @@ fn read_source(name: Name, table: Table<'_>, now: Timestamp) -> ReadSource {
                 if let BuiltSource::Http(source) = built {
                     http = Some(source);
                 }
+                if let Err(errors) = source_filter(settings.reveal()) {
+                    connector::report(&table, &errors, fields);
+                    sound = false;
+                }
             }
             Err(errors) => {
                 connector::report(&table, &errors, fields);
@@ -95,4 +99,24 @@ fn with_type(settings: &Settings, ty: Option<&str>) -> Settings {
         value
     };
     Settings::new(add(settings.reveal()), add(settings.shown()))
+}
+
+/// The `filter` of a source, where it has one.
+///
+/// # Errors
+/// Every mistake in it, at its key.
+pub(crate) fn source_filter(settings: &serde_json::Value) -> Result<Option<PatternSet>, Vec<ConfigError>> {
+    let json = match settings.get("filter") {
+        None => return Ok(None),
+        Some(serde_json::Value::String(json)) => json.clone(),
+        Some(table) => table.to_string(),
+    };
+    let pattern = Pattern::from_json(&json).map_err(|errors| {
+        let error = |error: PatternError| {
+            let at = if error.path.is_empty() { String::new() } else { format!("{}: ", error.path) };
+            ConfigError { help: error.help, ..ConfigError::at("filter", error.code, format!("{at}{}", error.message)) }
+        };
+        errors.into_iter().map(error).collect::<Vec<_>>()
+    })?;
+    Ok(Some(PatternSet::new([&pattern])))
 }

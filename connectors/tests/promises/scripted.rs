@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventyard_connectors::source::{Batch, Incoming, Intake, IntakeError, Receipt, Source, SourceContext, SourceError};
+use eventyard_connectors::source::{
+    Batch, Incoming, Intake, IntakeError, Receipt, Seek, SeekError, Source, SourceContext, SourceError,
+};
 use eventyard_connectors::supervise::{Backoff, Supervision};
 use eventyard_event::{Clock, Event, EventId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -195,6 +197,15 @@ impl Source for ScriptedSource {
 
     async fn close(&mut self) {
         self.log.say("close");
+    }
+
+    async fn seek(&mut self, to: &Seek) -> Result<Option<Vec<u8>>, SeekError> {
+        self.log.say(format!("seek {to:?}"));
+        match to {
+            Seek::Position(position) => Ok(Some(position.as_bytes().to_vec())),
+            Seek::Time(_) => Ok(None),
+            _ => Err(SeekError::Unsupported),
+        }
     }
 
     fn lag(&self) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventyard_connectors::source::IntakeError;
+use eventyard_connectors::source::{IntakeError, Seek, SeekError};
 use eventyard_connectors::supervise::{Backoff, SourceControl, SourceState, supervise};
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
@@ -295,4 +295,53 @@ fn reachable(script: &[u8]) -> Vec<u8> {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seek_is_on_disk_before_it_is_answered_and_before_the_next_read() {
+    let bench = Bench::new();
+    let (control, run) = bench.start([Line::Event(Duration::from_secs(10), "a"), Line::Ends]);
+    until(&control, SourceState::Running).await;
+    control.seek(Seek::Position("17".to_owned())).await.unwrap();
+    assert_eq!(bench.intake.position.lock().unwrap().as_deref(), Some(b"17".as_slice()));
+    assert_eq!(bench.words(), ["connect ", "seek Position(\"17\")", "took "]);
+    assert_eq!(control.seek(Seek::Earliest).await, Err(SeekError::Unsupported));
+    run.await.unwrap();
+    assert_eq!(bench.words()[3..], ["seek Earliest", "took a", "ack", "close"]);
+    let stopped = control.seek(Seek::Latest).await;
+    assert!(matches!(stopped, Err(SeekError::Failed { code: "stopped", .. })), "{stopped:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_paused_can_be_moved_and_stays_paused() {
+    let bench = Bench::new();
+    let source = ScriptedSource::new(&bench.log, [Line::Event(NOW, "a"), Line::Ends]);
+    let mut given = supervision(&bench.intake, &bench.clock, &bench.stop);
+    given.paused = true;
+    let (control, run) = supervise(source, given);
+    let run = tokio::spawn(run);
+    until(&control, SourceState::Paused).await;
+    for position in ["17", "18"] {
+        control.seek(Seek::Position(position.to_owned())).await.unwrap();
+        until(&control, SourceState::Paused).await;
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let moved = ["connect ", "seek Position(\"17\")", "took ", "seek Position(\"18\")", "took "];
+    assert_eq!(bench.words(), moved);
+    control.resume();
+    run.await.unwrap();
+    assert_eq!(bench.words()[5..], ["took a", "ack", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seek_tries_to_connect_at_once_and_says_where_that_fails() {
+    let bench = Bench::new();
+    let (control, run) = bench.start([Line::ConnectFails, Line::ConnectFails, Line::Ends]);
+    until(&control, SourceState::BackingOff).await;
+    let failed = control.seek(Seek::Position("17".to_owned())).await;
+    assert!(matches!(failed, Err(SeekError::Failed { code: "connect", .. })), "{failed:?}");
+    control.seek(Seek::Position("18".to_owned())).await.unwrap();
+    run.await.unwrap();
+    let words = ["connect ", "close", "connect ", "close", "connect ", "seek Position(\"18\")", "took ", "close"];
+    assert_eq!(bench.words(), words);
 }
