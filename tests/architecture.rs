@@ -75,8 +75,31 @@ fn there_is_one_tls_stack() {
         let name = package["name"].as_str().unwrap();
         versions.entry(name).or_default().insert(package["version"].as_str().unwrap());
     }
-    for banned in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {
+    for banned in ["aws-lc-rs", "aws-lc-sys", "native-tls"] {
         assert!(!versions.contains_key(banned), "{banned} is in Cargo.lock");
+    }
+    // librdkafka knows no TLS but OpenSSL's. It stands in the lock for the one feature that asks for it, which nothing
+    // else turns on.
+    let uses_openssl = |package: &&toml::Value| {
+        let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+        dependencies.is_some_and(|all| all.iter().any(|one| one.as_str() == Some("openssl-sys")))
+    };
+    let users: Vec<&str> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(uses_openssl)
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert!(users.iter().all(|user| *user == "rdkafka-sys"), "{users:?}");
+    for manifest in ["Cargo.toml", "connectors/Cargo.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
+        let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        for (feature, turns_on) in manifest["features"].as_table().unwrap() {
+            let names =
+                |wanted: &str| turns_on.as_array().unwrap().iter().any(|one| one.as_str().unwrap().contains(wanted));
+            assert!(feature == "kafka-tls" || !(names("kafka-tls") || names("/ssl")), "{feature} turns on OpenSSL");
+        }
     }
     for single in ["rustls", "ring", "hyper", "tokio"] {
         assert_eq!(versions.get(single).map(BTreeSet::len), Some(1), "{single}: {:?}", versions.get(single));

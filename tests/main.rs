@@ -24,6 +24,8 @@ mod http_events;
 mod http_server;
 mod http_sources;
 mod http_tls;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kill_loop;
 mod openapi;
 mod power_cut;

@@ -17,6 +17,7 @@ pub mod codec;
 pub mod discard;
 pub mod gather;
 pub mod http;
+pub mod kafka;
 pub mod polled;
 pub mod reference;
 pub mod registry;
@@ -28,5 +29,7 @@ pub mod timer;
 pub mod sink;
 
 mod secret;
+#[cfg(feature = "kafka")]
+mod template;
 
 pub use secret::{Secret, Secrets};

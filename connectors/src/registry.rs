@@ -11,25 +11,26 @@ use serde_json::Value;
 
 use crate::discard::{self, DiscardSink};
 use crate::http::{HttpClient, HttpSink, HttpSource};
+#[cfg(feature = "kafka")]
+use crate::kafka::{KafkaSink, KafkaSource};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 use crate::timer::TimerSource;
-use crate::{http, timer};
+use crate::{http, kafka, timer};
 
 /// Every kind of source, in the order of the manual.
-const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC];
+const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC];
 
 /// Every kind of sink.
-const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC];
+const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC];
 
 /// Every kind of channel.
 const CHANNELS: &[ConnectorSpec] = &[http::CHANNEL_SPEC];
 
 /// Kinds that have a name and no code yet.
-const SOURCES_RESERVED: &[&str] =
-    &["kafka", "amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
-const SINKS_RESERVED: &[&str] = &["kafka", "amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
+const SOURCES_RESERVED: &[&str] = &["amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
+const SINKS_RESERVED: &[&str] = &["amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
 
 /// Kinds whose client is behind a feature of the same name, and whether it was built in. Their keys, pages and examples
@@ -112,6 +113,11 @@ pub fn build_source(
             let (source, warnings) = TimerSource::build(name, value, now)?;
             Ok((BuiltSource::Polled(Box::new(source)), warnings))
         }
+        #[cfg(feature = "kafka")]
+        "kafka" => {
+            let (source, warnings) = KafkaSource::build(name, value)?;
+            Ok((BuiltSource::Polled(Box::new(source)), warnings))
+        }
         _ => Err(vec![absent(Role::Source, kind)]),
     }
 }
@@ -125,6 +131,8 @@ pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<
     match kind {
         "http" => Ok(Arc::new(HttpSink::build(value, client)?)),
         "discard" => Ok(Arc::new(DiscardSink)),
+        #[cfg(feature = "kafka")]
+        "kafka" => Ok(Arc::new(KafkaSink::build(value)?)),
         _ => Err(vec![absent(Role::Sink, kind)]),
     }
 }

@@ -80,7 +80,8 @@ stop() {
 
 # serve WORD: does what the script was asked.
 serve() {
-  FOLDER=$HOME_OF_SERVICES/$NAME
+  # A second one beside it, for a test that kills it, has another name (and other ports).
+  FOLDER=$HOME_OF_SERVICES/${EVENTYARD_SERVICE_NAME:-$NAME}
   PROGRAMS=$HOME_OF_SERVICES/bin
   mkdir -p "$FOLDER" "$PROGRAMS"
   case ${1:-} in

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use eventyard_connectors::http::HttpClient;
 use eventyard_connectors::reference::{index, page, page_name};
 use eventyard_connectors::registry::{build_channel, build_sink, build_source, reserved_kinds, specs};
-use eventyard_connectors::spec::{Field, Role, common_fields, normalise};
+use eventyard_connectors::spec::{ConfigError, Field, Role, common_fields, normalise};
 use eventyard_event::{Name, Timestamp};
 use serde_json::Value;
 
@@ -68,6 +68,10 @@ fn every_example_loads() {
                 Role::Sink => build_sink(spec.kind, &plain, &client).map(|_| ()),
                 Role::Channel => build_channel(spec.kind, &plain, &client).map(|_| ()),
             };
+            let left_out = |errors: &Vec<ConfigError>| errors.iter().all(|error| error.code == "not_built");
+            if built.as_ref().is_err_and(left_out) {
+                continue;
+            }
             built.unwrap_or_else(|errors| panic!("{}: {errors:?}", spec.kind));
         }
     }

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 fn an_unknown_kind_is_answered_with_the_nearest() {
     let error = spec(Role::Source, "timr").unwrap_err();
     assert_eq!((error.path.join("."), error.code), ("kind".to_owned(), "unknown_kind"));
-    assert_eq!(error.help.as_deref(), Some("did you mean `timer`? the kinds of source are http, timer"));
+    let help = error.help.unwrap();
+    assert!(help.starts_with("did you mean `timer`? the kinds of source are http, timer, "), "{help}");
     assert_eq!(spec(Role::Channel, "pigeon").unwrap_err().code, "unknown_kind");
 }
 
@@ -27,8 +28,8 @@ fn a_kind_that_is_promised_says_that_it_is_not_here_yet() {
         }
     }
     let (name, client) = (Name::new("x").unwrap(), HttpClient::new(Vec::new()));
-    assert!(build_source("kafka", &name, &json!({}), Timestamp::EPOCH).is_err());
-    assert!(build_sink("kafka", &json!({}), &client).is_err());
+    assert!(build_source("sqs", &name, &json!({}), Timestamp::EPOCH).is_err());
+    assert!(build_sink("sqs", &json!({}), &client).is_err());
     assert!(build_channel("mail", &json!({}), &client).is_err());
 }
 

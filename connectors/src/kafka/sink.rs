@@ -1,0 +1,294 @@
+//! Writes deliveries to a topic, through one producer.
+//!
+//! A delivery has succeeded when Kafka has reported it, by all in-sync replicas. Many are under way at once and the
+//! client joins them to batches; what it holds is bounded, and a delivery that finds no room waits within its time-out.
+//! The producer is idempotent: what librdkafka repeats by itself within one attempt is not written twice.
+//!
+//! | what Kafka says | outcome |
+//! |---|---|
+//! | written | sent |
+//! | the message is too large or is refused by the topic's rules; no such topic; not allowed | permanent |
+//! | anything else, no answer in time among it | retryable |
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eventyard_event::{Data, Event, ExtensionValue, json};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::util::Timeout;
+use rdkafka::{ClientConfig, ClientContext};
+use serde_json::Value;
+
+use super::client::{self, Meaning};
+use super::settings::{SinkConfig, check_topic};
+use crate::sink::{PayloadForm, SendError, SendRequest, Sent, Sink};
+use crate::spec::{ConfigError, read_checked};
+use crate::template::Template;
+
+/// Messages that the producer holds at most; deliveries beyond them wait.
+const HELD_MESSAGES_MAX: u32 = 20_000;
+/// Kilobytes that the producer holds at most.
+const HELD_KIB_MAX: u32 = 64 * 1024;
+/// How long librdkafka tries by itself to have one message written, in milliseconds. Less than the usual time-out of a
+/// delivery, so that it has given up when the delivery is tried again.
+const WRITE_WAIT_MS: u32 = 25_000;
+/// How long a topic may be unknown until it is taken for missing, in milliseconds: one that was just made is known by
+/// then.
+const TOPIC_WAIT_MS: u32 = 5_000;
+/// Sends at once where the rule does not say: what goes into one request costs little more than one message.
+const CONCURRENCY: usize = 1_000;
+/// How long messages wait for others to go with, in milliseconds.
+const LINGER_MS: u32 = 5;
+/// How long `close` waits for what is under way.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `[sink.NAME] kind = "kafka"`.
+pub struct KafkaSink {
+    settings: ClientConfig,
+    topic: String,
+    key: Option<Template>,
+    structured: bool,
+    /// Made by the first send, and anew after an error that it does not survive.
+    // A std Mutex: held for moments, never over an await.
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Clone)]
+struct Made {
+    producer: FutureProducer<Context>,
+    last_error: LastError,
+}
+
+/// The last error: why a message was not written in time.
+type LastError = Arc<Mutex<Option<(Meaning, String)>>>;
+
+/// What librdkafka calls back.
+struct Context {
+    last_error: LastError,
+    topic: String,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, &self.topic, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let meaning = error.rdkafka_error_code().map_or(Meaning::Passing, Meaning::of);
+        let words = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((meaning, words));
+    }
+}
+
+impl KafkaSink {
+    /// Makes a sink from its table (held against [`SINK_SPEC`](super::SINK_SPEC)); connects to nothing.
+    ///
+    /// # Errors
+    /// Everything that will not do.
+    pub fn build(table: &Value) -> Result<KafkaSink, Vec<ConfigError>> {
+        let config: SinkConfig = read_checked(table)?;
+        let mut errors = Vec::new();
+        errors.extend(check_topic("topic", &config.topic));
+        let read = config.key.as_deref().map(|key| Template::read("key", key)).transpose();
+        let key = read.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let mut settings = client::reach(&config.cluster);
+        settings
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("compression.type", &config.compression)
+            .set("linger.ms", LINGER_MS.to_string())
+            .set("queue.buffering.max.messages", HELD_MESSAGES_MAX.to_string())
+            .set("queue.buffering.max.kbytes", HELD_KIB_MAX.to_string())
+            .set("topic.metadata.propagation.max.ms", TOPIC_WAIT_MS.to_string())
+            .set("message.timeout.ms", WRITE_WAIT_MS.to_string());
+        client::add_options(&mut settings, &config.cluster);
+        errors.extend(client::check(&config.cluster, &settings));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(KafkaSink {
+            settings,
+            topic: config.topic,
+            key,
+            structured: config.format == "structured",
+            made: Mutex::new(None),
+        })
+    }
+
+    fn made(&self) -> Result<Made, SendError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
+        let last_error = LastError::default();
+        let context = Context { last_error: Arc::clone(&last_error), topic: self.topic.clone() };
+        let producer = self
+            .settings
+            .create_with_context(context)
+            .map_err(|error| SendError::retryable("kafka", format!("the Kafka client could not be made: {error}")))?;
+        Ok(made.insert(Made { producer, last_error }).clone())
+    }
+
+    /// A producer that has met an error it does not survive is of no use any more; the next send makes another.
+    fn forget_if_dead(&self, dead: &Made) {
+        if dead.producer.client().fatal_error().is_some() {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.take_if(|made| Arc::ptr_eq(&made.last_error, &dead.last_error));
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
+        let made = self.made()?;
+        let (headers, value) = message(&request, self.structured);
+        let key = self.key.as_ref().and_then(|key| key.of(&request.event.event));
+        let record = FutureRecord::<str, [u8]> {
+            topic: &self.topic,
+            partition: None,
+            payload: value.as_deref(),
+            key: key.as_deref(),
+            timestamp: None,
+            headers: Some(headers),
+        };
+        let timeout = Timeout::After(request.timeout);
+        match tokio::time::timeout(request.timeout, made.producer.send(record, timeout)).await {
+            Ok(Ok(written)) => Ok(Sent {
+                code: "written".to_owned(),
+                response_head: format!("{}/{}/{}", self.topic, written.partition, written.offset),
+                ..Sent::default()
+            }),
+            Ok(Err((error, _))) => {
+                self.forget_if_dead(&made);
+                Err(made.judge(&error, &self.topic))
+            }
+            Err(_) => {
+                let millis = request.timeout.as_millis();
+                Err(made.not_in_time(format!("Kafka reported nothing within {millis} ms")))
+            }
+        }
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        Some(CONCURRENCY)
+    }
+
+    async fn close(&self) {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(made) = made else { return };
+        // Waits on a thread of its own; what is not written by then was not reported either.
+        let _ = tokio::task::spawn_blocking(move || made.producer.flush(FLUSH_TIMEOUT)).await;
+    }
+}
+
+impl Made {
+    fn judge(&self, error: &KafkaError, topic: &str) -> SendError {
+        let code = error.rdkafka_error_code();
+        let message = format!("Kafka did not take the message: {error}");
+        match code {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                SendError::permanent("too_large", message)
+            }
+            Some(
+                RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::PolicyViolation
+                | RDKafkaErrorCode::UnsupportedForMessageFormat
+                | RDKafkaErrorCode::InvalidTopic,
+            ) => SendError::permanent("refused", message),
+            Some(RDKafkaErrorCode::MessageTimedOut) => self.not_in_time(message),
+            Some(code) => match Meaning::of(code) {
+                Meaning::Denied => SendError::permanent(Meaning::Denied.word(), message),
+                Meaning::NoTopic => {
+                    SendError::permanent(Meaning::NoTopic.word(), format!("the cluster has no topic {topic}"))
+                }
+                meaning => SendError::retryable(meaning.word(), message),
+            },
+            None => SendError::retryable("kafka", message),
+        }
+    }
+
+    /// Nothing came back: says why, where librdkafka has said it.
+    fn not_in_time(&self, message: String) -> SendError {
+        match &*self.last_error.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((Meaning::Passing, words)) => SendError::retryable("timeout", format!("{message} ({words})")),
+            Some((meaning, words)) => SendError::retryable(meaning.word(), format!("{message} ({words})")),
+            None => SendError::retryable("timeout", message),
+        }
+    }
+}
+
+/// Headers and value of one delivery's message.
+fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Bytes>) {
+    let payload = &request.payload;
+    let mut headers = OwnedHeaders::new();
+    let mut content_type = payload.content_type.clone();
+    let mut value = Some(payload.body.clone());
+    match payload.form {
+        PayloadForm::Raw if structured => {
+            content_type = Some(json::STRUCTURED.to_owned());
+            value = Some(Bytes::from(request.event.structured_json()));
+        }
+        PayloadForm::Raw => {
+            headers = attributes(&request.event.event, headers);
+            if request.event.event.data == Data::None {
+                value = None;
+            }
+            if content_type.is_none() && request.event.event.data.json().is_some() {
+                content_type = Some("application/json".to_owned());
+            }
+        }
+        PayloadForm::Structured => {
+            content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());
+        }
+        PayloadForm::Shaped => {}
+    }
+    let beside = [
+        ("content-type", content_type.as_deref()),
+        ("eventyard-delivery", Some(request.delivery.as_str())),
+        ("traceparent", request.traceparent.as_deref()),
+    ];
+    for (key, value) in beside {
+        if value.is_some() {
+            headers = headers.insert(Header { key, value });
+        }
+    }
+    (headers, value)
+}
+
+/// The attributes as CloudEvents' binding for Kafka has them in binary mode: `ce_` before the name, values as they are.
+fn attributes(event: &Event, headers: OwnedHeaders) -> OwnedHeaders {
+    let with = |headers: OwnedHeaders, name: &str, value: &str| {
+        headers.insert(Header { key: &format!("ce_{name}"), value: Some(value) })
+    };
+    let mut headers = with(headers, "specversion", "1.0");
+    let defined = [
+        ("id", Some(&event.id)),
+        ("source", Some(&event.source)),
+        ("type", Some(&event.ty)),
+        ("subject", event.subject.as_ref()),
+        ("time", event.time.as_ref()),
+        ("dataschema", event.dataschema.as_ref()),
+    ];
+    for (name, value) in defined {
+        if let Some(value) = value {
+            headers = with(headers, name, value);
+        }
+    }
+    for (name, value) in &event.extensions {
+        headers = match value {
+            ExtensionValue::String(text) => with(headers, name, text),
+            ExtensionValue::Integer(number) => with(headers, name, &number.to_string()),
+            ExtensionValue::Boolean(truth) => with(headers, name, if *truth { "true" } else { "false" }),
+        };
+    }
+    headers
+}
