@@ -14,6 +14,7 @@
 
 mod hash;
 mod paths;
+mod places;
 mod ranges;
 mod scan;
 mod scratch;
@@ -21,6 +22,7 @@ mod table;
 mod together;
 mod walk;
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ use crate::syntax::json;
 use hash::Fast;
 use paths::{NONE, Paths, ROOT};
 use scratch::{LeafKind, NumberValue, Scratch, Sizes, Spread};
-use table::{Key, Table};
+use table::{Filed, Key, Lookup, Table, known_hash};
 use together::{FIELDS_MAX, Together};
 
 /// The slot of the name of the source that an event came by, which is at no path.
@@ -46,6 +48,8 @@ pub struct PatternSet {
     paths: Paths,
     /// By slot.
     tables: Vec<Table>,
+    /// The branches as the tables file them.
+    filed: Vec<Filed>,
     /// The slots where a branch is filed under the absence of a value.
     absent_slots: Vec<u32>,
     fields: Vec<SetField>,
@@ -62,8 +66,10 @@ pub struct PatternSet {
 #[derive(Clone, Debug)]
 struct SetField {
     slot: u32,
-    field: Arc<Field>,
     accepts_absence: bool,
+    /// The hash of the only entry of its list, where that is a string: a value with another is not looked at.
+    text: Option<u64>,
+    field: Arc<Field>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +80,6 @@ struct SetBranch {
     /// is known already, so that most candidates are refused at no cost.
     first: u32,
     count: u32,
-    /// The first of its fields once more: it decides mostly, and here it is at hand.
-    guard: u32,
 }
 
 /// What matching needs to remember from event to event. One for each thread; it serves any set.
@@ -91,16 +95,19 @@ pub(crate) struct Entry<'p> {
 }
 
 impl PatternSet {
-    /// Compiles patterns. What matches is told by their places.
+    /// Compiles patterns. What matches is told by their places. Of the patterns nothing is kept but fields, equal ones
+    /// once: where the iterator gives patterns and not references, no more than one of them is ever in memory.
     #[must_use]
-    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> PatternSet {
-        let entries = patterns.into_iter().zip(0..);
-        PatternSet::of(entries.map(|(pattern, owner)| Entry { owner, pattern: Some(pattern), from: Vec::new() }))
+    pub fn new<P: Borrow<Pattern>>(patterns: impl IntoIterator<Item = P>) -> PatternSet {
+        let mut builder = Builder::new();
+        for (owner, pattern) in (0..).zip(patterns) {
+            builder.add(&Entry { owner, pattern: Some(pattern.borrow()), from: Vec::new() });
+        }
+        builder.finish()
     }
 
     pub(crate) fn of<'p>(entries: impl Iterator<Item = Entry<'p>>) -> PatternSet {
-        let mut builder = Builder::default();
-        builder.set.tables.push(Table::default());
+        let mut builder = Builder::new();
         entries.for_each(|entry| builder.add(&entry));
         builder.finish()
     }
@@ -135,29 +142,53 @@ impl PatternSet {
                 self.find_candidates(slot, text, scratch);
             }
         }
-        self.always.iter().for_each(|branch| scratch.add_candidate(*branch));
         for slot in &self.absent_slots {
             if scratch.found(*slot).is_none()
                 && let Some(table) = self.tables.get(*slot as usize)
             {
-                table.absent.iter().for_each(|branch| scratch.add_candidate(*branch));
+                scratch.places.extend(table.absent);
             }
         }
-        for place in 0..scratch.candidates.len() {
-            let Some(branch) = scratch.candidates.get(place).and_then(|at| self.branches.get(*at as usize)) else {
-                continue;
-            };
-            if scratch.field(branch.guard) != Some(false)
-                && !scratch.has_owner(branch.owner)
-                && self.branch_matches(branch, text, scratch)
-            {
-                scratch.add_owner(branch.owner);
+        // To look twice at a few branches is cheaper than to remember them.
+        let many = scratch.places.len() > LOOKED_AT_TWICE_MAX;
+        for at in 0..scratch.places.len() {
+            let start = scratch.places.get(at).map_or(usize::MAX, |place| *place as usize);
+            for filed in self.filed.get(start..).unwrap_or_default() {
+                if (filed.guard == NONE || self.agrees(filed.guard, text, scratch))
+                    && (filed.slot == NONE || number_between(*filed, text, scratch))
+                    && (!many || scratch.is_new_branch(filed.branch()))
+                {
+                    self.look_at(filed.branch(), text, scratch);
+                }
+                if filed.is_last() {
+                    break;
+                }
             }
         }
+        self.always.iter().for_each(|branch| self.look_at(*branch, text, scratch));
         scratch.matched.sort_unstable();
     }
 
-    /// Makes candidates of what the values at one path lead to.
+    /// Whether a field agrees with the event; found out once.
+    #[inline]
+    fn agrees(&self, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+        if let Some(known) = scratch.field(at) {
+            return known;
+        }
+        let agrees = self.fields.get(at as usize).is_some_and(|field| self.field_agrees(field, text, scratch));
+        scratch.set_field(at, agrees);
+        agrees
+    }
+
+    /// Adds the owner of a branch that matches.
+    fn look_at(&self, at: u32, text: &[u8], scratch: &mut Scratch) {
+        let Some(branch) = self.branches.get(at as usize) else { return };
+        if !scratch.has_owner(branch.owner) && self.branch_matches(branch, text, scratch) {
+            scratch.add_owner(branch.owner);
+        }
+    }
+
+    /// Finds what the values at one path lead to.
     fn find_candidates(&self, slot: u32, text: &[u8], scratch: &mut Scratch) {
         let Some(table) = self.tables.get(slot as usize) else { return };
         let mut next = scratch.found(slot).map_or(NONE, |found| found.first);
@@ -185,14 +216,14 @@ impl PatternSet {
                     let kept = if leaf.kept { std::mem::take(&mut scratch.kept) } else { Vec::new() };
                     let leaf_text = if leaf.kept { kept.get(start..end) } else { text.get(start..end) };
                     let leaf_text = leaf_text.unwrap_or_default();
+                    let (mut value, mut hash) = (leaf.number, leaf.hash);
                     if is_string {
-                        table.find_string(leaf_text, scratch);
+                        table.find_string(leaf_text, &mut hash, scratch);
                     } else {
-                        let mut value = leaf.number;
                         table.find_number(leaf_text, || number_value(&mut value, leaf_text), scratch);
-                        if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
-                            leaf.number = value;
-                        }
+                    }
+                    if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
+                        (leaf.number, leaf.hash) = (value, hash);
                     }
                     if leaf.kept {
                         scratch.kept = kept;
@@ -211,18 +242,10 @@ impl PatternSet {
     fn branch_matches(&self, branch: &SetBranch, text: &[u8], scratch: &mut Scratch) -> bool {
         let mut in_lists = 0;
         for &at in self.fields_of(branch) {
-            let Some(field) = self.fields.get(at as usize) else { return false };
-            let agrees = match scratch.field(at) {
-                Some(known) => known,
-                None => {
-                    let agrees = self.field_agrees(field, text, scratch);
-                    scratch.set_field(at, agrees);
-                    agrees
-                }
-            };
-            if !agrees {
+            if !self.agrees(at, text, scratch) {
                 return false;
             }
+            let Some(field) = self.fields.get(at as usize) else { return false };
             in_lists += usize::from(scratch.found(field.slot).is_some_and(|found| found.in_list));
         }
         // One value in a list goes together with everything outside of it.
@@ -309,9 +332,39 @@ impl PatternSet {
     }
 }
 
+/// Whether a number that a branch asks for may be the event's.
+fn number_between(filed: Filed, text: &[u8], scratch: &mut Scratch) -> bool {
+    let mut next = scratch.found(filed.slot).map_or(NONE, |found| found.first);
+    while let Some(leaf) = scratch.leaves.get_mut(next as usize) {
+        next = leaf.next;
+        if leaf.kind == LeafKind::Number {
+            let text = if leaf.kept { &scratch.kept } else { text };
+            let number = text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default();
+            if number_value(&mut leaf.number, number).is_some_and(|value| filed.may_hold(value)) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// Whether a field accepts a leaf.
 fn accepts(field: &SetField, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
     let Some(leaf) = scratch.leaves.get(at as usize) else { return false };
+    if let Some(wanted) = field.text {
+        if leaf.kind != LeafKind::String {
+            return false;
+        }
+        let (mut known, at) = (leaf.hash, at as usize);
+        let text = if leaf.kept { &scratch.kept } else { text };
+        let text = text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default();
+        if known_hash(&mut known, text) != wanted {
+            if let Some(leaf) = scratch.leaves.get_mut(at) {
+                leaf.hash = known;
+            }
+            return false;
+        }
+    }
     let mut value = leaf.number;
     let accepts = scalar(leaf, text, &scratch.kept, &mut value).is_some_and(|scalar| field.field.accepts(scalar));
     if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
@@ -348,19 +401,36 @@ fn number_value(known: &mut NumberValue, text: &[u8]) -> Option<f64> {
     }
 }
 
+/// Up to how many places that values have led to, a branch may be looked at more than once.
+const LOOKED_AT_TWICE_MAX: usize = 256;
+
+/// How many wildcards may share one end before they are filed under both.
+const SHARED_MAX: usize = 8;
+
+/// How many pairs of lengths there are at one path, each of which costs every value there a look: those of most
+/// wildcards.
+const PAIRS_MAX: usize = 8;
+
 /// What is known while a set is put together.
 #[derive(Default)]
 struct Builder {
     set: PatternSet,
     /// By path.
     slots: HashMap<Arc<str>, u32>,
-    /// By path and list, so that equal fields are one.
-    known: HashMap<String, u32, Fast>,
-    /// Where each entry of each field's list may be filed.
-    keys: Vec<Vec<Vec<Key>>>,
+    /// By the hash of path and list, so that equal fields are one.
+    known: HashMap<u64, u32, Fast>,
+    /// A field as text.
+    written: String,
 }
 
 impl Builder {
+    fn new() -> Builder {
+        let mut builder = Builder::default();
+        // That of the source's name.
+        builder.set.tables.push(Table::default());
+        builder
+    }
+
     fn add(&mut self, entry: &Entry<'_>) {
         let from = (!entry.from.is_empty()).then(|| {
             let accepts = entry.from.iter().map(|name| Matcher::String { text: (*name).into(), exactly: true });
@@ -383,24 +453,30 @@ impl Builder {
     fn branch(&mut self, owner: u32, fields: Vec<u32>) {
         let first = u32::try_from(self.set.branch_fields.len()).unwrap_or(u32::MAX);
         let count = u32::try_from(fields.len()).unwrap_or(0);
-        self.set.branches.push(SetBranch { owner, first, count, guard: NONE });
+        self.set.branches.push(SetBranch { owner, first, count });
         self.set.branch_fields.extend(fields);
     }
 
     fn field(&mut self, field: &Arc<Field>, slot: Option<u32>) -> u32 {
-        let mut written = String::with_capacity(64);
+        self.written.clear();
         // What is at no path must not pass for what is at one.
-        written.push(if slot.is_some() { 's' } else { 'p' });
-        json_key(field, &mut written);
-        if let Some(known) = self.known.get(&written) {
-            return *known;
+        self.written.push(if slot.is_some() { 's' } else { 'p' });
+        json_key(field, &mut self.written);
+        let hash = known_hash(&mut 0, self.written.as_bytes());
+        let known = self.known.get(&hash).copied();
+        let is_equal = |known: &u32| self.set.fields.get(*known as usize).is_some_and(|known| known.field == *field);
+        if let Some(known) = known.filter(is_equal) {
+            return known;
         }
         let slot = slot.unwrap_or_else(|| self.slot(&field.path));
         let number = u32::try_from(self.set.fields.len()).unwrap_or(u32::MAX);
-        self.keys.push(field.accepts.iter().map(Key::all_of).collect());
         let accepts_absence = field.accepts_absence();
-        self.set.fields.push(SetField { slot, field: Arc::clone(field), accepts_absence });
-        self.known.insert(written, number);
+        let text = match field.accepts.as_slice() {
+            [Matcher::String { text, .. }] => Some(known_hash(&mut 0, text.as_bytes())),
+            _ => None,
+        };
+        self.set.fields.push(SetField { slot, accepts_absence, text, field: Arc::clone(field) });
+        self.known.insert(hash, number);
         number
     }
 
@@ -416,21 +492,37 @@ impl Builder {
     }
 
     /// For each entry of each field's list the key that the fewest others share.
-    fn chosen_keys(&mut self) -> Vec<Vec<Key>> {
+    fn chosen_keys(&self) -> Vec<Vec<Key>> {
+        // Only wildcards have a choice.
         let mut shared: HashMap<(u32, u64), usize, Fast> = HashMap::default();
-        for (field, entries) in self.set.fields.iter().zip(&self.keys) {
-            for key in entries.iter().filter(|keys| keys.len() > 1).flatten() {
-                if let Some(identity) = key.identity() {
-                    *shared.entry((field.slot, identity)).or_default() += 1;
+        let mut pairs: HashMap<(u32, Option<Lookup>), usize> = HashMap::new();
+        for field in &self.set.fields {
+            for keys in field.field.accepts.iter().map(Key::all_of).filter(|keys| keys.len() > 1) {
+                for key in &keys {
+                    if let Some(identity) = key.identity() {
+                        *shared.entry((field.slot, identity)).or_default() += 1;
+                    }
+                }
+                if let Some(pair) = keys.last().filter(|key| key.is_pair()) {
+                    *pairs.entry((field.slot, pair.lookup())).or_default() += 1;
                 }
             }
         }
-        let choose = |slot: u32, keys: Vec<Key>| {
-            let count = |key: &Key| key.identity().and_then(|identity| shared.get(&(slot, identity))).copied();
-            keys.into_iter().min_by_key(|key| count(key).unwrap_or(0)).unwrap_or(Key::Any)
+        let pairs = most_used(pairs);
+        let choose = |slot: u32, mut keys: Vec<Key>| {
+            let count =
+                |key: &Key| key.identity().and_then(|identity| shared.get(&(slot, identity))).copied().unwrap_or(0);
+            let pair = keys.pop_if(|key| key.is_pair());
+            let one = keys.into_iter().min_by_key(count).unwrap_or(Key::Any);
+            let is_worth_it = |pair: &Key| {
+                count(&one) >= SHARED_MAX && count(pair) <= count(&one) / 2 && pairs.contains(&(slot, pair.lookup()))
+            };
+            pair.filter(is_worth_it).unwrap_or(one)
         };
-        let fields = self.set.fields.iter().zip(std::mem::take(&mut self.keys));
-        fields.map(|(field, keys)| keys.into_iter().map(|keys| choose(field.slot, keys)).collect()).collect()
+        let chosen = |field: &SetField| {
+            field.field.accepts.iter().map(|matcher| choose(field.slot, Key::all_of(matcher))).collect()
+        };
+        self.set.fields.iter().map(chosen).collect()
     }
 
     /// Files each branch at the path where the fewest events will lead to it.
@@ -454,33 +546,37 @@ impl Builder {
         };
         let costs: Vec<f64> = self.set.fields.iter().zip(&keys).map(cost).collect();
         let cost_of = |at: &u32| costs.get(*at as usize).copied().unwrap_or(f64::MAX);
-        let mut filed: Vec<Vec<(Key, u32)>> = vec![Vec::new(); self.set.tables.len()];
+        let mut filed: Vec<Vec<(Key, Filed)>> = vec![Vec::new(); self.set.tables.len()];
         let mut shares = vec![0_u32; self.set.fields.len()];
         for at in &self.set.branch_fields {
             if let Some(share) = shares.get_mut(*at as usize) {
                 *share += 1;
             }
         }
-        for (number, branch) in (0..).zip(&mut self.set.branches) {
+        for (number, branch) in (0..).zip(&self.set.branches) {
             let (first, count) = (branch.first as usize, branch.count as usize);
             let fields = self.set.branch_fields.get_mut(first..first + count).unwrap_or_default();
             let Some(at) = fields.iter().copied().min_by(|a, b| cost_of(a).total_cmp(&cost_of(b))) else {
                 self.set.always.push(number);
                 continue;
             };
-            fields.sort_by_key(|at| std::cmp::Reverse(shares.get(*at as usize).copied()));
-            branch.guard = fields.first().copied().unwrap_or(NONE);
+            let share = |at: u32| shares.get(at as usize).copied().unwrap_or(0);
+            fields.sort_by_key(|at| std::cmp::Reverse(share(*at)));
+            let guard = fields.first().copied().filter(|guard| share(*guard) > 1).unwrap_or(NONE);
             let (Some(field), Some(keys)) = (self.set.fields.get(at as usize), keys.get(at as usize)) else {
                 continue;
             };
+            let others = fields.iter().filter(|other| **other != at && **other != guard);
+            let range = others.filter_map(|other| self.set.fields.get(*other as usize)).find_map(range);
             if let Some(filed) = filed.get_mut(field.slot as usize) {
-                filed.extend(keys.iter().map(|key| (key.clone(), number)));
+                filed.extend(keys.iter().map(|key| (key.clone(), Filed::new(number, guard, range))));
             }
         }
         let mut grams = 0;
-        self.set.tables = filed.into_iter().map(|filed| Table::new(filed, &mut grams)).collect();
+        let list = &mut self.set.filed;
+        self.set.tables = filed.into_iter().map(|filed| Table::new(filed, list, &mut grams)).collect();
         let tables = (0..).zip(&self.set.tables);
-        self.set.absent_slots = tables.filter(|(_, table)| !table.absent.is_empty()).map(|(slot, _)| slot).collect();
+        self.set.absent_slots = tables.filter(|(_, table)| table.absent.is_some()).map(|(slot, _)| slot).collect();
         self.set.sizes = Sizes {
             slots: self.set.tables.len(),
             branches: self.set.branches.len(),
@@ -492,6 +588,22 @@ impl Builder {
     }
 }
 
+/// The path and the bounds of a field whose list is one range.
+fn range(field: &SetField) -> Option<(u32, f64, f64)> {
+    let [Matcher::Numeric(range)] = field.field.accepts.as_slice() else { return None };
+    let low = range.lower.as_ref().map_or(f64::NEG_INFINITY, |bound| bound.value);
+    let high = range.upper.as_ref().map_or(f64::INFINITY, |bound| bound.value);
+    Some((field.slot, low, high))
+}
+
+/// At each path the pairs of lengths that most wildcards have.
+fn most_used(pairs: HashMap<(u32, Option<Lookup>), usize>) -> HashSet<(u32, Option<Lookup>)> {
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    pairs.sort_unstable_by_key(|((slot, lookup), count)| (*slot, std::cmp::Reverse(*count), *lookup));
+    let at_each_path = pairs.chunk_by(|a, b| a.0.0 == b.0.0);
+    at_each_path.flat_map(|pairs| pairs.iter().take(PAIRS_MAX)).map(|(pair, _)| *pair).collect()
+}
+
 /// A field as text: equal for equal fields alone.
 fn json_key(field: &Field, out: &mut String) {
     out.push_str(&field.path);
@@ -501,7 +613,6 @@ fn json_key(field: &Field, out: &mut String) {
 
 /// Which sort of key it is; keys of one sort share the values of events among them.
 fn sort(key: &Key) -> u8 {
-    use table::Lookup;
     match key {
         Key::Hash(_, Lookup::Text | Lookup::Folded | Lookup::Address) => 0,
         Key::Hash(_, Lookup::Prefix(_) | Lookup::FoldedPrefix(_)) => 1,
@@ -510,6 +621,7 @@ fn sort(key: &Key) -> u8 {
         Key::Hash(_, Lookup::Network(..)) => 4,
         Key::Hash(_, Lookup::Word) => 5,
         Key::Gram(_) => 6,
+        Key::Hash(_, Lookup::Both(..)) => 9,
         Key::Range(..) => 7,
         Key::AnyString | Key::Any | Key::Absent => 8,
     }

@@ -64,7 +64,7 @@ pub(crate) struct Field {
     /// One of these must accept a value at the path. Never empty.
     pub(crate) accepts: Vec<Matcher>,
     /// How a long list is searched.
-    lookup: Option<Lookup>,
+    lookup: Option<Box<Lookup>>,
 }
 
 /// A long list, sorted out: most long lists are of plain strings, which are found by hash.
@@ -90,7 +90,7 @@ impl Field {
                     _ => lookup.others.push(place),
                 }
             }
-            lookup
+            Box::new(lookup)
         });
         Field { path, accepts, lookup }
     }

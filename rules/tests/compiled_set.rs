@@ -372,6 +372,64 @@ impl Dice {
     }
 }
 
+/// Sets of many rules that are alike: what is filed by both ends of a wildcard, refused by what most rules share or by
+/// the range beside it, and looked at twice or not.
+#[test]
+fn crowds_of_rules_are_told_apart_as_the_evaluator_does() {
+    let mut dice = Dice(0x5eed_5eed_5eed_5eed);
+    let mut memory = Memory::default();
+    let mut matched = 0;
+    for round in 0..150 {
+        let patterns: Vec<String> = (0..200)
+            .map(|_| {
+                let kind = json!({ "kind": [dice.one(&["x", "y", "z"])] });
+                let mut pattern = kind.as_object().expect("an object").clone();
+                let glob = format!(
+                    "{}*{}{}",
+                    dice.one(&["a", "aa", "ab", "", "aab"]),
+                    dice.one(&["", "", "b*", "c*"]),
+                    dice.one(&["a", "ba", "c", "", "cab"]),
+                );
+                pattern.insert("text".to_owned(), json!([{ "wildcard": glob }]));
+                if dice.below(2) == 0 {
+                    let low = f64::from(i32::try_from(dice.below(40)).expect("small")) / 10.0 - 1.0;
+                    let range =
+                        json!([{ "numeric": [dice.one(&[">", ">="]), low, dice.one(&["<", "<="]), low + 0.7] }]);
+                    pattern.insert("list.number".to_owned(), range);
+                }
+                if dice.below(4) == 0 {
+                    pattern.insert("list.word".to_owned(), json!([dice.one(&["p", "q"]), { "prefix": "r" }]));
+                }
+                Value::Object(pattern).to_string()
+            })
+            .collect();
+        let read: Vec<Pattern> = patterns.iter().filter_map(|pattern| Pattern::from_json(pattern).ok()).collect();
+        assert!(read.len() > 100);
+        let set = PatternSet::new(&read);
+        for _ in 0..4 {
+            let text =
+                |dice: &mut Dice| -> String { (0..dice.below(7)).map(|_| dice.one(&["a", "a", "b", "c"])).collect() };
+            // In every tenth round there are so many values that each branch is looked at once.
+            let texts: Vec<String> = (0..if round % 10 == 0 { 100 } else { 1 }).map(|_| text(&mut dice)).collect();
+            let list: Vec<Value> = (0..dice.below(4))
+                .map(|_| {
+                    let number = f64::from(i32::try_from(dice.below(40)).expect("small")) / 10.0 - 1.0;
+                    json!({ "number": number, "word": dice.one(&["p", "q", "rs", "t"]) })
+                })
+                .collect();
+            let event = json!({ "kind": dice.one(&["x", "y", "z", "w"]), "text": texts, "list": list }).to_string();
+            let expected: Vec<u32> = (0..)
+                .zip(&read)
+                .filter(|(_, pattern)| reference_matches_json(pattern, &event).expect("an object"))
+                .map(|(place, _)| place)
+                .collect();
+            assert_eq!(set.matches_json(&event, true, &mut memory), &*expected, "{event}");
+            matched += expected.len();
+        }
+    }
+    assert!(matched > 1000, "{matched}");
+}
+
 #[test]
 fn dice_find_no_case_in_which_they_differ() {
     let cases = std::env::var("EVENTYARD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(5_000_u64);

@@ -13,13 +13,13 @@ struct Range {
     high: f64,
     /// The highest upper bound in the stretch whose middle this is.
     highest: f64,
-    branch: u32,
+    place: u32,
 }
 
 impl Ranges {
     pub(super) fn new(ranges: Vec<(f64, f64, u32)>) -> Ranges {
         let mut ranges: Vec<Range> =
-            ranges.into_iter().map(|(low, high, branch)| Range { low, high, highest: high, branch }).collect();
+            ranges.into_iter().map(|(low, high, place)| Range { low, high, highest: high, place }).collect();
         ranges.sort_by(|a, b| a.low.total_cmp(&b.low));
         set_highest(&mut ranges);
         Ranges { ranges }
@@ -29,7 +29,7 @@ impl Ranges {
         self.ranges.is_empty()
     }
 
-    /// Gives the branches of all ranges that `value` lies in or on the bounds of.
+    /// Gives the places of all ranges that `value` lies in or on the bounds of.
     pub(super) fn around(&self, value: f64, mut found: impl FnMut(u32)) {
         around(&self.ranges, value, &mut found);
     }
@@ -54,7 +54,7 @@ fn around(stretch: &[Range], value: f64, found: &mut impl FnMut(u32)) {
     around(before, value, found);
     if root.low <= value {
         if value <= root.high {
-            found(root.branch);
+            found(root.place);
         }
         around(after, value, found);
     }
@@ -71,7 +71,7 @@ mod tests {
             let ranges: Vec<(f64, f64, u32)> = (0..).zip(&bounds)
                 .map(|(at, (low, width))| (f64::from(*low), f64::from(low + width), at)).collect();
             let mut found = Vec::new();
-            Ranges::new(ranges.clone()).around(f64::from(value), |branch| found.push(branch));
+            Ranges::new(ranges.clone()).around(f64::from(value), |place| found.push(place));
             found.sort_unstable();
             let value = f64::from(value);
             let expected: Vec<u32> = ranges.iter().filter(|(low, high, _)| *low <= value && value <= *high).map(|r| r.2).collect();

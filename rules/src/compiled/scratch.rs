@@ -16,6 +16,8 @@ pub(super) struct Leaf {
     pub(super) kept: bool,
     /// A number's value, once somebody has asked for it.
     pub(super) number: NumberValue,
+    /// A string's hash as a text, once somebody has asked for it; 0 before.
+    pub(super) hash: u64,
     pub(super) start: u32,
     pub(super) end: u32,
     /// The element of a list that it stands in; 0 outside of lists.
@@ -79,9 +81,10 @@ pub(super) struct Scratch {
     pub(super) kept: Vec<u8>,
     pub(super) contexts: Vec<Context>,
     pub(super) lists: Vec<List>,
-    /// By branch: the last event that made it a candidate.
+    /// Where the branches are filed that a value has led to.
+    pub(super) places: Vec<u32>,
+    /// By branch: the last event for which it was looked at.
     branches: Vec<u32>,
-    pub(super) candidates: Vec<u32>,
     /// By field: the event, and whether the field agrees.
     fields: Vec<(u32, bool)>,
     /// By owner.
@@ -136,7 +139,7 @@ impl Scratch {
             self.folded = String::new();
         }
         self.touched.clear();
-        self.candidates.clear();
+        empty(&mut self.places);
         self.matched.clear();
         self.contexts.push(Context { parent: 0, list: NONE });
     }
@@ -165,15 +168,10 @@ impl Scratch {
         self.leaves.push(leaf);
     }
 
-    /// Makes a branch a candidate, once.
+    /// Whether this branch is looked at for the first time in this event.
     #[inline]
-    pub(super) fn add_candidate(&mut self, branch: u32) {
-        if let Some(seen) = self.branches.get_mut(branch as usize)
-            && *seen != self.event
-        {
-            *seen = self.event;
-            self.candidates.push(branch);
-        }
+    pub(super) fn is_new_branch(&mut self, branch: u32) -> bool {
+        self.branches.get_mut(branch as usize).is_some_and(|seen| std::mem::replace(seen, self.event) != self.event)
     }
 
     /// Whether this gram is met for the first time in this event.

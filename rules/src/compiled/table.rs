@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::hash::{Fast, Identity, Kind, hash, hash_network, hash_number};
+use super::hash::{Fast, Kind, hash, hash_both, hash_network, hash_number};
+use super::paths::NONE;
+use super::places::Places;
 use super::ranges::Ranges;
 use super::scratch::{LeafKind, Scratch};
 use crate::pattern::case_fold;
@@ -17,6 +19,9 @@ use crate::pattern::parse_address;
 /// The lengths by which prefixes and suffixes are filed: a longer one by the next shorter of these, so that a text is
 /// looked up for a few lengths, however many rules there are.
 const AFFIX_LENGTHS: [usize; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64];
+
+/// How much of each end counts where both are filed together.
+const END_BYTES_MAX: usize = 64;
 
 /// The bytes of a piece from the midst of a wildcard by which it is filed.
 const GRAM: usize = 4;
@@ -47,6 +52,8 @@ pub(super) enum Lookup {
     FoldedPrefix(usize),
     Suffix(usize),
     FoldedSuffix(usize),
+    /// What it begins with and what it ends with.
+    Both(usize, usize),
     Number,
     NumberText,
     Address,
@@ -55,8 +62,8 @@ pub(super) enum Lookup {
 }
 
 impl Key {
-    /// Where an entry of a list may be filed: a wildcard by what it begins with, by what it ends with, and by a piece
-    /// of its midst. Never empty.
+    /// Where an entry of a list may be filed: a wildcard by what it begins with, by what it ends with, by a piece of
+    /// its midst, and last by both its ends. Never empty.
     pub(super) fn all_of(matcher: &Matcher) -> Vec<Key> {
         let Matcher::Wildcard(glob) = matcher else { return vec![Key::of(matcher)] };
         let [pieces @ .., last] = glob.tail() else { return vec![Key::of(matcher)] };
@@ -65,6 +72,9 @@ impl Key {
         let longest = pieces.iter().map(|piece| piece.as_bytes()).max_by_key(|piece| piece.len()).unwrap_or_default();
         keys.extend(longest.first_chunk().map(|gram| Key::Gram(*gram)));
         keys.retain(|key| *key != Key::AnyString);
+        if let (Some(head), Some(tail)) = (first(glob.head().as_bytes()), end(last.as_bytes())) {
+            keys.push(Key::Hash(hash_both(head, tail), Lookup::Both(head.len(), tail.len())));
+        }
         if keys.is_empty() {
             keys.push(Key::AnyString);
         }
@@ -109,6 +119,19 @@ impl Key {
         }
     }
 
+    /// How it is looked for, where it is by hash.
+    pub(super) fn lookup(&self) -> Option<Lookup> {
+        match self {
+            Key::Hash(_, lookup) => Some(*lookup),
+            _ => None,
+        }
+    }
+
+    /// Whether it is both ends of a wildcard.
+    pub(super) fn is_pair(&self) -> bool {
+        matches!(self, Key::Hash(_, Lookup::Both(..)))
+    }
+
     /// What tells it from other keys at the same path; `None` for those that any number of rules share.
     pub(super) fn identity(&self) -> Option<u64> {
         match self {
@@ -125,7 +148,9 @@ impl Key {
         let share = 1.0 / (u32::try_from(kinds).map_or(f64::MAX, f64::from) + 1.0);
         match self {
             Key::Hash(_, Lookup::Word) => 0.5,
-            Key::Hash(_, Lookup::Text | Lookup::Number | Lookup::NumberText | Lookup::Address) => share,
+            Key::Hash(_, Lookup::Text | Lookup::Both(..) | Lookup::Number | Lookup::NumberText | Lookup::Address) => {
+                share
+            }
             Key::Hash(_, Lookup::Folded) => 1.1 * share,
             Key::Hash(_, Lookup::Network(..)) => 1.5 * share,
             Key::Hash(_, Lookup::Prefix(length) | Lookup::FoldedPrefix(length)) if *length < 3 => 3.0 * share,
@@ -156,6 +181,16 @@ fn suffix(text: &str, kind: Kind, lookup: impl Fn(usize) -> Lookup) -> Key {
     }
 }
 
+/// The beginning by which both ends are filed; `None` where there is none.
+fn first(head: &[u8]) -> Option<&[u8]> {
+    head.get(..head.len().min(END_BYTES_MAX)).filter(|head| !head.is_empty())
+}
+
+/// The end by which both ends are filed; `None` where there is none.
+fn end(tail: &[u8]) -> Option<&[u8]> {
+    last(tail, tail.len().min(END_BYTES_MAX)).filter(|tail| !tail.is_empty())
+}
+
 fn affix_length(length: usize) -> usize {
     AFFIX_LENGTHS.into_iter().take_while(|&known| known <= length).last().unwrap_or(0)
 }
@@ -176,17 +211,65 @@ fn masked(address: IpAddr, bits: u8) -> u128 {
     address.checked_shr(free).and_then(|kept| kept.checked_shl(free)).unwrap_or(0)
 }
 
-/// Some of a table's branches.
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: u32,
-    end: u32,
+/// A branch where it is filed. What is filed under one key stands side by side, those with one guard together.
+///
+/// Most candidates are refused by what stands here, without a look at the branch itself, which lies somewhere else in
+/// memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filed {
+    branch: u32,
+    /// The field that most other branches share, or [`NONE`]: of an event it is known already, mostly.
+    pub(super) guard: u32,
+    /// A path where a number must stand, or [`NONE`].
+    pub(super) slot: u32,
+    /// The numbers that it must lie between, rounded away from each other.
+    low: f32,
+    high: f32,
 }
 
-/// Everything that is filed at one path.
+impl Filed {
+    /// Marks the last of those under one key.
+    const LAST: u32 = 1 << 31;
+
+    /// With the path and the bounds of a range that the branch asks for, where it does.
+    pub(super) fn new(branch: u32, guard: u32, range: Option<(u32, f64, f64)>) -> Filed {
+        let (slot, low, high) = range.unwrap_or((NONE, 0.0, 0.0));
+        Filed { branch, guard, slot, low: below(low), high: above(high) }
+    }
+
+    #[inline]
+    pub(super) fn branch(self) -> u32 {
+        self.branch & !Filed::LAST
+    }
+
+    #[inline]
+    pub(super) fn is_last(self) -> bool {
+        self.branch & Filed::LAST != 0
+    }
+
+    /// Whether a number may lie in the range.
+    #[inline]
+    pub(super) fn may_hold(self, value: f64) -> bool {
+        f64::from(self.low) <= value && value <= f64::from(self.high)
+    }
+}
+
+/// A float of half the size that is not above `value`.
+fn below(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounded, and mended")]
+    let near = value as f32;
+    if f64::from(near) > value { near.next_down() } else { near }
+}
+
+/// A float of half the size that is not below `value`.
+fn above(value: f64) -> f32 {
+    -below(-value)
+}
+
+/// Everything that is filed at one path: for each key the place in the set's list where its branches begin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    hashes: HashMap<u64, Span, Identity>,
+    hashes: Places,
     /// The ways of looking that are needed, one for each way and length.
     lookups: Vec<Lookup>,
     /// Whether strings, numbers and words are asked for at all, and whether strings in lower case.
@@ -196,48 +279,58 @@ pub(super) struct Table {
     words: bool,
     addresses: bool,
     /// Four bytes, and the number that they have in this set.
-    grams: HashMap<u64, (u32, Span), Fast>,
+    grams: HashMap<u64, (u32, u32), Fast>,
     ranges: Ranges,
-    any_string: Vec<u32>,
-    any: Vec<u32>,
-    pub(super) absent: Vec<u32>,
-    branches: Vec<u32>,
+    any_string: Option<u32>,
+    any: Option<u32>,
+    pub(super) absent: Option<u32>,
 }
 
 impl Table {
-    /// Files branches. `grams` counts the grams of the whole set.
-    pub(super) fn new(filed: Vec<(Key, u32)>, grams: &mut usize) -> Table {
+    /// Files branches, which go to the end of `list`. `grams` counts the grams of the whole set.
+    pub(super) fn new(filed: Vec<(Key, Filed)>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
         let mut table = Table::default();
-        let mut by_hash: Vec<(u64, u32)> = Vec::new();
-        let mut by_gram: Vec<(u64, u32)> = Vec::new();
+        let mut by_hash: Vec<(u64, Filed)> = Vec::new();
+        let mut by_gram: Vec<(u64, Filed)> = Vec::new();
+        let (mut any_string, mut any, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         let mut ranges = Vec::new();
         for (key, branch) in filed {
             match key {
                 Key::Hash(hash, lookup) => {
-                    by_hash.push((hash, branch));
+                    // As much of the hash as is looked at: what shares that is filed together.
+                    by_hash.push((u64::from(Places::tag(hash)), branch));
                     table.ask(lookup);
                 }
                 Key::Gram(gram) => by_gram.push((u64::from(u32::from_le_bytes(gram)), branch)),
-                Key::Range(low, high) => ranges.push((low, high, branch)),
-                Key::AnyString => table.any_string.push(branch),
-                Key::Any => table.any.push(branch),
-                Key::Absent => table.absent.push(branch),
+                Key::Range(low, high) => {
+                    ranges.push((low, high, side_by_side(&mut vec![branch], list).unwrap_or(NONE)))
+                }
+                Key::AnyString => any_string.push(branch),
+                Key::Any => any.push(branch),
+                Key::Absent => absent.push(branch),
             }
         }
         table.lookups.sort_unstable();
-        by_hash.sort_unstable();
-        by_hash.dedup();
-        by_gram.sort_unstable();
-        by_gram.dedup();
-        let spans: Vec<(u64, Span)> = by_hash.chunk_by(|a, b| a.0 == b.0).map(|group| table.span(group)).collect();
-        table.hashes.reserve(spans.len());
-        table.hashes.extend(spans);
-        for group in by_gram.chunk_by(|a, b| a.0 == b.0) {
-            let (gram, span) = table.span(group);
-            table.grams.insert(gram, (u32::try_from(*grams).unwrap_or(u32::MAX), span));
+        by_hash.sort_unstable_by_key(|(hash, _)| *hash);
+        by_gram.sort_unstable_by_key(|(gram, _)| *gram);
+        let mut group = Vec::new();
+        let mut groups = |filed: &[(u64, Filed)], list: &mut Vec<Filed>| -> Vec<(u64, u32)> {
+            let groups = filed.chunk_by(|a, b| a.0 == b.0).filter_map(|same| {
+                group.clear();
+                group.extend(same.iter().map(|(_, branch)| *branch));
+                Some((same.first()?.0, side_by_side(&mut group, list)?))
+            });
+            groups.collect()
+        };
+        table.hashes = Places::new(&groups(&by_hash, list));
+        for (gram, start) in groups(&by_gram, list) {
+            table.grams.insert(gram, (u32::try_from(*grams).unwrap_or(u32::MAX), start));
             *grams += 1;
         }
         table.ranges = Ranges::new(ranges);
+        table.any_string = side_by_side(&mut any_string, list);
+        table.any = side_by_side(&mut any, list);
+        table.absent = side_by_side(&mut absent, list);
         table
     }
 
@@ -247,7 +340,7 @@ impl Table {
         }
         self.lookups.push(lookup);
         match lookup {
-            Lookup::Text | Lookup::Prefix(_) | Lookup::Suffix(_) => self.strings = true,
+            Lookup::Text | Lookup::Prefix(_) | Lookup::Suffix(_) | Lookup::Both(..) => self.strings = true,
             Lookup::Folded | Lookup::FoldedPrefix(_) | Lookup::FoldedSuffix(_) => {
                 (self.strings, self.folded) = (true, true);
             }
@@ -257,31 +350,25 @@ impl Table {
         }
     }
 
-    fn span(&mut self, group: &[(u64, u32)]) -> (u64, Span) {
-        let start = u32::try_from(self.branches.len()).unwrap_or(u32::MAX);
-        self.branches.extend(group.iter().map(|(_, branch)| *branch));
-        let end = u32::try_from(self.branches.len()).unwrap_or(u32::MAX);
-        (group.first().map_or(0, |(hash, _)| *hash), Span { start, end })
-    }
-
     /// Whether values of this kind lead anywhere.
     pub(super) fn asks_for(&self, kind: LeafKind) -> bool {
-        !self.any.is_empty()
+        self.any.is_some()
             || match kind {
-                LeafKind::String => self.strings || !self.any_string.is_empty() || !self.grams.is_empty(),
+                LeafKind::String => self.strings || self.any_string.is_some() || !self.grams.is_empty(),
                 LeafKind::Number => self.numbers || !self.ranges.is_empty(),
                 LeafKind::Null | LeafKind::True | LeafKind::False => self.words,
             }
     }
 
-    /// Makes candidates of the branches that any value of this kind could be for.
+    /// Finds the branches that any value of this kind could be for.
     pub(super) fn find_any(&self, is_string: bool, scratch: &mut Scratch) {
-        self.any.iter().for_each(|branch| scratch.add_candidate(*branch));
+        scratch.places.extend(self.any);
         if is_string {
-            self.any_string.iter().for_each(|branch| scratch.add_candidate(*branch));
+            scratch.places.extend(self.any_string);
         }
     }
 
+    /// Finds the branches that this word could be for.
     pub(super) fn find_word(&self, word: &[u8], scratch: &mut Scratch) {
         self.find_hash(hash(Kind::Word, word), scratch);
     }
@@ -298,12 +385,12 @@ impl Table {
         if !self.ranges.is_empty()
             && let Some(value) = value()
         {
-            self.ranges.around(value, |branch| scratch.add_candidate(branch));
+            self.ranges.around(value, |place| scratch.places.push(place));
         }
     }
 
-    /// The same for a string.
-    pub(super) fn find_string(&self, text: &[u8], scratch: &mut Scratch) {
+    /// The same for a string, whose hash as a text is kept in `known`.
+    pub(super) fn find_string(&self, text: &[u8], known: &mut u64, scratch: &mut Scratch) {
         let mut folded = std::mem::take(&mut scratch.folded);
         let address = if self.addresses { std::str::from_utf8(text).ok().and_then(parse_address) } else { None };
         if self.folded {
@@ -314,9 +401,12 @@ impl Table {
         }
         for lookup in &self.lookups {
             let hash = match *lookup {
-                Lookup::Text => Some(hash(Kind::Text, text)),
+                Lookup::Text => Some(known_hash(known, text)),
                 Lookup::Prefix(length) => text.get(..length).map(|text| hash(Kind::Prefix, text)),
                 Lookup::Suffix(length) => last(text, length).map(|text| hash(Kind::Suffix, text)),
+                Lookup::Both(head, tail) => {
+                    text.get(..head).zip(last(text, tail)).map(|(head, tail)| hash_both(head, tail))
+                }
                 Lookup::Folded => Some(hash(Kind::Folded, folded.as_bytes())),
                 Lookup::FoldedPrefix(length) => {
                     folded.as_bytes().get(..length).map(|text| hash(Kind::FoldedPrefix, text))
@@ -343,27 +433,57 @@ impl Table {
     fn find_grams(&self, text: &[u8], scratch: &mut Scratch) {
         for gram in text.windows(GRAM).filter_map(|window| window.first_chunk()) {
             let gram = u64::from(u32::from_le_bytes(*gram));
-            if let Some((number, span)) = self.grams.get(&gram)
+            if let Some((number, place)) = self.grams.get(&gram)
                 && scratch.is_new_gram(*number)
             {
-                self.add(*span, scratch);
+                scratch.places.push(*place);
             }
         }
     }
 
     #[inline]
     fn find_hash(&self, hash: u64, scratch: &mut Scratch) {
-        if let Some(span) = self.hashes.get(&hash) {
-            self.add(*span, scratch);
-        }
+        scratch.places.extend(self.hashes.get(hash));
     }
+}
 
-    fn add(&self, span: Span, scratch: &mut Scratch) {
-        let branches = self.branches.get(span.start as usize..span.end as usize).unwrap_or_default();
-        branches.iter().for_each(|branch| scratch.add_candidate(*branch));
+/// The hash of a text, found out once.
+#[inline]
+pub(super) fn known_hash(known: &mut u64, text: &[u8]) -> u64 {
+    if *known == 0 {
+        *known = hash(Kind::Text, text);
     }
+    *known
+}
+
+/// Puts branches side by side at the end of the list, each once; gives where they begin.
+fn side_by_side(branches: &mut Vec<Filed>, list: &mut Vec<Filed>) -> Option<u32> {
+    branches.sort_unstable_by_key(|filed| (filed.guard, filed.branch));
+    branches.dedup_by_key(|filed| filed.branch);
+    branches.last_mut()?.branch |= Filed::LAST;
+    let start = u32::try_from(list.len()).ok()?;
+    list.extend_from_slice(branches);
+    Some(start)
 }
 
 fn last(text: &[u8], length: usize) -> Option<&[u8]> {
     text.get(text.len().checked_sub(length)?..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bounds_of_half_the_size_leave_nothing_out(low: f64, width in 0.0..1e300f64, part in 0.0..=1.0f64) {
+            let low = if low.is_nan() { 0.0 } else { low };
+            let high = low + width;
+            let filed = Filed::new(3, NONE, Some((1, low, high)));
+            prop_assert!(filed.may_hold(low) && filed.may_hold(high));
+            let inside = low + part * width;
+            prop_assert!(!(low <= inside && inside <= high) || filed.may_hold(inside));
+        }
+    }
 }

@@ -94,6 +94,7 @@ pub(super) fn keep_at(scratch: &mut Scratch, slot: u32, kind: LeafKind, text: &[
         kind,
         kept: true,
         number: NumberValue::Unknown,
+        hash: 0,
         start: number(start),
         end: number(scratch.kept.len()),
         context: 0,
@@ -158,7 +159,7 @@ impl Walk<'_, '_> {
         if slot != NONE {
             let (start, end) = (number(start), number(end));
             let number = NumberValue::Unknown;
-            self.scratch.add_leaf(slot, Leaf { kind, kept: false, number, start, end, context, next: NONE });
+            self.scratch.add_leaf(slot, Leaf { kind, kept: false, number, hash: 0, start, end, context, next: NONE });
         }
     }
 
@@ -180,7 +181,7 @@ impl Walk<'_, '_> {
         }
         let (start, end) = (number(start), number(self.scratch.kept.len()));
         let number = NumberValue::Unknown;
-        let leaf = Leaf { kind: LeafKind::String, kept: true, number, start, end, context, next: NONE };
+        let leaf = Leaf { kind: LeafKind::String, kept: true, number, hash: 0, start, end, context, next: NONE };
         self.scratch.add_leaf(slot, leaf);
     }
 

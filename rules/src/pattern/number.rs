@@ -5,6 +5,8 @@
 //! `9007199254740992` that a hasty reader makes of it, so it equals nothing but its own spelling and lies in no
 //! range. This is event-ruler's rule.
 
+use std::fmt::Write as _;
+
 /// A number of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Number {
@@ -25,34 +27,45 @@ impl Number {
     }
 }
 
-/// The value of a JSON number, where the text says exactly it.
+/// The value of a JSON number, where the text says exactly it. Allocates nothing.
 pub(crate) fn exact(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
-    // Whole numbers of up to 15 digits are floats: no need to look closer.
-    if text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit()) {
+    // No two numbers of up to 15 digits are the same float, so each is the shortest way to write its own. (Not so far
+    // from 1 that floats are spaced more widely; that takes an exponent, or more digits.)
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if digits <= 15 && !text.contains(['e', 'E']) {
         return Some(value);
     }
+    let written = Decimal::read(text)?;
     if !value.is_finite() {
         return None;
     }
-    let mut shortest = format!("{value:e}");
+    let mut shortest = Line::default();
+    write!(shortest, "{value:e}").ok()?;
     // Where one digit would do to tell this float from its neighbours, the second digit is still printed: only
     // the very smallest numbers show the difference (4.9e-324, not 5e-324).
-    if !shortest.contains('.') {
-        shortest = format!("{value:.1e}");
+    if !shortest.text().contains('.') {
+        shortest = Line::default();
+        write!(shortest, "{value:.1e}").ok()?;
     }
-    (Decimal::read(text)? == Decimal::read(&shortest)?).then_some(value)
+    (written == Decimal::read(shortest.text())?).then_some(value)
 }
+
+/// The most digits that a float takes to be told from its neighbours.
+const DIGITS_MAX: usize = 17;
 
 /// 0.DIGITS × 10^exponent, without zeros at either end of the digits.
 #[derive(PartialEq)]
 struct Decimal {
     negative: bool,
-    digits: Vec<u8>,
+    /// The first `count` of these; zeros behind them.
+    digits: [u8; DIGITS_MAX],
+    count: usize,
     exponent: i64,
 }
 
 impl Decimal {
+    /// `None` where it has more digits than any float needs.
     fn read(text: &str) -> Option<Decimal> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -60,15 +73,40 @@ impl Decimal {
             None => (text, Some(0)),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let leading_zeros = whole.bytes().chain(fraction.bytes()).take_while(|&b| b == b'0').count();
-        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip(leading_zeros).collect();
-        digits.truncate(digits.iter().rposition(|&b| b != b'0').map_or(0, |last| last + 1));
-        if digits.is_empty() {
+        let all = || whole.bytes().chain(fraction.bytes());
+        let leading_zeros = all().take_while(|&b| b == b'0').count();
+        let trailing_zeros = all().rev().take_while(|&b| b == b'0').count();
+        let count = all().count().saturating_sub(leading_zeros + trailing_zeros);
+        let mut digits = [0; DIGITS_MAX];
+        if all().count() == leading_zeros {
             // Zero is zero, whatever its sign and its exponent.
-            return Some(Decimal { negative: false, digits, exponent: 0 });
+            return Some(Decimal { negative: false, digits, count: 0, exponent: 0 });
         }
+        digits.get_mut(..count)?.iter_mut().zip(all().skip(leading_zeros)).for_each(|(to, digit)| *to = digit);
         let point = i64::try_from(whole.len()).ok()?.checked_sub(i64::try_from(leading_zeros).ok()?)?;
-        Some(Decimal { negative, digits, exponent: exponent?.checked_add(point)? })
+        Some(Decimal { negative, digits, count, exponent: exponent?.checked_add(point)? })
+    }
+}
+
+/// A float as it is printed, on the stack.
+#[derive(Default)]
+struct Line {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Line {
+    fn text(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
