@@ -9,10 +9,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_connectors::sink::{Payload, PayloadForm, SendRequest, Sink};
-use eventyard_event::{Data, Envelope, Name, Timestamp};
-use eventyard_functions::{Executor, Invocation};
-use eventyard_rules::{EventTarget, Input};
+use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sink};
+use eventyard_event::{Data, Envelope, Limits, Name, Timestamp, json, media_type};
+use eventyard_functions::{Executor, Invocation, InvocationResult};
+use eventyard_rules::{AnswerEvent, EventTarget, Input};
 use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -257,14 +257,36 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
 }
 
 pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
-    let payload = match payload(&taken.envelope, target.input) {
+    let payload = match target.input {
+        Input::Object => fetch(broker, target, taken).await,
+        input => payload(&taken.envelope, input).map_err(|reason| Outcome::Permanent { reason }),
+    };
+    let payload = match payload {
         Ok(payload) => payload,
-        Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
+        Err(outcome) => return Tried::begun(outcome),
     };
     match &target.callee {
-        Callee::Function { name, executor } => invoke(name, executor.as_ref(), target, taken, payload).await,
+        Callee::Function { name, executor } => {
+            let invoked = invoke(name, executor.as_ref(), target, taken, payload).await;
+            answered(broker, target, taken, invoked)
+        }
         Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
         Callee::Event(event) => pass_on(broker, event, taken),
+    }
+}
+
+/// The bytes of the object that an event names: they are fetched here, and are nowhere but in the target's hands.
+async fn fetch(broker: &Broker, target: &Target, taken: &Taken) -> Result<Payload, Outcome> {
+    let envelope = &taken.envelope;
+    let Some(objects) = broker.in_force().objects.get(&envelope.source_name).cloned() else {
+        let message = format!("`input = \"object\"`: the source `{}` brings in no objects", envelope.source_name);
+        return Err(Outcome::Permanent { reason: Reason { code: "no_object".into(), message } });
+    };
+    let fetched = tokio::time::timeout(target.timeout, objects.fetch(&envelope.event, target.object_bytes_max)).await;
+    let too_long = |_| SendError::retryable("timeout", format!("the object was not here within {:?}", target.timeout));
+    match fetched.map_err(too_long).and_then(|fetched| fetched) {
+        Ok(object) => Ok(Payload { content_type: object.content_type, body: object.body, form: PayloadForm::Raw }),
+        Err(error) => Err(failed(error).0),
     }
 }
 
@@ -281,6 +303,11 @@ fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
             body: Bytes::copy_from_slice(envelope.event.data.bytes()),
             form: PayloadForm::Raw,
         }),
+        // Only what is called for one event is given its object.
+        Input::Object => {
+            let message = "no object is fetched for several events at once".to_owned();
+            Err(Reason { code: "no_object".into(), message })
+        }
         Input::Data => {
             let body = match &envelope.event.data {
                 Data::Json(bytes) => bytes.clone(),
@@ -296,7 +323,14 @@ fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
     }
 }
 
-async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &Taken, payload: Payload) -> Tried {
+/// Calls a function once.
+async fn invoke(
+    name: &Name,
+    executor: &dyn Executor,
+    target: &Target,
+    taken: &Taken,
+    payload: Payload,
+) -> Result<InvocationResult, Outcome> {
     let event = &taken.envelope.event;
     let fact = |name: &str, value: &str| (format!("EVENTYARD_{name}"), value.to_owned());
     let mut environment = vec![
@@ -331,22 +365,60 @@ async fn invoke(name: &Name, executor: &dyn Executor, target: &Target, taken: &T
         environment,
         headers,
     };
-    match executor.invoke(invocation).await {
-        Ok(result) => Tried {
-            response: head(&result.answer),
-            answer: Some(Answer { body: result.answer, truncated: result.truncated, ..Answer::default() }),
-            ..Tried::begun(Outcome::Succeeded)
-        },
-        Err(error) => {
-            let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
-            let outcome = if error.retryable() {
-                Outcome::Retryable { reason, retry_after: error.retry_after() }
-            } else {
-                Outcome::Permanent { reason }
-            };
-            Tried::begun(outcome)
+    executor.invoke(invocation).await.map_err(|error| {
+        let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
+        if error.retryable() {
+            Outcome::Retryable { reason, retry_after: error.retry_after() }
+        } else {
+            Outcome::Permanent { reason }
         }
+    })
+}
+
+/// What came of a call of a function; where its rule says so, its answer goes on as an event in the same frame.
+fn answered(broker: &Broker, target: &Target, taken: &Taken, invoked: Result<InvocationResult, Outcome>) -> Tried {
+    let result = match invoked {
+        Ok(result) => result,
+        Err(outcome) => return Tried::begun(outcome),
+    };
+    let emits = match &target.answer {
+        // A function that says nothing has nothing to pass on.
+        Some(to) if !result.answer.is_empty() => match answer_event(broker, to, taken, &result) {
+            Ok(admission) => vec![admission],
+            Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
+        },
+        _ => Vec::new(),
+    };
+    Tried {
+        response: head(&result.answer),
+        answer: Some(Answer { body: result.answer, truncated: result.truncated, ..Answer::default() }),
+        emits,
+        ..Tried::begun(Outcome::Succeeded)
     }
+}
+
+/// A function's answer as the event that it becomes.
+fn answer_event(
+    broker: &Broker,
+    to: &AnswerEvent,
+    taken: &Taken,
+    result: &InvocationResult,
+) -> Result<Admission, Reason> {
+    let max = broker.in_force().project.limits.event_bytes_max;
+    if result.truncated || result.answer.len() > max {
+        let message = format!("the function's answer is too large for an event: over {max} bytes, or cut off at 1 MiB");
+        return Err(Reason { code: "answer_too_large".into(), message });
+    }
+    let mut next = next_event(broker, &to.event, taken)?;
+    let may_be_json = to.content_type.as_deref().is_none_or(media_type::is_json);
+    let shape = may_be_json.then(|| json::validate(&result.answer, Limits::default().json_depth_max).ok()).flatten();
+    let event = &mut next.event;
+    event.dataschema = None;
+    next.keys_unique = shape.is_none_or(|shape| shape.keys_unique);
+    let looks_like = if shape.is_some() { "application/json" } else { "application/octet-stream" };
+    event.datacontenttype = Some(to.content_type.clone().unwrap_or_else(|| looks_like.to_owned()));
+    event.data = if shape.is_some() { Data::Json(result.answer.clone()) } else { Data::Bytes(result.answer.clone()) };
+    Ok(routed(broker, next))
 }
 
 fn request(broker: &Broker, target: &Target, taken: &Taken, payload: Payload) -> SendRequest {
@@ -367,7 +439,7 @@ async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
         Ok(sent) => sent,
         Err(_) => {
             let message = format!("no answer within {:?}", target.timeout);
-            Err(eventyard_connectors::sink::SendError::retryable("timeout", message))
+            Err(SendError::retryable("timeout", message))
         }
     };
     match sent {
@@ -382,23 +454,37 @@ async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
             ..Tried::begun(Outcome::Succeeded)
         },
         Err(error) => {
-            let reason = Reason { code: error.code, message: cut(&error.message) };
-            let outcome = if error.retryable {
-                Outcome::Retryable { reason, retry_after: error.retry_after }
-            } else {
-                Outcome::Permanent { reason }
-            };
-            Tried { response: cut(&error.response_head), ..Tried::begun(outcome) }
+            let (outcome, response) = failed(error);
+            Tried { response, ..Tried::begun(outcome) }
         }
     }
 }
 
+/// What a failure of a sink means, and the head of what was answered.
+fn failed(error: SendError) -> (Outcome, String) {
+    let reason = Reason { code: error.code, message: cut(&error.message) };
+    let outcome = if error.retryable {
+        Outcome::Retryable { reason, retry_after: error.retry_after }
+    } else {
+        Outcome::Permanent { reason }
+    };
+    (outcome, cut(&error.response_head))
+}
+
 /// Makes the next event of a chain. It is committed in the frame that settles this delivery: exactly once.
 fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
+    match next_event(broker, to, taken) {
+        Ok(next) => Tried { emits: vec![routed(broker, next)], ..Tried::begun(Outcome::Succeeded) },
+        Err(reason) => Tried::begun(Outcome::Permanent { reason }),
+    }
+}
+
+/// The event that is made of the one that is delivered: with its data, and the target's attributes.
+fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelope, Reason> {
     let from = &taken.envelope;
     if from.hop_count >= HOPS_MAX {
         let message = format!("the event has passed through {HOPS_MAX} `event` targets: its rules go in a circle");
-        return Tried::begun(Outcome::Permanent { reason: Reason { code: "loop_detected".into(), message } });
+        return Err(Reason { code: "loop_detected".into(), message });
     }
     let mut event = from.event.clone();
     event.id = taken.delivery.to_string();
@@ -410,7 +496,7 @@ fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
     if to.subject.is_some() {
         event.subject.clone_from(&to.subject);
     }
-    let envelope = Envelope {
+    Ok(Envelope {
         id: broker.new_event_id(),
         namespace: from.namespace.clone(),
         source_name: OWN_SOURCE.clone(),
@@ -419,10 +505,12 @@ fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
         hop_count: from.hop_count + 1,
         keys_unique: from.keys_unique,
         event,
-    };
+    })
+}
+
+fn routed(broker: &Broker, envelope: Envelope) -> Admission {
     let deliveries = route(&broker.in_force(), &envelope, broker.clocks().steady_now()).deliveries;
-    let emits = vec![Admission { envelope, deliveries, dedupe: None, dead: None }];
-    Tried { emits, ..Tried::begun(Outcome::Succeeded) }
+    Admission { envelope, deliveries, dedupe: None, dead: None }
 }
 
 /// W3C trace context, version 00: the sender's trace where the event names one, else one of our own, named by

@@ -15,7 +15,8 @@ use eventyard_rules::{TargetTo, Text};
 use eventyard_store::QueueKey;
 
 use crate::config::{FunctionDef, Project, Runtime, source_filter};
-use crate::in_force::{Callees, HttpMount, InForce};
+use crate::in_force::{Callees, Feed, HttpMount, InForce};
+use crate::intake::Maker;
 use crate::origin::Origin;
 use crate::sources::Declared;
 
@@ -55,10 +56,17 @@ pub fn build(project: Project, shim: &Path, now: Timestamp) -> Result<Built, Bui
         channels: channels(&project, &client)?,
         http: http_targets(&project, &client)?,
     };
-    let (mounts, sources) = sources(&project, now)?;
+    let Sources { mounts, declared, feeds } = sources(&project, now)?;
+    let named = |source: &crate::config::SourceDef| {
+        let objects = registry::build_objects(&source.kind, &source.name, source.settings.reveal())?;
+        Some((source.name.clone(), objects))
+    };
+    let objects = project.sources.iter().filter(|source| source.enabled).filter_map(named).collect();
     let mut in_force = InForce::new(Arc::new(project), &callees);
     in_force.http_sources = mounts;
-    Ok(Built { in_force, sources })
+    in_force.objects = objects;
+    in_force.feeds = feeds;
+    Ok(Built { in_force, sources: declared })
 }
 
 fn functions(project: &Project, shim: &Path) -> Result<HashMap<Name, Arc<dyn Executor>>, BuildError> {
@@ -129,27 +137,48 @@ fn http_targets(project: &Project, client: &HttpClient) -> Result<HashMap<QueueK
     Ok(built)
 }
 
-fn sources(project: &Project, now: Timestamp) -> Result<(Vec<HttpMount>, Vec<Declared>), BuildError> {
-    let (mut mounts, mut declared) = (Vec::new(), Vec::new());
+/// The sources of a project, by who looks after them.
+#[derive(Default)]
+struct Sources {
+    /// The server.
+    mounts: Vec<HttpMount>,
+    /// Supervisors.
+    declared: Vec<Declared>,
+    /// Other sources.
+    feeds: HashMap<Name, Vec<Feed>>,
+}
+
+fn sources(project: &Project, now: Timestamp) -> Result<Sources, BuildError> {
+    let mut sources = Sources::default();
     for source in project.sources.iter().filter(|source| source.enabled) {
         let origin =
             Origin { namespace: source.namespace.clone(), source_name: source.name.clone(), tags: source.tags.clone() };
         let settings = source.settings.reveal();
         let failed = |errors: Vec<ConfigError>| BuildError::new("source", source.name.as_str(), &errors);
+        let filter = source_filter(settings).map_err(failed)?.map(Arc::new);
         let count = settings.get("instances").and_then(serde_json::Value::as_u64).unwrap_or(1);
         let mut instances = Vec::new();
         for _ in 0..count.min(u64::from(INSTANCES_MAX)) {
             let (built, _) = registry::build_source(&source.kind, &source.name, settings, now).map_err(failed)?;
+            let (origin, filter) = (origin.clone(), filter.clone());
             match built {
-                BuiltSource::Http(source) => mounts.push(HttpMount { origin: origin.clone(), source }),
+                BuiltSource::Http(source) => {
+                    sources.mounts.push(HttpMount { origin, source, reader: None, filter });
+                }
+                BuiltSource::Read { http, reader } => {
+                    sources.mounts.push(HttpMount { origin, source: http, reader: Some(reader), filter });
+                }
+                BuiltSource::From { source: from, reader } => {
+                    let maker = Arc::new(Maker { origin, filter });
+                    sources.feeds.entry(from).or_default().push(Feed { maker, reader });
+                }
                 BuiltSource::Polled(polled) => instances.push(polled),
             }
         }
         if !instances.is_empty() {
-            let filter = source_filter(settings).map_err(failed)?;
             let (kind, definition) = (source.kind.clone(), source.clone());
-            declared.push(Declared { origin, kind, definition, instances, filter: filter.map(Arc::new) });
+            sources.declared.push(Declared { origin, kind, definition, instances, filter });
         }
     }
-    Ok((mounts, declared))
+    Ok(sources)
 }

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_connectors::http::HttpSource;
+use eventyard_connectors::objects::Objects;
+use eventyard_connectors::reader::Reader;
 use eventyard_connectors::sink::Sink;
 use eventyard_event::{Envelope, Name};
 use eventyard_functions::Executor;
-use eventyard_rules::{EventTarget, Input, Rule, RuleSet, TargetTo};
+use eventyard_rules::{AnswerEvent, EventTarget, Input, OBJECT_BYTES_MAX, PatternSet, Rule, RuleSet, TargetTo};
 use eventyard_store::QueueKey;
 
 use crate::config::{AlertKind, Project};
+use crate::intake::Maker;
 use crate::origin::Origin;
 use crate::retry::RetryPolicy;
 use crate::secrets::Secrets;
@@ -45,6 +48,10 @@ pub struct InForce {
     channels: Vec<Listener>,
     /// The http sources, which the server asks about each request.
     pub http_sources: Vec<HttpMount>,
+    /// Where the bytes are that the events of a source only name, by the source's name.
+    pub objects: HashMap<Name, Arc<dyn Objects>>,
+    /// The sources that are made of what another one takes, by that one's name.
+    pub feeds: HashMap<Name, Vec<Feed>>,
 }
 
 /// An http source, mounted.
@@ -54,6 +61,19 @@ pub struct HttpMount {
     pub origin: Origin,
     /// What decides about a request.
     pub source: Arc<HttpSource>,
+    /// What makes events of what it took, where that is not an event yet.
+    pub reader: Option<Arc<dyn Reader>>,
+    /// What of its events is taken; all of them where there is none.
+    pub filter: Option<Arc<PatternSet>>,
+}
+
+/// A source whose events are made of what another one takes.
+#[derive(Clone)]
+pub struct Feed {
+    /// Whom the events made come from.
+    pub maker: Arc<Maker>,
+    /// What makes them.
+    pub reader: Arc<dyn Reader>,
 }
 
 /// A target that can be called.
@@ -68,6 +88,10 @@ pub struct Target {
     pub concurrency: usize,
     /// What it receives.
     pub input: Input,
+    /// The most bytes of an object that it receives.
+    pub object_bytes_max: u64,
+    /// What becomes of its answer.
+    pub answer: Option<AnswerEvent>,
     /// Whether senders may wait for its answer.
     pub reply: bool,
 }
@@ -133,6 +157,8 @@ impl InForce {
                     timeout: target.timeout.unwrap_or_else(|| default_timeout(&project, &target.to)),
                     concurrency: target.concurrency.map_or(concurrency, |n| usize::try_from(n).unwrap_or(concurrency)),
                     input: target.input.unwrap_or_else(|| target.to.default_input()),
+                    object_bytes_max: target.object_bytes_max.unwrap_or(OBJECT_BYTES_MAX),
+                    answer: target.answer.clone(),
                     reply: target.reply,
                 };
                 targets.insert(queue, Arc::new(built));
@@ -148,13 +174,24 @@ impl InForce {
                 timeout: TIMEOUT,
                 concurrency: CHANNEL_CONCURRENCY,
                 input: Input::Event,
+                object_bytes_max: OBJECT_BYTES_MAX,
+                answer: None,
                 reply: false,
             };
             targets.insert(queue.clone(), Arc::new(target));
             channels.push(Listener { queue, alerts: channel.alerts.clone(), group: channel.group });
         }
         let secrets = Secrets::of(&project);
-        InForce { project, rules, secrets, targets, channels, http_sources: Vec::new() }
+        InForce {
+            project,
+            rules,
+            secrets,
+            targets,
+            channels,
+            http_sources: Vec::new(),
+            objects: HashMap::new(),
+            feeds: HashMap::new(),
+        }
     }
 
     /// Where the deliveries of a rule to one of its targets queue.

@@ -3,6 +3,7 @@
 //! Authentication and decoding happen before (in the source or the server), because they differ; from here on
 //! every event is treated alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,7 +160,7 @@ impl Broker {
     async fn take_in(
         &self,
         origin: &Origin,
-        Read { events, undecodable, position, filter }: Read,
+        Read { events, made, undecodable, position, filter }: Read,
         waiting_max: Option<usize>,
     ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
         if !self.accepting() {
@@ -170,20 +171,23 @@ impl Broker {
         if self.store().stats().unsettled >= limit {
             return Err(IntakeError::BacklogFull(limit));
         }
-        if events.is_empty() && undecodable.is_empty() && position.is_none() {
+        if events.is_empty() && made.is_empty() && undecodable.is_empty() && position.is_none() {
             return Ok((Vec::new(), Err(NoReply::NoTarget)));
         }
         let due_at = self.clocks().steady_now();
         let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
         let waiting_max = waiting_max.filter(|_| events.len() == 1);
-        let (mut memory, mut filtered) = (Memory::default(), 0);
-        let mut drafts = Vec::with_capacity(events.len());
-        let mut admissions = Vec::with_capacity(events.len() + undecodable.len() * 2);
-        for incoming in events {
+        let (makers, made): (Vec<Arc<Maker>>, Vec<Incoming>) = made.into_iter().unzip();
+        let (mut memory, mut filtered) = (Memory::default(), BTreeMap::new());
+        let (mut drafts, mut origins) = (Vec::with_capacity(events.len() + made.len()), Vec::new());
+        let mut admissions = Vec::with_capacity(events.len() + made.len() + undecodable.len() * 2);
+        let own = events.into_iter().map(|incoming| (origin, filter.as_ref(), incoming));
+        let made = makers.iter().zip(made).map(|(maker, event)| (&maker.origin, maker.filter.as_ref(), event));
+        for (origin, filter, incoming) in own.chain(made) {
             let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
             let envelope = self.envelope(origin, incoming);
-            if filter.as_ref().is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
-                filtered += 1;
+            if filter.is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
+                *filtered.entry(&origin.source_name).or_insert(0) += 1;
                 continue;
             }
             let Routed { rules, deliveries, reply } = route(&in_force, &envelope, due_at);
@@ -192,6 +196,7 @@ impl Broker {
                 awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);
             }
             drafts.push(Draft::new(self, &in_force, &envelope, rules));
+            origins.push(origin);
             admissions.push(Admission { envelope, deliveries, dedupe, dead: None });
         }
         let mut letters = Vec::with_capacity(undecodable.len());
@@ -208,16 +213,25 @@ impl Broker {
         if admitted.iter().any(|admitted| admitted.duplicate) && awaited.as_ref().err() != Some(&NoReply::Batch) {
             awaited = Err(NoReply::Duplicate);
         }
-        if filtered > 0 {
-            let label = SourceLabel { source: origin.source_name.to_string() };
-            self.metrics().events_filtered.get_or_create(&label).inc_by(filtered);
+        for (source, count) in filtered {
+            let label = SourceLabel { source: source.to_string() };
+            self.metrics().events_filtered.get_or_create(&label).inc_by(count);
         }
         let mut admitted = admitted;
         let of_letters = admitted.split_off(drafts.len());
         self.count_undecodable(origin, &letters, &of_letters);
-        self.count_taken(origin, &drafts, &admitted);
-        let receipts = drafts.into_iter().zip(admitted);
-        let receipts = receipts.map(|(draft, admitted)| self.acknowledge(origin, draft, admitted)).collect();
+        let mut place = 0;
+        for of_one in origins.chunk_by(|one, next| std::ptr::eq(*one, *next)) {
+            let range = place..place + of_one.len();
+            place = range.end;
+            if let (Some(origin), Some(drafts), Some(admitted)) =
+                (of_one.first(), drafts.get(range.clone()), admitted.get(range))
+            {
+                self.count_taken(origin, drafts, admitted);
+            }
+        }
+        let receipts = drafts.into_iter().zip(admitted).zip(origins);
+        let receipts = receipts.map(|((draft, admitted), origin)| self.acknowledge(origin, draft, admitted)).collect();
         Ok((receipts, awaited))
     }
 
@@ -302,11 +316,22 @@ impl Broker {
     }
 }
 
+/// A source whose events are made of what another one takes.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    /// Whom its events come from.
+    pub origin: Origin,
+    /// What of them is taken; all of them where there is none.
+    pub filter: Option<Arc<PatternSet>>,
+}
+
 /// What a source has read.
 #[derive(Clone, Debug, Default)]
 pub struct Read {
     /// The events, in order.
     pub events: Vec<Incoming>,
+    /// Events that were made for other sources of what this one took, instead of its own.
+    pub made: Vec<(Arc<Maker>, Incoming)>,
     /// What came with them and is none.
     pub undecodable: Vec<Undecodable>,
     /// How far the source has come.

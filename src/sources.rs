@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use eventyard_connectors::reader::NotRead;
 use eventyard_connectors::source::{
-    Batch, INSTANCES_MAX, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Seek, SeekError, Source,
+    Batch, INSTANCES_MAX, Incoming, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Seek, SeekError,
+    Source,
 };
 use eventyard_connectors::supervise::{
     Backoff, LastError, SourceControl, SourceState, SourceStatus, Supervision, supervise,
@@ -16,6 +18,7 @@ use eventyard_connectors::supervise::{
 use eventyard_event::{Name, Timestamp};
 use eventyard_rules::PatternSet;
 use eventyard_store::{DeliveryState, NewPosition, SavedPosition};
+use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::config::{AlertKind, SourceDef};
-use crate::intake::{IntakeError, Read, Receipt};
+use crate::intake::{IntakeError, Maker, Read, Receipt};
 use crate::origin::Origin;
 use crate::telemetry::metrics::SourceLabel;
 
@@ -371,8 +374,9 @@ impl Intake for SourceIntake {
             source: position_name(&self.origin.source_name, self.instance),
             bytes,
         });
-        let filter = self.filter.clone();
-        let receipts = self.broker.admit_read(&self.origin, Read { events, undecodable, position, filter }).await;
+        let (events, made) = feed(&self.broker, &self.origin.source_name, events).await?;
+        let read = Read { events, made, undecodable, position, filter: self.filter.clone() };
+        let receipts = self.broker.admit_read(&self.origin, read).await;
         let taken = |receipt: Receipt| Taken { event: receipt.event, duplicate: receipt.duplicate };
         Ok(receipts.map_err(refusal)?.into_iter().map(taken).collect())
     }
@@ -398,6 +402,47 @@ impl Intake for SourceIntake {
         let open = |state| matches!(state, DeliveryState::Pending | DeliveryState::InFlight | DeliveryState::Waiting);
         Ok(!view.deliveries.iter().any(|delivery| open(delivery.state)))
     }
+}
+
+/// How many messages are read for other sources at once: a reader may have to ask about each.
+const READS_AT_ONCE: usize = 16;
+
+/// What stays a source's own, and what is made of it for the sources that are made of it.
+type Fed = (Vec<Incoming>, Vec<(Arc<Maker>, Incoming)>);
+
+/// Has the sources that are made of this one read what it took. A message that makes events for any of them is theirs;
+/// every other stays what it is.
+async fn feed(broker: &Broker, name: &Name, events: Vec<Incoming>) -> Result<Fed, Refusal> {
+    let in_force = broker.in_force();
+    let Some(feeds) = in_force.feeds.get(name) else { return Ok((events, Vec::new())) };
+    let read = events.into_iter().map(|incoming| async move {
+        let mut made = Vec::new();
+        for feed in feeds {
+            match feed.reader.read(incoming.event.data.bytes()).await {
+                Ok(events) => made.extend(events.into_iter().map(|event| (Arc::clone(&feed.maker), event))),
+                Err(NotRead::Never { .. }) => {}
+                Err(NotRead::Now { code, message, retry_after }) => {
+                    let message = format!(
+                        "a message for the source `{}` cannot be read: {message} [{code}]",
+                        feed.maker.origin.source_name
+                    );
+                    return Err(Refusal::Unavailable { message, retry_after });
+                }
+            }
+        }
+        Ok((incoming, made))
+    });
+    let (mut own, mut all_made) = (Vec::new(), Vec::new());
+    let mut read = futures_util::stream::iter(read.collect::<Vec<_>>()).buffered(READS_AT_ONCE);
+    while let Some(one) = read.next().await {
+        let (incoming, made) = one?;
+        if made.is_empty() {
+            own.push(incoming);
+        }
+        all_made.extend(made);
+    }
+    drop(read);
+    Ok((own, all_made))
 }
 
 fn unavailable(error: eventyard_store::StoreError) -> Refusal {

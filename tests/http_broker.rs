@@ -9,6 +9,7 @@ use eventyard::broker::Broker;
 use eventyard::callees::{self, Built};
 use eventyard::clock::Clocks;
 use eventyard::config;
+use eventyard::in_force::InForce;
 use eventyard::server::access::Token;
 use eventyard::server::{ServerLimits, ServerSettings, serve};
 use serde_json::json;
@@ -47,13 +48,23 @@ pub(crate) async fn start_with_token(token: &str) -> HttpBroker {
 }
 
 pub(crate) async fn start_with(settings: ServerSettings) -> HttpBroker {
+    start_both(settings, |_| {}).await
+}
+
+/// With something else in force than the project says.
+pub(crate) async fn start_changed(change: impl FnOnce(&mut InForce)) -> HttpBroker {
+    start_both(ServerSettings::default(), change).await
+}
+
+async fn start_both(settings: ServerSettings, change: impl FnOnce(&mut InForce)) -> HttpBroker {
     eventyard_connectors::http::install_crypto();
     let clocks = Clocks::machine();
     let folder = tempfile::tempdir().unwrap();
     write_project(folder.path());
     let (project, _) =
         config::load(folder.path(), &|_| None).unwrap_or_else(|report| panic!("{}", report.render(false)));
-    let Built { in_force, sources } = callees::build(project, Path::new("/bin/false"), clocks.now()).unwrap();
+    let Built { mut in_force, sources } = callees::build(project, Path::new("/bin/false"), clocks.now()).unwrap();
+    change(&mut in_force);
     let store = Arc::new(ScriptedStore::default());
     let broker = Arc::new(Broker::new(Arc::clone(&store) as Arc<_>, clocks, in_force, 7));
     broker.set_accepting(true);

@@ -33,6 +33,8 @@ mod readme;
 mod reply;
 mod rule_files;
 mod rule_refusals;
+#[cfg(feature = "s3")]
+mod s3;
 mod schema;
 mod scripted_store;
 mod simulation;

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventyard::config::SourceDef;
+use eventyard::in_force::Feed;
+use eventyard::intake::Maker;
 use eventyard::origin::Origin;
 use eventyard::sources::Declared;
+use eventyard_connectors::reader::{NotRead, Reader};
 use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError, Undecodable};
 use eventyard_connectors::supervise::SourceState;
 use eventyard_event::{Event, Name};
 use eventyard_store::{EventFilter, PageRequest};
 use tokio::sync::watch;
 
-use crate::http_broker::{HttpBroker, start};
+use crate::http_broker::{HttpBroker, start, start_changed};
 
 /// What the sources of a test did, in order.
 type Log = Arc<Mutex<Vec<String>>>;
@@ -229,4 +232,71 @@ async fn instances_run_side_by_side_and_a_filter_leaves_out_and_counts() {
         log.lock().unwrap().iter().filter(|said| said.ends_with("has closed")).count() == 2
     })
     .await;
+}
+
+/// Reads `{"objects": ["a", "b"]}` into an event each.
+struct Objects;
+
+#[async_trait]
+impl Reader for Objects {
+    async fn read(&self, body: &[u8]) -> Result<Vec<Incoming>, NotRead> {
+        let never = |message: &str| NotRead::Never { code: "not_objects", message: message.to_owned() };
+        let message: serde_json::Value = serde_json::from_slice(body).map_err(|_| never("no JSON"))?;
+        let objects = message["objects"].as_array().ok_or_else(|| never("no objects"))?;
+        let event = |id: &serde_json::Value| Incoming {
+            event: Event {
+                id: id.as_str().unwrap_or_default().to_owned(),
+                source: "/sources/uploads".into(),
+                ty: "object".into(),
+                ..Event::default()
+            },
+            keys_unique: true,
+            dedupe: Some(Duration::from_secs(3600)),
+        };
+        Ok(objects.iter().map(event).collect())
+    }
+}
+
+#[tokio::test]
+async fn messages_that_tell_of_another_sources_objects_become_that_sources_events() {
+    let server = start_changed(|in_force| {
+        let (namespace, source_name) = (Name::default_namespace(), Name::new("uploads").unwrap());
+        let origin = Origin { namespace, source_name, tags: vec!["store".to_owned()] };
+        let maker = Arc::new(Maker { origin, filter: None });
+        in_force.feeds.insert(Name::new("queue").unwrap(), vec![Feed { maker, reader: Arc::new(Objects) }]);
+    })
+    .await;
+    let message = |body: &'static str| Incoming {
+        event: Event {
+            source: "/queue".into(),
+            ty: "queue.message".into(),
+            data: eventyard_event::Data::Bytes(body.into()),
+            ..Event::default()
+        },
+        keys_unique: true,
+        dedupe: None,
+    };
+    let batch = || {
+        let events =
+            vec![message(r#"{"objects": ["a", "b"]}"#), message("something else"), message(r#"{"objects": []}"#)];
+        Ok(Batch { events, position: Some(b"3".to_vec()), ..Batch::default() })
+    };
+    let (_let_close, may_close) = watch::channel(true);
+    let told = Told { word: "queue", log: Log::default(), reads: [batch(), batch()].into(), may_close };
+    server.broker.run_sources(vec![declared("", told)]);
+    until("taken twice", 20, || server.broker.source_views()[0].status.event_count == 6).await;
+
+    let of = async |ty: &str| {
+        let filter = EventFilter { ty: Some(ty.to_owned()), ..EventFilter::default() };
+        server.broker.store().events(filter, PageRequest { limit: 100, cursor: None }).await.unwrap().items
+    };
+    let made = of("object").await;
+    let mut ids: Vec<_> = made.iter().map(|event| event.envelope.event.id.clone()).collect();
+    ids.sort();
+    assert_eq!(ids, ["a", "b"], "the queue told them twice");
+    assert!(
+        made.iter().all(|event| event.envelope.source_name.as_str() == "uploads" && event.envelope.tags == ["store"])
+    );
+    // What is no notification, and what tells of nothing, stays the queue's.
+    assert_eq!(of("queue.message").await.len(), 4);
 }

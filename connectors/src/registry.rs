@@ -13,24 +13,28 @@ use crate::discard::{self, DiscardSink};
 use crate::http::{HttpClient, HttpSink, HttpSource};
 #[cfg(feature = "kafka")]
 use crate::kafka::{KafkaSink, KafkaSource};
+use crate::objects::Objects;
+use crate::reader::Reader;
+#[cfg(feature = "s3")]
+use crate::s3::{S3Sink, S3Source, Way};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 use crate::timer::TimerSource;
-use crate::{http, kafka, timer};
+use crate::{http, kafka, s3, timer};
 
 /// Every kind of source, in the order of the manual.
-const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC];
+const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, s3::SOURCE_SPEC];
 
 /// Every kind of sink.
-const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC];
+const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, s3::SINK_SPEC];
 
 /// Every kind of channel.
 const CHANNELS: &[ConnectorSpec] = &[http::CHANNEL_SPEC];
 
 /// Kinds that have a name and no code yet.
-const SOURCES_RESERVED: &[&str] = &["amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
-const SINKS_RESERVED: &[&str] = &["amqp", "nats", "s3", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
+const SOURCES_RESERVED: &[&str] = &["amqp", "nats", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
+const SINKS_RESERVED: &[&str] = &["amqp", "nats", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
 
 /// Kinds whose client is behind a feature of the same name, and whether it was built in. Their keys, pages and examples
@@ -48,6 +52,20 @@ pub enum BuiltSource {
     Http(Arc<HttpSource>),
     /// Driven by [`supervise`](crate::supervise::supervise).
     Polled(Box<dyn Source>),
+    /// Mounted on the broker's server, and what comes there is read before it is taken.
+    Read {
+        /// What decides about a request.
+        http: Arc<HttpSource>,
+        /// What makes events of its body.
+        reader: Arc<dyn Reader>,
+    },
+    /// Made of what another source takes.
+    From {
+        /// That source.
+        source: Name,
+        /// What makes events of each of its messages.
+        reader: Arc<dyn Reader>,
+    },
 }
 
 /// Everything there is of a role.
@@ -118,7 +136,27 @@ pub fn build_source(
             let (source, warnings) = KafkaSource::build(name, value)?;
             Ok((BuiltSource::Polled(Box::new(source)), warnings))
         }
+        #[cfg(feature = "s3")]
+        "s3" => {
+            let built = match S3Source::build(name, value)?.way {
+                Way::Polling(source) => BuiltSource::Polled(source),
+                Way::Webhook { http, reader } => BuiltSource::Read { http: Arc::new(*http), reader: Arc::new(reader) },
+                Way::From { source, reader } => BuiltSource::From { source, reader: Arc::new(reader) },
+            };
+            Ok((built, Vec::new()))
+        }
         _ => Err(vec![absent(Role::Source, kind)]),
+    }
+}
+
+/// Where the bytes are that the events of a source only name; `None` where its events name none, and where the source
+/// cannot be built.
+#[must_use]
+pub fn build_objects(kind: &str, name: &Name, value: &Value) -> Option<Arc<dyn Objects>> {
+    match kind {
+        #[cfg(feature = "s3")]
+        "s3" => S3Source::build(name, value).ok().map(|source| source.objects as Arc<dyn Objects>),
+        _ => None,
     }
 }
 
@@ -133,6 +171,8 @@ pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<
         "discard" => Ok(Arc::new(DiscardSink)),
         #[cfg(feature = "kafka")]
         "kafka" => Ok(Arc::new(KafkaSink::build(value)?)),
+        #[cfg(feature = "s3")]
+        "s3" => Ok(Arc::new(S3Sink::build(value)?)),
         _ => Err(vec![absent(Role::Sink, kind)]),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::rule::{OrderAfterDead, Rule};
-use crate::target::{Input, RetryOverrides, Target, TargetTo};
+use crate::target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 
 /// The hash of all rules. Their order, descriptions, tests and places in files do not count; neither do secrets,
 /// of which nothing may get to the disk, not even a hash.
@@ -60,7 +60,7 @@ fn target(target: &Target) -> Value {
         TargetTo::Http(settings) => json!({"http": settings.shown()}),
         TargetTo::Event(event) => json!({"event": [event.ty, event.source, event.subject]}),
     };
-    json!({
+    let mut definition = json!({
         "name": target.name.as_str(),
         "to": to,
         "retry": retry(target.retry),
@@ -70,8 +70,18 @@ fn target(target: &Target) -> Value {
             Input::Event => "event",
             Input::Data => "data",
             Input::Raw => "raw",
+            Input::Object => "object",
         }),
-    })
+    });
+    // Only where they are there, so that rules without them keep the hash that they had.
+    if let Some(bytes) = target.object_bytes_max {
+        definition["object_bytes_max"] = bytes.into();
+    }
+    if let Some(answer) = &target.answer {
+        let EventTarget { ty, source, subject } = &answer.event;
+        definition["answer"] = json!([ty, source, subject, answer.content_type]);
+    }
+    definition
 }
 
 fn retry(retry: RetryOverrides) -> Value {

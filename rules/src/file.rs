@@ -17,7 +17,7 @@ use toml::de::DeValue;
 
 pub use keys::{RETRY, RULE};
 pub use retry::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, MAX_AGE_MAX, read_retry};
-pub use target::{CONCURRENCY_MAX, TIMEOUT_MAX};
+pub use target::{CONCURRENCY_MAX, OBJECT_BYTES_RANGE, TIMEOUT_MAX};
 pub use test::TESTS_MAX;
 
 use crate::codes;

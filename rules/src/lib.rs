@@ -59,7 +59,7 @@ pub use path::{PATH_BYTES_MAX, Path, PathError};
 pub use pattern::{Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};
 pub use rule_set::{RuleSet, TestFailure, run_tests};
-pub use target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
+pub use target::{AnswerEvent, EventTarget, Input, OBJECT_BYTES_MAX, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};
 pub use units::{nearest, parse_duration, parse_size, show_duration, show_size};
 pub use view::View;

@@ -23,6 +23,10 @@ pub struct Target {
     pub concurrency: Option<u32>,
     /// What it receives; `None` for the default of its kind ([`TargetTo::default_input`]).
     pub input: Option<Input>,
+    /// The most bytes of an object that it receives, with [`Input::Object`]; `None` for [`OBJECT_BYTES_MAX`].
+    pub object_bytes_max: Option<u64>,
+    /// What becomes of a function's answer, where it goes on.
+    pub answer: Option<AnswerEvent>,
     /// Whether a sender that waits gets this target's answer: see `reply = "sync"` of an http source.
     pub reply: bool,
     /// Where it stands.
@@ -92,6 +96,18 @@ pub struct EventTarget {
     pub subject: Option<String>,
 }
 
+/// What a function's answer becomes: a new event with the answer as its data, and these attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerEvent {
+    /// Its attributes, as of an `event` target.
+    pub event: EventTarget,
+    /// The media type of its data; `None` for what the answer looks like.
+    pub content_type: Option<String>,
+}
+
+/// The most bytes of an object that a target receives where its rule does not say.
+pub const OBJECT_BYTES_MAX: u64 = 10 * 1024 * 1024;
+
 /// What a target receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
@@ -101,6 +117,8 @@ pub enum Input {
     Data,
     /// The bytes as they came with their content type.
     Raw,
+    /// The bytes of the object that the event names, fetched for each attempt.
+    Object,
 }
 
 /// What a `retry` table says; each key may be left to the next outer one.

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use eventyard_connectors::http::{Greeting, RequestHead, Taken};
+use eventyard_connectors::reader::Reader;
 use eventyard_connectors::source::Incoming;
 use eventyard_event::http::{Form, form, read_form};
 use eventyard_event::{Limits, Name};
@@ -18,6 +19,7 @@ use super::problem::Problem;
 use super::views::Accepted;
 use super::{Api, json, reply};
 use crate::in_force::{HttpMount, InForce};
+use crate::intake::Read;
 use crate::origin::Origin;
 use crate::server::body::ReadBody;
 use crate::telemetry::metrics::CodeLabel;
@@ -124,8 +126,13 @@ impl Mounted {
             Taken::Events(incoming) => incoming,
             Taken::Greeting(greeting) => return Ok(greet(&mount.origin.source_name, greeting)),
         };
+        let incoming = match &mount.reader {
+            Some(reader) => read_by(reader.as_ref(), &incoming).await.map_err(Refused::at_the_door)?,
+            None => incoming,
+        };
         let Some(timeout) = mount.source.reply_timeout() else {
-            let accepted = api.broker.admit(&mount.origin, incoming).await.map_err(Refused::by_intake)?;
+            let read = Read { events: incoming, filter: mount.filter.clone(), ..Read::default() };
+            let accepted = api.broker.admit_read(&mount.origin, read).await.map_err(Refused::by_intake)?;
             return Ok((StatusCode::ACCEPTED, json(&Accepted { accepted, reply: None })).into_response());
         };
         let taken = api.broker.admit_for_reply(&mount.origin, incoming, api.replies_waiting_max).await;
@@ -140,6 +147,15 @@ impl Mounted {
 fn greet(source: &Name, greeting: Greeting) -> Response {
     tracing::info!(%source, "the sender asked whether this address is ours, and was told so");
     ([(axum::http::header::CONTENT_TYPE, greeting.content_type)], greeting.body).into_response()
+}
+
+/// The events that a reader makes of what a request brought.
+async fn read_by(reader: &dyn Reader, came: &[Incoming]) -> Result<Vec<Incoming>, Problem> {
+    let mut made = Vec::new();
+    for one in came {
+        made.extend(reader.read(one.event.data.bytes()).await?);
+    }
+    Ok(made)
 }
 
 /// The body, by the limit of what the headers say it is: one event, or a batch of them.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventyard_connectors::http::Refusal;
+use eventyard_connectors::reader::NotRead;
 use eventyard_event::EventError;
 use eventyard_store::StoreError;
 use schemars::JsonSchema;
@@ -228,6 +229,23 @@ impl From<Refusal> for Problem {
         match refusal.header {
             Some((name, value)) => problem.header(HeaderName::from_static(name), &value),
             None => problem,
+        }
+    }
+}
+
+impl From<NotRead> for Problem {
+    /// What a reader says of what a request brought.
+    fn from(problem: NotRead) -> Problem {
+        match problem {
+            NotRead::Now { code, message, retry_after } => {
+                let fix = "nothing was taken; send it again, and see what the source has to ask";
+                Problem::foreign(StatusCode::SERVICE_UNAVAILABLE, code, message, fix)
+                    .retry_after(retry_after.unwrap_or(RETRY_AFTER))
+            }
+            NotRead::Never { code, message } => {
+                let fix = "send what the store sends, and leave the path to it alone";
+                Problem::foreign(StatusCode::BAD_REQUEST, code, message, fix)
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
         report.push(found);
     }
     check_sources(known, report);
+    check_feeds(known, report);
     check_rule_names(known.rules, report);
     let callees = Callees::of(known.project);
     for read in known.rules {
@@ -68,6 +69,30 @@ fn check_sources(known: &Known<'_>, report: &mut Report) {
                         .with_help("give one of them another path, or other methods"),
                 );
             }
+        }
+    }
+}
+
+/// A source that is made of another one needs that one, and it has to take messages.
+fn check_feeds(known: &Known<'_>, report: &mut Report) {
+    for source in known.sources {
+        let Some((from, place)) = &source.from else { continue };
+        let Some(feeding) = known.sources.iter().find(|other| other.def.name == *from) else {
+            let names: Vec<&str> = known.sources.iter().map(|source| source.def.name.as_str()).collect();
+            report.push(unknown(codes::UNKNOWN_SOURCE, place, "source", from, &names));
+            continue;
+        };
+        let kind = feeding.def.kind.as_str();
+        if matches!(kind, "http" | "timer" | "s3") {
+            let message = format!("the source `{from}` is of the kind `{kind}`, which takes no messages from a queue");
+            report
+                .push(Diagnostic::error_at(eventyard_rules::codes::BAD_VALUE, place, message).with_help(
+                    "name a source that does; a store that calls by HTTP needs notifications = \"webhook\"",
+                ));
+        } else if source.def.enabled && !feeding.def.enabled {
+            let message = format!("the source `{from}` is not enabled, so `{}` hears nothing", source.def.name);
+            let found = Diagnostic::error_at(codes::NOT_ENABLED, place, message);
+            report.push(found.with_help(format!("set enabled = true in [source.{from}]")).as_warning());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Rules that feed each other without end.
 //!
 //! An `event` target makes a new event, and rules may match that again; an `http` target, or a sink of kind `http`, may
-//! post to this very broker. A circle of such rules is refused where it is certain: each rule of it matches what the
+//! post to this very broker. A function's answer may go on as an event (`answer`), and a sink of kind `s3` may write to
+//! where a source of this project looks for objects. A circle of such rules is refused where it is certain: each rule of it matches what the
 //! one before makes, whatever the data. Where a pattern looks at anything that is not known here, the circle may end
 //! by itself; there the broker counts the hops of an event and gives it up after 16.
 
@@ -26,6 +27,8 @@ struct Maker<'k> {
     rule: usize,
     place: &'k Place,
     made: Envelope,
+    /// What to do where it closes a circle.
+    help: &'static str,
     /// Whether `made` has the tags and the subject that the new event will have.
     tags_known: bool,
     subject_known: bool,
@@ -43,6 +46,9 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     let mut makers: Vec<Maker<'_>> = Vec::new();
     for (at, read) in read.iter().enumerate().filter(|(_, read)| read.is_whole && read.rule.enabled) {
         for target in &read.rule.targets {
+            let answer = target.answer.iter();
+            makers.extend(answer.filter_map(|answer| made_by(at, &read.rule, &answer.event, &target.place)));
+            makers.extend(written(known, at, target));
             match (&target.to, http_settings(known, target)) {
                 (TargetTo::Event(event), _) => makers.extend(made_by(at, &read.rule, event, &target.place)),
                 (_, Some(settings)) => match own_ingest(known, settings) {
@@ -69,14 +75,14 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     let set = RuleSet::compile(certain.map(|rule| (*rule).clone()).collect());
     let places: HashMap<(&Name, &Name), usize> =
         rules.iter().enumerate().map(|(at, rule)| ((&rule.namespace, &rule.name), at)).collect();
-    let mut next: BTreeMap<usize, Vec<(usize, &Place)>> = BTreeMap::new();
+    let mut next: BTreeMap<usize, Vec<(usize, &Maker<'_>)>> = BTreeMap::new();
     for maker in &makers {
         let fed = set.matches(&maker.made).into_iter().filter(|rule| {
             looks_only_at(rule, maker.subject_known)
                 && (maker.tags_known || rule.tags.is_empty() && rule.not_tags.is_empty())
         });
         let fed = fed.filter_map(|rule| places.get(&(&rule.namespace, &rule.name)));
-        next.entry(maker.rule).or_default().extend(fed.map(|to| (*to, maker.place)));
+        next.entry(maker.rule).or_default().extend(fed.map(|to| (*to, maker)));
     }
     report_circles(&rules, &next, report);
 }
@@ -86,7 +92,7 @@ fn made_by<'k>(at: usize, rule: &Rule, target: &EventTarget, place: &'k Place) -
     let source = target.source.clone().unwrap_or_else(|| format!("/rules/{}/{}", rule.namespace, rule.name));
     let event = Event { source, ty: target.ty.clone(), subject: target.subject.clone(), ..Event::default() };
     let made = envelope(&rule.namespace, &Name::new(OWN_SOURCE).ok()?, event);
-    Some(Maker { rule: at, place, made, tags_known: false, subject_known: target.subject.is_some() })
+    Some(Maker { rule: at, place, made, help: NEW_TYPE, tags_known: false, subject_known: target.subject.is_some() })
 }
 
 /// The event that an http source of this broker makes of data that is posted to it.
@@ -101,8 +107,47 @@ fn posted<'k>(at: usize, source: &ReadSource, place: &'k Place) -> Option<Maker<
         ..Event::default()
     };
     let made = Envelope { tags: source.def.tags.clone(), ..envelope(&source.def.namespace, &source.def.name, event) };
-    Some(Maker { rule: at, place, made, tags_known: true, subject_known: !path.contains('{') })
+    Some(Maker { rule: at, place, made, help: NEW_TYPE, tags_known: true, subject_known: !path.contains('{') })
 }
+
+/// The events that sources of this project make of the objects that a target writes.
+fn written<'k>(known: &Known<'k>, at: usize, target: &'k Target) -> Vec<Maker<'k>> {
+    let TargetTo::Sink(name) = &target.to else { return Vec::new() };
+    let Some(sink) = known.project.sinks.iter().find(|sink| sink.name == *name && sink.kind == "s3") else {
+        return Vec::new();
+    };
+    let sink = sink.settings.reveal();
+    // What every key begins with, up to the first thing that depends on the event.
+    let beginning = text(sink, "prefix").split('{').next().unwrap_or_default();
+    let watches = |source: &&ReadSource| {
+        let settings = source.def.settings.reveal();
+        let same = |key| text(settings, key).trim_end_matches('/') == text(sink, key).trim_end_matches('/');
+        source.def.enabled
+            && source.def.kind == "s3"
+            && same("endpoint")
+            && same("bucket")
+            && beginning.starts_with(text(settings, "prefix"))
+    };
+    let made = known.sources.iter().filter(watches).map(|source| {
+        let ty = source.def.settings.shown().get("type").and_then(Value::as_str).unwrap_or("s3.object_created");
+        let event = Event { source: format!("/sources/{}", source.def.name), ty: ty.to_owned(), ..Event::default() };
+        let made =
+            Envelope { tags: source.def.tags.clone(), ..envelope(&source.def.namespace, &source.def.name, event) };
+        Maker { rule: at, place: &target.place, made, help: OTHER_PREFIX, tags_known: true, subject_known: false }
+    });
+    made.collect()
+}
+
+/// A text of a block's settings; empty where there is none.
+fn text<'v>(settings: &'v Value, key: &str) -> &'v str {
+    settings.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What to do where events make each other.
+const NEW_TYPE: &str = "give the new event a type that no rule of the circle matches";
+
+/// What to do where an object brings in the next.
+const OTHER_PREFIX: &str = "let the sink write below another prefix than the source looks at";
 
 fn envelope(namespace: &Name, source_name: &Name, event: Event) -> Envelope {
     Envelope {
@@ -197,7 +242,7 @@ fn returned(rule: &Rule, place: &Place) -> Diagnostic {
 }
 
 /// Walks from each rule along what it feeds; a rule that is met again on its own way closes a circle.
-fn report_circles(rules: &[&Rule], next: &BTreeMap<usize, Vec<(usize, &Place)>>, report: &mut Report) {
+fn report_circles(rules: &[&Rule], next: &BTreeMap<usize, Vec<(usize, &Maker<'_>)>>, report: &mut Report) {
     let mut done: Vec<bool> = vec![false; rules.len()];
     for &start in next.keys() {
         // A way is a list of rules, each with the branch to be tried next: a stack of our own, for the longest way
@@ -205,7 +250,7 @@ fn report_circles(rules: &[&Rule], next: &BTreeMap<usize, Vec<(usize, &Place)>>,
         let mut way: Vec<(usize, usize)> = vec![(start, 0)];
         while let Some(&(at, branch)) = way.last() {
             let step = next.get(&at).and_then(|steps| steps.get(branch)).copied();
-            let Some((to, place)) = step.filter(|_| !done.get(at).copied().unwrap_or(true)) else {
+            let Some((to, maker)) = step.filter(|_| !done.get(at).copied().unwrap_or(true)) else {
                 if let Some(done) = done.get_mut(at) {
                     *done = true;
                 }
@@ -217,7 +262,7 @@ fn report_circles(rules: &[&Rule], next: &BTreeMap<usize, Vec<(usize, &Place)>>,
             }
             if let Some(first) = way.iter().position(|(seen, _)| *seen == to) {
                 let circle: Vec<usize> = way.iter().skip(first).map(|(rule, _)| *rule).collect();
-                report.push(circle_found(rules, &circle, place));
+                report.push(circle_found(rules, &circle, maker));
             } else {
                 way.push((to, 0));
             }
@@ -225,7 +270,7 @@ fn report_circles(rules: &[&Rule], next: &BTreeMap<usize, Vec<(usize, &Place)>>,
     }
 }
 
-fn circle_found(rules: &[&Rule], circle: &[usize], place: &Place) -> Diagnostic {
+fn circle_found(rules: &[&Rule], circle: &[usize], maker: &Maker<'_>) -> Diagnostic {
     let names: Vec<String> = circle
         .iter()
         .chain(circle.first())
@@ -233,7 +278,7 @@ fn circle_found(rules: &[&Rule], circle: &[usize], place: &Place) -> Diagnostic 
         .map(|rule| format!("`{}`", rule.name))
         .collect();
     let message = format!("each event goes round for ever: {}", names.join(" → "));
-    Diagnostic::error_at(codes::EVENT_CYCLE, place, message)
+    Diagnostic::error_at(codes::EVENT_CYCLE, maker.place, message)
         .with_label("this target closes the circle")
-        .with_help("give the new event a type that no rule of the circle matches")
+        .with_help(maker.help)
 }

@@ -27,8 +27,10 @@ pub(super) struct ReadSource {
     pub(super) place: Place,
     /// Where its `path` stands.
     pub(super) path_place: Place,
-    /// The source itself, where it is an http source.
+    /// What is mounted on the server, where it is an http source or one that is told by requests.
     pub(super) http: Option<Arc<HttpSource>>,
+    /// The source that it is made of, and where that is named.
+    pub(super) from: Option<(Name, Place)>,
 }
 
 pub(super) fn read_sources(file: &Table<'_>, now: Timestamp) -> Vec<ReadSource> {
@@ -54,14 +56,16 @@ fn read_source(name: Name, table: Table<'_>, now: Timestamp) -> ReadSource {
     let settings =
         connector::read_rest(&table, fields, kind_is_known).map(|settings| with_type(&settings, ty.as_deref()));
     let path_place = table.place_of("path");
-    let mut http = None;
+    let (mut http, mut from) = (None, None);
     let mut sound = settings.is_some();
     if let Some(settings) = &settings {
         match build_source(&kind, &name, settings.reveal(), now) {
             Ok((built, warnings)) => {
                 connector::warn(&table, &warnings);
-                if let BuiltSource::Http(source) = built {
-                    http = Some(source);
+                match built {
+                    BuiltSource::Http(source) | BuiltSource::Read { http: source, .. } => http = Some(source),
+                    BuiltSource::From { source, .. } => from = Some((source, table.place_of("notifications"))),
+                    BuiltSource::Polled(_) => {}
                 }
                 if let Err(errors) = source_filter(settings.reveal()) {
                     connector::report(&table, &errors, fields);
@@ -85,7 +89,7 @@ fn read_source(name: Name, table: Table<'_>, now: Timestamp) -> ReadSource {
         tags,
         settings,
     };
-    ReadSource { def, place: block.place, path_place, http }
+    ReadSource { def, place: block.place, path_place, http, from }
 }
 
 /// The settings with the `type` that the block gives, which connectors read like a key of their own.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, CONCURRENCY_MAX, MAX_AGE_MAX, TIMEOUT_MAX};
+use super::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, CONCURRENCY_MAX, MAX_AGE_MAX, OBJECT_BYTES_RANGE, TIMEOUT_MAX};
 use crate::shape::{Key, Kind, Shape};
 
 /// `[[rule]]`.
@@ -82,9 +82,19 @@ static TARGET: Shape = Shape {
         ),
         Key::optional(
             "input",
-            Kind::Word(&["event", "data", "raw"]),
-            "What it receives: the event as CloudEvents JSON (functions, unless said otherwise), its data as JSON, or the bytes as \
-             they came (http and sinks, unless said otherwise).",
+            Kind::Word(&["event", "data", "raw", "object"]),
+            "What it receives: the event as CloudEvents JSON (functions, unless said otherwise), its data as JSON, the bytes as \
+             they came (http and sinks, unless said otherwise), or the bytes of the object that the event names.",
+        ),
+        Key::optional(
+            "object_max",
+            Kind::Size(OBJECT_BYTES_RANGE.0, OBJECT_BYTES_RANGE.1),
+            "How large an object may be that it receives, with `input = \"object\"`; without it `10MiB`.",
+        ),
+        Key::optional(
+            "answer",
+            Kind::Table(&ANSWER),
+            "What becomes of a function's answer: the data of a new event, which rules see in turn.",
         ),
     ],
     one_of: &["function", "sink", "channel", "http", "event"],
@@ -98,6 +108,21 @@ static EVENT: Shape = Shape::of(
         Key::required("type", Kind::Text, "Its `type`."),
         Key::optional("source", Kind::Text, "Its `source`."),
         Key::optional("subject", Kind::Text, "Its `subject`."),
+    ],
+);
+
+/// `answer = { … }` of a target.
+static ANSWER: Shape = Shape::of(
+    "A new event with a function's answer as its data.",
+    &[
+        Key::required("type", Kind::Text, "Its `type`."),
+        Key::optional("source", Kind::Text, "Its `source`."),
+        Key::optional("subject", Kind::Text, "Its `subject`; without it, that of the event which was answered."),
+        Key::optional(
+            "content_type",
+            Kind::Text,
+            "What its data is; without it JSON where it is JSON, and bytes otherwise.",
+        ),
     ],
 );
 

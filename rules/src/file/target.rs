@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventyard_event::Name;
+use eventyard_event::{Name, media_type};
 
 use super::retry::read_retry;
 use super::{Host, TARGETS_MAX};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::reader::Table;
-use crate::target::{EventTarget, Input, Target, TargetTo};
+use crate::target::{AnswerEvent, EventTarget, Input, Target, TargetTo};
 
 /// The longest one attempt may take. A delivery that runs for longer than a day is no delivery.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The most attempts of one target at once; each holds a process or a connection.
 pub const CONCURRENCY_MAX: u32 = 10_000;
+
+/// How large an object may be that a target receives, from and to, in bytes: it is held in memory for as long as the
+/// attempt takes, once for each that is made at once.
+pub const OBJECT_BYTES_RANGE: (u64, u64) = (1, 1024 * 1024 * 1024);
 
 /// The keys of which a target has exactly one.
 const KINDS: [&str; 5] = ["function", "sink", "channel", "http", "event"];
@@ -75,6 +79,12 @@ fn read_target(table: Table<'_>, host: &Host<'_>) -> Option<Target> {
     let timeout = table.duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX);
     let concurrency = table.integer_u32("concurrency", 1..=CONCURRENCY_MAX);
     let input = read_input(&table);
+    let object_bytes_max = table.size("object_max", OBJECT_BYTES_RANGE.0..=OBJECT_BYTES_RANGE.1);
+    if object_bytes_max.is_some() && input != Some(Input::Object) {
+        let help = Some("set input = \"object\", or leave it out");
+        table.refuse("object_max", codes::BAD_VALUE, "`object_max` means nothing without `input = \"object\"`", help);
+    }
+    let answer = read_answer(&table, to.as_ref());
     let named = table.has("name");
     table.finish();
     let to = to?;
@@ -86,7 +96,7 @@ fn read_target(table: Table<'_>, host: &Host<'_>) -> Option<Target> {
             TargetTo::Http(_) | TargetTo::Event(_) => Name::new(to.kind()).ok()?,
         },
     };
-    Some(Target { name, to, retry, timeout, concurrency, input, reply, place })
+    Some(Target { name, to, retry, timeout, concurrency, input, object_bytes_max, answer, reply, place })
 }
 
 /// `reply = true`: senders that wait are given this target's answer.
@@ -106,6 +116,23 @@ fn read_reply(table: &Table<'_>, to: Option<&TargetTo>) -> bool {
         return false;
     }
     reply
+}
+
+/// `answer = { type = "…" }`: the function's answer goes on as a new event.
+fn read_answer(table: &Table<'_>, to: Option<&TargetTo>) -> Option<AnswerEvent> {
+    let answer = table.table("answer", "answer")?;
+    let content_type = answer.filled_string("content_type");
+    if let Some(text) = content_type.as_deref().filter(|text| !media_type::is_well_formed(text)) {
+        let message = format!("`{}` is no media type", text.escape_default());
+        answer.refuse("content_type", codes::BAD_VALUE, message, Some("write one such as \"text/plain\""));
+    }
+    let event = read_event(answer, "answer")?;
+    if to.is_some_and(|to| !matches!(to, TargetTo::Function { .. })) {
+        let help = Some("a rule for what a sink answers has nothing to go by; set it on a function");
+        table.refuse("answer", codes::BAD_VALUE, "only a function's answer goes on as an event", help);
+        return None;
+    }
+    Some(AnswerEvent { event, content_type })
 }
 
 fn read_to(table: &Table<'_>, given: &[&str], host: &Host<'_>) -> Option<TargetTo> {
@@ -136,7 +163,7 @@ fn read_to(table: &Table<'_>, given: &[&str], host: &Host<'_>) -> Option<TargetT
         "sink" => table.name("sink").map(TargetTo::Sink),
         "channel" => table.name("channel").map(TargetTo::Channel),
         "http" => (host.http_target)(table.table("http", "http")?).map(TargetTo::Http),
-        _ => read_event(table.table("event", "event")?).map(TargetTo::Event),
+        _ => read_event(table.table("event", "event")?, "event").map(TargetTo::Event),
     }
 }
 
@@ -161,8 +188,8 @@ fn read_function(table: &Table<'_>) -> Option<TargetTo> {
     }
 }
 
-fn read_event(table: Table<'_>) -> Option<EventTarget> {
-    table.require("type", "say what the new event is: event = { type = \"…\" }");
+fn read_event(table: Table<'_>, key: &str) -> Option<EventTarget> {
+    table.require("type", &format!("say what the new event is: {key} = {{ type = \"…\" }}"));
     let ty = table.filled_string("type");
     let source = table.filled_string("source");
     let subject = table.filled_string("subject");
@@ -178,10 +205,10 @@ fn read_event(table: Table<'_>) -> Option<EventTarget> {
 fn read_input(table: &Table<'_>) -> Option<Input> {
     let value = table.value("input")?;
     if value.get_ref().is_table() && !value.get_ref().get("env").is_some_and(|env| env.get_ref().is_str()) {
-        let help = Some("this version knows `event`, `data`, `raw`");
+        let help = Some("this version knows `event`, `data`, `raw`, `object`");
         table.refuse("input", codes::NOT_IN_THIS_VERSION, "`input = { paths, template }` is not in this version", help);
         return None;
     }
-    let words = [("event", Input::Event), ("data", Input::Data), ("raw", Input::Raw)];
+    let words = [("event", Input::Event), ("data", Input::Data), ("raw", Input::Raw), ("object", Input::Object)];
     table.word("input", &words, &["lambda", "fc", "scf"])
 }

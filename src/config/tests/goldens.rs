@@ -126,7 +126,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ("conflict", http("reply_timeout = \"3s\"")),
         ("out_of_range", http("reply = \"sync\"\nreply_timeout = \"2h\"")),
         own("not_in_this_version", "[source.k]\nkind = \"sqs\"\n"),
-        own("not_in_this_version", "[sink.k]\nkind = \"s3\"\n"),
+        own("not_in_this_version", "[sink.k]\nkind = \"redis\"\n"),
         own("not_in_this_version", "[channel.k]\nkind = \"dingtalk\"\n"),
         own("not_in_this_version", "[function.f]\nruntime = \"python\"\npackage = \"x\"\n"),
         own("package_missing", "[function.f]\nruntime = \"wasm\"\npackage = \"x\"\n"),

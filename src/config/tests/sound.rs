@@ -258,3 +258,41 @@ fn certain_circles_of_events_are_refused_and_possible_ones_are_not() {
     let chain = format!("{}{}", rule("one", "a", "", "b"), rule("two", "b", "", "c"));
     loaded(&[("eventyard.toml", &chain)]);
 }
+
+/// A project with one function, and what its target says beside the function.
+fn answering(more: &str) -> String {
+    format!(
+        "[function.f]\nruntime = \"command\"\ncommand = [\"true\"]\n[sink.s]\nkind = \"discard\"\n\
+         [[rule]]\nname = \"a\"\npattern = {{ type = [\"x\"] }}\n{more}\n"
+    )
+}
+
+#[test]
+fn a_functions_answer_may_go_on_and_makes_circles_like_any_event() {
+    let target = |more: &str| answering(&format!("target = {{ function = \"f\", {more} }}"));
+    let project = loaded(&[("eventyard.toml", &target("answer = { type = \"y\", content_type = \"text/plain\" }"))]);
+    let answer = project.rules[0].targets[0].answer.as_ref().unwrap();
+    assert_eq!((answer.event.ty.as_str(), answer.content_type.as_deref()), ("y", Some("text/plain")));
+    let circle = refused(&[("eventyard.toml", &target("answer = { type = \"x\" }"))]);
+    assert_eq!(codes(&circle), ["event_cycle"]);
+    for wrong in ["answer = { type = \"y\", content_type = \"nope\" }", "answer = { type = \"eventyard.y\" }"] {
+        assert_eq!(codes(&refused(&[("eventyard.toml", &target(wrong))])), ["bad_value"], "{wrong}");
+    }
+    let sink = answering("target = { sink = \"s\", answer = { type = \"y\" } }");
+    assert_eq!(codes(&refused(&[("eventyard.toml", &sink)])), ["bad_value"]);
+}
+
+#[test]
+fn an_object_has_a_limit_and_nothing_else_has_it() {
+    let target = |more: &str| answering(&format!("target = {{ function = \"f\", {more} }}"));
+    let project = loaded(&[("eventyard.toml", &target("input = \"object\", object_max = \"64KiB\""))]);
+    let target_of = &project.rules[0].targets[0];
+    assert_eq!((target_of.input, target_of.object_bytes_max), (Some(Input::Object), Some(65536)));
+    for wrong in ["object_max = \"64KiB\"", "input = \"raw\", object_max = \"64KiB\""] {
+        assert_eq!(codes(&refused(&[("eventyard.toml", &target(wrong))])), ["bad_value"], "{wrong}");
+    }
+    assert_eq!(
+        codes(&refused(&[("eventyard.toml", &target("input = \"object\", object_max = \"2GiB\""))])),
+        ["out_of_range"]
+    );
+}

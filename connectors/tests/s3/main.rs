@@ -1,0 +1,8 @@
+//! Object stores, against real ones: MinIO and versitygw, started by tests/services.
+//!
+//! One test runs over each store. Buckets have names of their own, so that tests run side by side on one server.
+
+mod hostile;
+mod polling;
+mod server;
+mod writing;
