@@ -153,9 +153,9 @@ pub fn build_source(
 /// cannot be built.
 #[must_use]
 pub fn build_objects(kind: &str, name: &Name, value: &Value) -> Option<Arc<dyn Objects>> {
-    match kind {
+    match (kind, name, value) {
         #[cfg(feature = "s3")]
-        "s3" => S3Source::build(name, value).ok().map(|source| source.objects as Arc<dyn Objects>),
+        ("s3", name, value) => S3Source::build(name, value).ok().map(|source| source.objects as Arc<dyn Objects>),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use eventyard_event::with_causes;
 use serde_json::Value;
 use url::Url;
 
-use super::config::StoreConfig;
+use super::settings::StoreConfig;
 use super::text::cut;
 use crate::sink::{RETRY_AFTER_MAX, SendError};
 use crate::source::SourceError;

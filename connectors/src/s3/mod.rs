@@ -29,6 +29,8 @@ mod reader;
 #[cfg(feature = "s3")]
 mod seen;
 #[cfg(feature = "s3")]
+mod settings;
+#[cfg(feature = "s3")]
 mod sink;
 #[cfg(feature = "s3")]
 mod source;

@@ -17,9 +17,9 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::client::{Bucket, Failure};
-use super::config::SinkConfig;
 use super::guard::{VIA_METADATA, via_of};
 use super::key::{self, Template};
+use super::settings::SinkConfig;
 use crate::gather::{Gatherer, SendBatch};
 use crate::sink::{SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConfigError, read_checked};

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use super::change::{Change, Kind, Maker};
 use super::client::{Bucket, Failure};
-use super::config::SourceConfig;
 use super::guard::{self, digest, mark};
 use super::notification::unquoted;
 use super::objects::S3Objects;
 use super::reader::NotificationReader;
 use super::seen::{self, Seen, Sight, Stage, Youngest};
+use super::settings::SourceConfig;
 use super::text::unform;
 use crate::http::{HttpSource, SOURCE_SPEC as HTTP};
 use crate::source::{Batch, Seek, SeekError, Source, SourceContext, SourceError};

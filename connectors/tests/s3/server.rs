@@ -11,6 +11,9 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Map, Value, json};
 
+/// What a script says of how to reach its server.
+type Reach = HashMap<String, String>;
+
 /// A store of somebody else's making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -31,8 +34,8 @@ impl Kind {
     /// How to reach it: `KEY=VALUE` lines of its script. Started once for all tests. `None`, and a line that says why,
     /// where it cannot be had.
     #[expect(clippy::print_stdout, reason = "a test that is skipped says why")]
-    fn start(self) -> Option<HashMap<String, String>> {
-        static STARTED: OnceLock<Mutex<HashMap<Kind, Option<HashMap<String, String>>>>> = OnceLock::new();
+    fn start(self) -> Option<Reach> {
+        static STARTED: OnceLock<Mutex<HashMap<Kind, Option<Reach>>>> = OnceLock::new();
         let mut started = STARTED.get_or_init(Mutex::default).lock().unwrap();
         let answer = started.entry(self).or_insert_with(|| {
             let script =
@@ -76,7 +79,7 @@ pub(crate) struct Bucket {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) client: Client,
-    reach: HashMap<String, String>,
+    reach: Reach,
 }
 
 /// A new bucket on each store that can be had.
