@@ -190,7 +190,8 @@ impl Broker {
                 *filtered.entry(&origin.source_name).or_insert(0) += 1;
                 continue;
             }
-            let Routed { rules, deliveries, reply } = route(&in_force, &envelope, due_at);
+            let Routed { rules, deliveries, reply, unevaluated } = route(&in_force, &envelope, due_at);
+            self.metrics().when_errors.inc_by(u64::from(unevaluated));
             if let (Some(waiting_max), Some(place)) = (waiting_max, reply) {
                 // Before the commit: the attempt may begin before that has returned.
                 awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);

@@ -19,6 +19,8 @@ pub struct Routed {
     pub deliveries: Vec<NewDelivery>,
     /// The place among these of the first whose target has `reply = true`.
     pub reply: Option<u32>,
+    /// How many rules did not match because their `when` could not be evaluated.
+    pub unevaluated: u32,
 }
 
 /// Routes one event. `due_at` is the steady clock's time. Reads nothing but its arguments.
@@ -28,7 +30,8 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
     let snapshot = in_force.rules.hash();
     // Matching needs no tree of the event; looking up what a rule orders by does.
     let mut view = None;
-    for rule in in_force.rules.matches(envelope) {
+    let mut unevaluated = 0;
+    for rule in in_force.rules.matches_telling(envelope, |_, _| unevaluated += 1) {
         routed.rules.push(rule.name.clone());
         let lane =
             rule.order_by.as_ref().and_then(|path| lane(rule, path, view.get_or_insert_with(|| View::new(envelope))));
@@ -40,6 +43,7 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
             routed.deliveries.push(NewDelivery { queue, lane: lane.clone(), due_at, snapshot });
         }
     }
+    routed.unevaluated = unevaluated;
     routed
 }
 

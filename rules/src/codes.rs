@@ -27,6 +27,7 @@ codes! {
     BAD_NAME = "bad_name", "A name must fit `[a-z0-9][a-z0-9_-]{0,62}`.";
     BAD_DURATION = "bad_duration", "A duration is a number with a unit: \"250ms\", \"30s\", \"5m\", \"6h\", \"7d\".";
     BAD_SIZE = "bad_size", "A size is a number with a unit: \"512B\", \"64KiB\", \"10MiB\", \"1GiB\".";
+    BAD_EXPRESSION = "bad_expression", "The text is no expression in CloudEvents SQL.";
     BAD_PATH = "bad_path", "The path does not lead into an event; it is written like data.customer.id.";
     NOT_IN_THIS_VERSION = "not_in_this_version", "The key or word is reserved for a later version of eventyard.";
     ENV_MISSING = "env_missing", "An environment variable that the project names is not set and has no default.";

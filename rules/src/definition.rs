@@ -28,7 +28,7 @@ pub(crate) fn hash(rules: &[Rule]) -> [u8; 16] {
 
 fn definition(rule: &Rule) -> Value {
     let names = |names: &[eventyard_event::Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-    json!({
+    let mut definition = json!({
         "name": rule.name.as_str(),
         "namespace": rule.namespace.as_str(),
         "enabled": rule.enabled,
@@ -43,7 +43,12 @@ fn definition(rule: &Rule) -> Value {
         },
         "retry": retry(rule.retry),
         "targets": rule.targets.iter().map(target).collect::<Vec<_>>(),
-    })
+    });
+    // Only where it is there, so that rules without it keep the hash that they had.
+    if let Some(when) = &rule.when {
+        definition["when"] = when.text().into();
+    }
+    definition
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {

@@ -4,6 +4,7 @@
 use eventyard_event::{Data, Name};
 use serde::Serialize;
 
+use crate::cesql::{self, Attributes, EvaluationError, Expression};
 use crate::fields::{Fields, Leaf, Wanted};
 use crate::pattern::{Branch, Field, Pattern};
 use crate::reference::{Set, satisfied};
@@ -30,7 +31,7 @@ pub struct RuleExplanation {
     pub rule: Name,
     /// Whether it matched; exactly where all fields are `ok`.
     pub matched: bool,
-    /// `enabled`, `from`, `tags` and `not_tags` as far as the rule says something of them, then the fields of its
+    /// `enabled`, `from`, `tags`, `not_tags` and `when` as far as the rule says something of them, then the fields of its
     /// pattern by path. Of alternatives in `$or`, those that come nearest.
     pub fields: Vec<FieldVerdict>,
 }
@@ -92,6 +93,7 @@ pub(crate) fn explain<'r>(rules: impl Iterator<Item = &'r Rule>, view: &View<'_>
 /// Explains a rule as if it were enabled.
 pub(crate) fn explain_conditions(rule: &Rule, view: &View<'_>) -> RuleExplanation {
     let mut fields = filters(rule, view);
+    fields.extend(rule.when.as_ref().map(|when| explain_when(when, view)));
     if let Some(pattern) = &rule.pattern {
         fields.extend(explain_pattern(pattern, view));
     }
@@ -139,6 +141,36 @@ fn switched_off() -> FieldVerdict {
         found: Some("false".to_owned()),
         ok: false,
         note: Some("the rule is switched off: it says enabled = false".to_owned()),
+    }
+}
+
+/// `when`: what it asks for, and what the event has of that.
+fn explain_when(when: &Expression, view: &View<'_>) -> FieldVerdict {
+    let event = &view.envelope().event;
+    let given = when.attributes().into_iter().map(|name| {
+        let value = match event.get(name) {
+            None => serde_json::Value::Null,
+            Some(cesql::Value::String(text)) => text.into(),
+            Some(cesql::Value::Integer(number)) => number.into(),
+            Some(cesql::Value::Boolean(truth)) => truth.into(),
+        };
+        (name.to_owned(), value)
+    });
+    let given: serde_json::Map<String, serde_json::Value> = given.collect();
+    let passes = when.passes(event);
+    let lacks = || given.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| format!("`{name}`"));
+    let note = passes.err().map(|error| match error {
+        EvaluationError::MissingAttribute => {
+            format!("the event has no {}; ask with EXISTS first", lacks().collect::<Vec<_>>().join(" and no "))
+        }
+        error => format!("it cannot be evaluated: {error}"),
+    });
+    FieldVerdict {
+        path: "when".to_owned(),
+        wanted: shorten(when.text().to_owned()),
+        found: (!given.is_empty()).then(|| shorten(serde_json::Value::Object(given).to_string())),
+        ok: passes == Ok(true),
+        note,
     }
 }
 

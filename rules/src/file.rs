@@ -20,6 +20,7 @@ pub use retry::{ATTEMPTS_MAX, BACKOFF_MAX, BACKOFF_MIN, MAX_AGE_MAX, read_retry}
 pub use target::{CONCURRENCY_MAX, OBJECT_BYTES_RANGE, TIMEOUT_MAX};
 pub use test::TESTS_MAX;
 
+use crate::cesql::Expression;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::path::Path;
@@ -79,14 +80,14 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     let (from, from_places): (Vec<Name>, Vec<Place>) = table.names("from").into_iter().unzip();
     let tags = read_tags(&table, "tags");
     let not_tags = read_tags(&table, "not_tags");
-    table.reserved("when");
+    let when = read_when(&table, host);
     let pattern = read_pattern(&table, host);
-    if !table.has("pattern") && from.is_empty() && !table.has("from") {
+    if !table.has("pattern") && !table.has("when") && from.is_empty() && !table.has("from") {
         let message = format!("{} has neither a pattern nor a from, so it would match every event", table.title());
-        let help = "add [rule.pattern], or from = [\"a source\"]";
+        let help = "add [rule.pattern], or when = \"…\", or from = [\"a source\"]";
         let found = Diagnostic::error_at(codes::RULE_WITHOUT_CONDITION, &table.place(), message).with_help(help);
         table.lacks(&["pattern", "from"], found);
-    } else if from.is_empty() && table.has("from") && !table.has("pattern") {
+    } else if from.is_empty() && table.has("from") && !table.has("pattern") && !table.has("when") {
         table.refuse("from", codes::BAD_VALUE, "an empty `from` names no source", None);
     }
     let (order_by, order_after_dead) = read_order(&table);
@@ -97,7 +98,7 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     let place = table.place();
     let reading = table.reading();
     table.finish();
-    let is_whole = reading.error_count() == errors_before && (pattern.is_some() || !from.is_empty());
+    let is_whole = reading.error_count() == errors_before && (pattern.is_some() || when.is_some() || !from.is_empty());
     let rule = Rule {
         name: name?,
         namespace,
@@ -107,6 +108,7 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
         tags,
         not_tags,
         pattern,
+        when,
         order_by,
         order_after_dead,
         retry,
@@ -152,6 +154,30 @@ fn read_pattern(table: &Table<'_>, host: &Host<'_>) -> Option<Pattern> {
             None
         }
     }
+}
+
+/// `when`, with the place of a mistake inside of it.
+fn read_when(table: &Table<'_>, host: &Host<'_>) -> Option<Expression> {
+    let text = table.filled_string("when")?;
+    let error = match Expression::parse(&text) {
+        Ok(expression) => match expression.missing_function() {
+            None => return Some(expression),
+            Some(error) => error,
+        },
+        Err(error) => error,
+    };
+    let span = table.place_of("when").span;
+    // Where the file has the text as it is, without escapes, the mistake itself is pointed at.
+    let written = host.text.get(span.clone()).unwrap_or_default();
+    let span = match written.find(&text) {
+        Some(start) => {
+            let at = span.start + start + error.at;
+            at..(at + error.length).min(span.end)
+        }
+        None => span,
+    };
+    table.reading().refuse(codes::BAD_EXPRESSION, span, error.message, error.help);
+    None
 }
 
 fn read_order(table: &Table<'_>) -> (Option<Path>, OrderAfterDead) {

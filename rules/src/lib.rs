@@ -13,6 +13,8 @@
 
 pub mod codes;
 
+pub mod cesql;
+
 mod compiled;
 
 mod definition;

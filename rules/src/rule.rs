@@ -2,6 +2,7 @@
 
 use eventyard_event::{Envelope, Name};
 
+use crate::cesql::Expression;
 use crate::diagnostic::Place;
 use crate::path::Path;
 use crate::pattern::Pattern;
@@ -24,8 +25,10 @@ pub struct Rule {
     pub tags: Vec<String>,
     /// Only events with none of these tags.
     pub not_tags: Vec<String>,
-    /// What the event must look like; `None` only where `from` is given.
+    /// What the event must look like; `None` only where `from` or `when` is given.
     pub pattern: Option<Pattern>,
+    /// What its attributes must be worth.
+    pub when: Option<Expression>,
     /// Events with the same value there are delivered one after another.
     pub order_by: Option<Path>,
     /// What a dead letter does to those of its key that wait behind it.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use eventyard_event::{Envelope, Name};
 
+use crate::cesql::EvaluationError;
 use crate::compiled::{Entry, Memory, PatternSet};
 
 use crate::definition;
@@ -85,11 +86,26 @@ impl RuleSet {
     /// alone.
     #[must_use]
     pub fn matches(&self, envelope: &Envelope) -> Vec<&Rule> {
+        self.matches_telling(envelope, |_, _| ())
+    }
+
+    /// The same; tells of each rule whose pattern matches and whose `when` could not be evaluated, so that it does not
+    /// match.
+    #[must_use]
+    pub fn matches_telling(&self, envelope: &Envelope, mut failed: impl FnMut(&Rule, EvaluationError)) -> Vec<&Rule> {
         let Some(namespace) = self.namespaces.get(&envelope.namespace) else { return Vec::new() };
         MEMORY.with_borrow_mut(|memory| {
             let matched = namespace.patterns.matches(envelope, memory).iter();
             let rules = matched.filter_map(|place| self.rules.get(*place as usize));
-            rules.filter(|rule| tags_pass(rule, envelope)).collect()
+            let mut when_passes = |rule: &Rule| {
+                rule.when.as_ref().is_none_or(|when| {
+                    when.passes(&envelope.event).unwrap_or_else(|error| {
+                        failed(rule, error);
+                        false
+                    })
+                })
+            };
+            rules.filter(|rule| tags_pass(rule, envelope) && when_passes(rule)).collect()
         })
     }
 

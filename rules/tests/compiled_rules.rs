@@ -2,6 +2,7 @@
 //! tags and data, whatever source an event comes by.
 
 use eventyard_event::{Data, Envelope, Event, EventId, ExtensionValue, Name, Timestamp};
+use eventyard_rules::cesql::Expression;
 use eventyard_rules::reference::matches;
 use eventyard_rules::{OrderAfterDead, Pattern, Place, RetryOverrides, Rule, RuleSet, View};
 use proptest::prelude::*;
@@ -29,6 +30,17 @@ const FIELDS: &[&str] = &[
     r#""data":{"a":[{"exists":false}]}"#,
     r#""data":{"l":{"a":[1],"b":[2]}}"#,
     r#""data":{"l.a":[{"exists":true}]}"#,
+];
+
+/// Some that are true mostly, some that fail where an attribute is missing.
+const WHEN: &[&str] = &[
+    "id LIKE '%'",
+    "type IN ('a', 'ab')",
+    "EXISTS zone",
+    "sequence > 6",
+    "NOT urgent OR subject = 'b'",
+    "EXISTS sequence AND sequence = 7",
+    "sequence",
 ];
 
 const DATA: &[&str] = &[
@@ -60,8 +72,9 @@ fn tags() -> impl Strategy<Value = Vec<String>> {
 fn rule() -> impl Strategy<Value = Rule> {
     let pattern = prop::option::weighted(0.9, prop::sample::subsequence(FIELDS.to_vec(), 1..4));
     let namespace = prop::sample::select(vec!["default", "default", "default", "team"]);
-    (names(), tags(), tags(), pattern, prop::bool::weighted(0.9), namespace).prop_map(
-        |(from, tags, not_tags, fields, enabled, namespace)| {
+    let when = prop::option::weighted(0.4, prop::sample::select(WHEN.to_vec()));
+    (names(), tags(), tags(), pattern, when, prop::bool::weighted(0.9), namespace).prop_map(
+        |(from, tags, not_tags, fields, when, enabled, namespace)| {
             // Two fields of one path are a mistake, and leave a rule without a pattern.
             let pattern = fields.and_then(|fields| Pattern::from_json(&format!("{{{}}}", fields.join(","))).ok());
             Rule {
@@ -73,6 +86,7 @@ fn rule() -> impl Strategy<Value = Rule> {
                 tags,
                 not_tags,
                 pattern,
+                when: when.map(|when| Expression::parse(when).expect("an expression")),
                 order_by: None,
                 order_after_dead: OrderAfterDead::Continue,
                 retry: RetryOverrides::default(),
@@ -135,7 +149,11 @@ proptest! {
                 && rule.tags.iter().all(|tag| envelope.tags.contains(tag))
                 && !rule.not_tags.iter().any(|tag| envelope.tags.contains(tag))
                 && rule.pattern.as_ref().is_none_or(|pattern| matches(pattern, &view))
+                && rule.when.as_ref().is_none_or(|when| when.passes(&envelope.event) == Ok(true))
         }).collect();
+        let explained = set.explain(&envelope, None);
+        let matched = explained.rules.iter().filter(|rule| rule.matched).count();
+        prop_assert_eq!(matched, expected.len());
         let places = |rules: &[&Rule]| -> Vec<usize> {
             rules.iter().map(|rule| set.rules().iter().position(|other| std::ptr::eq(*rule, other)).unwrap()).collect()
         };

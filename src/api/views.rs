@@ -203,6 +203,8 @@ pub struct RuleItem {
     /// What the event must look like, as EventBridge's JSON; `null` where the rule asks for its sources alone.
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub pattern: Option<Box<RawValue>>,
+    /// The expression over the event's attributes that must be true.
+    pub when: Option<String>,
     /// The path whose value keeps events in order.
     pub order_by: Option<String>,
     /// Its targets.

@@ -230,6 +230,8 @@ fn takes_back(rule: &Rule, ingest: &OwnIngest<'_>) -> bool {
         && (rule.from.is_empty() || rule.from.iter().any(|from| from.as_str() == name))
         && rule.tags.iter().all(|tag| tags.contains(tag))
         && !rule.not_tags.iter().any(|tag| tags.contains(tag))
+        // What an expression makes of the event when it comes back is not known.
+        && rule.when.is_none()
         && rule.pattern.as_ref().is_none_or(|pattern| !pattern.paths().iter().any(|path| &**path == "tags"))
 }
 

@@ -102,6 +102,8 @@ pub struct Metrics {
     pub events_refused: Family<CodeLabel, Counter>,
     /// Events that were acknowledged and are gone. Stays 0.
     pub events_lost: Counter,
+    /// See its help.
+    pub when_errors: Counter,
     /// Requests of sources with `reply = "sync"`, by what their senders were told.
     pub replies: Family<ReplyLabel, Counter>,
     /// Requests that wait for a target's answer.
@@ -180,6 +182,11 @@ impl Metrics {
             events_filtered: register!("events_filtered", "Events that a source's filter left out", Family::default()),
             events_unmatched: register!("events_unmatched", "Events that no rule matched", Counter::default()),
             events_refused: register!("events_refused", "Requests refused by intake", Family::default()),
+            when_errors: register!(
+                "when_errors",
+                "Rules that did not match an event because their `when` could not be evaluated",
+                Counter::default()
+            ),
             events_lost: register!("events_lost", "Acknowledged events that are gone", Counter::default()),
             replies: register!("replies", "Requests that ask for an answer, by what came of it", Family::default()),
             replies_waiting: register!("replies_waiting", "Requests that wait for a target's answer", Gauge::default()),

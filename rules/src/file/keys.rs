@@ -26,6 +26,12 @@ pub static RULE: Shape = Shape {
             Kind::Pattern,
             "What the event must look like: EventBridge's patterns, as a table or as a text of JSON.",
         ),
+        Key::optional(
+            "when",
+            Kind::Text,
+            "An expression over the event's attributes that must be true: CloudEvents SQL 1.0, such as \
+             `subject LIKE 'eu/%' AND EXISTS customer`.",
+        ),
         Key::with_default(
             "order_after_dead",
             Kind::Word(&["continue", "wait"]),

@@ -15,6 +15,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "bad_cursor"
     "bad_duration"
     "bad_event"
+    "bad_expression"
     "bad_name"
     "bad_parameter"
     "bad_path"

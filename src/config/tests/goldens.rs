@@ -110,7 +110,8 @@ fn cases() -> Vec<(&'static str, String)> {
         own("bad_size", "[limits]\nevent = \"1MB\"\n"),
         ("bad_path", rule("order_by = \"data..id\"")),
         ("bad_path", http("").replace("/h\"", "h\"")),
-        ("not_in_this_version", rule("when = \"subject = 'x'\"")),
+        ("bad_expression", rule("when = \"subject == 'x'\"")),
+        own("not_in_this_version", "[sink.q]\nkind = \"sqs\"\n"),
         ("reply_unused", rule("").replace("\"s\" }", "\"s\", reply = true }")),
         ("reply_unused", http("reply = \"sync\"")),
         (
