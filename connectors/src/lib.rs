@@ -18,6 +18,7 @@ pub mod discard;
 pub mod gather;
 pub mod http;
 pub mod kafka;
+pub mod nats;
 pub mod objects;
 pub mod polled;
 pub mod reader;

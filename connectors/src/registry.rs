@@ -21,20 +21,21 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 use crate::timer::TimerSource;
-use crate::{http, kafka, s3, timer};
+use crate::{http, kafka, nats, s3, timer};
 
 /// Every kind of source, in the order of the manual.
-const SOURCES: &[ConnectorSpec] = &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, s3::SOURCE_SPEC];
+const SOURCES: &[ConnectorSpec] =
+    &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, nats::SOURCE_SPEC, s3::SOURCE_SPEC];
 
 /// Every kind of sink.
-const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, s3::SINK_SPEC];
+const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, nats::SINK_SPEC, s3::SINK_SPEC];
 
 /// Every kind of channel.
 const CHANNELS: &[ConnectorSpec] = &[http::CHANNEL_SPEC];
 
 /// Kinds that have a name and no code yet.
-const SOURCES_RESERVED: &[&str] = &["amqp", "nats", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
-const SINKS_RESERVED: &[&str] = &["amqp", "nats", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
+const SOURCES_RESERVED: &[&str] = &["amqp", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
+const SINKS_RESERVED: &[&str] = &["amqp", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
 
 /// Kinds whose client is behind a feature of the same name, and whether it was built in. Their keys, pages and examples
@@ -145,6 +146,8 @@ pub fn build_source(
             };
             Ok((built, Vec::new()))
         }
+        #[cfg(feature = "nats")]
+        "nats" => Ok((BuiltSource::Polled(Box::new(nats::NatsSource::build(name, value)?)), Vec::new())),
         _ => Err(vec![absent(Role::Source, kind)]),
     }
 }
@@ -173,6 +176,8 @@ pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<
         "kafka" => Ok(Arc::new(KafkaSink::build(value)?)),
         #[cfg(feature = "s3")]
         "s3" => Ok(Arc::new(S3Sink::build(value)?)),
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Arc::new(nats::NatsSink::build(value)?)),
         _ => Err(vec![absent(Role::Sink, kind)]),
     }
 }

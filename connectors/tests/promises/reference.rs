@@ -95,7 +95,7 @@ fn every_secret_is_marked() {
         specs(role).iter().for_each(|spec| walk(spec.fields, &mut seen));
     }
     for (name, secret) in seen {
-        let named_so = ["secret", "token", "password"].contains(&name.as_str())
+        let named_so = ["secret", "token", "password", "creds"].contains(&name.as_str())
             || name.starts_with("secret_")
             || name.ends_with("_secret")
             || name.ends_with("_token");
