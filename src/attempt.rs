@@ -300,7 +300,10 @@ fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
         }),
         Input::Raw => Ok(Payload {
             content_type: envelope.event.datacontenttype.clone(),
-            body: Bytes::copy_from_slice(envelope.event.data.bytes()),
+            body: match &envelope.event.data {
+                Data::Json(bytes) | Data::Bytes(bytes) => bytes.clone(),
+                Data::None => Bytes::new(),
+            },
             form: PayloadForm::Raw,
         }),
         // Only what is called for one event is given its object.

@@ -13,6 +13,7 @@
 //! What is not here: rules, the store, retries of deliveries, and any decision about what becomes of an event. No
 //! connector reads the machine's clock or draws a random number of its own.
 
+pub mod amqp;
 pub mod codec;
 pub mod discard;
 pub mod gather;
@@ -33,7 +34,7 @@ pub mod timer;
 pub mod sink;
 
 mod secret;
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "amqp", feature = "kafka"))]
 mod template;
 
 pub use secret::{Secret, Secrets};

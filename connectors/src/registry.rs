@@ -9,6 +9,8 @@ use std::sync::Arc;
 use eventyard_event::{Name, Timestamp};
 use serde_json::Value;
 
+#[cfg(feature = "amqp")]
+use crate::amqp::{AmqpSink, AmqpSource};
 use crate::discard::{self, DiscardSink};
 use crate::http::{HttpClient, HttpSink, HttpSource};
 #[cfg(feature = "kafka")]
@@ -21,21 +23,22 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 use crate::timer::TimerSource;
-use crate::{http, kafka, nats, s3, timer};
+use crate::{amqp, http, kafka, nats, s3, timer};
 
 /// Every kind of source, in the order of the manual.
 const SOURCES: &[ConnectorSpec] =
-    &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, nats::SOURCE_SPEC, s3::SOURCE_SPEC];
+    &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, amqp::SOURCE_SPEC, nats::SOURCE_SPEC, s3::SOURCE_SPEC];
 
 /// Every kind of sink.
-const SINKS: &[ConnectorSpec] = &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, nats::SINK_SPEC, s3::SINK_SPEC];
+const SINKS: &[ConnectorSpec] =
+    &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, amqp::SINK_SPEC, nats::SINK_SPEC, s3::SINK_SPEC];
 
 /// Every kind of channel.
 const CHANNELS: &[ConnectorSpec] = &[http::CHANNEL_SPEC];
 
 /// Kinds that have a name and no code yet.
-const SOURCES_RESERVED: &[&str] = &["amqp", "sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
-const SINKS_RESERVED: &[&str] = &["amqp", "sqs", "pulsar", "rocketmq", "mqtt", "redis"];
+const SOURCES_RESERVED: &[&str] = &["sqs", "pulsar", "rocketmq", "mqtt", "redis", "file"];
+const SINKS_RESERVED: &[&str] = &["sqs", "pulsar", "rocketmq", "mqtt", "redis"];
 const CHANNELS_RESERVED: &[&str] = &["mail", "sms", "wecom", "dingtalk", "feishu", "slack"];
 
 /// Kinds whose client is behind a feature of the same name, and whether it was built in. Their keys, pages and examples
@@ -132,6 +135,11 @@ pub fn build_source(
             let (source, warnings) = TimerSource::build(name, value, now)?;
             Ok((BuiltSource::Polled(Box::new(source)), warnings))
         }
+        #[cfg(feature = "amqp")]
+        "amqp" => {
+            let (source, warnings) = AmqpSource::build(name, value)?;
+            Ok((BuiltSource::Polled(Box::new(source)), warnings))
+        }
         #[cfg(feature = "kafka")]
         "kafka" => {
             let (source, warnings) = KafkaSource::build(name, value)?;
@@ -172,6 +180,8 @@ pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<
     match kind {
         "http" => Ok(Arc::new(HttpSink::build(value, client)?)),
         "discard" => Ok(Arc::new(DiscardSink)),
+        #[cfg(feature = "amqp")]
+        "amqp" => Ok(Arc::new(AmqpSink::build(value)?)),
         #[cfg(feature = "kafka")]
         "kafka" => Ok(Arc::new(KafkaSink::build(value)?)),
         #[cfg(feature = "s3")]

@@ -70,6 +70,12 @@ impl Template {
         Ok(Template::Text(parts))
     }
 
+    /// A text without paths.
+    #[cfg(feature = "amqp")]
+    pub(crate) fn literal(text: &str) -> Template {
+        Template::Text(vec![Part::Text(text.to_owned())])
+    }
+
     /// The text for one event.
     pub(crate) fn of(&self, event: &Event) -> Option<String> {
         let mut seen = Seen { event, data: None };

@@ -15,6 +15,8 @@ launch() {
   server=$(compgen -G '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server' | tail -n 1)
   echo "listeners.tcp.1 = 127.0.0.1:$PORT" >"$FOLDER/rabbitmq.conf"
   echo '[].' >"$FOLDER/enabled_plugins"
+  # It leaves what it dumps where it was started.
+  cd "$FOLDER"
   # Erlang's cookie lies in HOME.
   background env HOME="$FOLDER" \
     RABBITMQ_NODENAME="eventyard$PORT@localhost" \
@@ -36,5 +38,12 @@ after_stop() { if listens $((PORT + 2)); then epmd -port $((PORT + 2)) -kill >/d
 answers() { listens "$PORT"; }
 
 address() { echo "AMQP_URL=amqp://guest:guest@127.0.0.1:$PORT/%2f"; }
+
+# ctl WORD…: asks the server by its own tool.
+if [ "${1:-}" = ctl ]; then
+  shift
+  HOME=$HOME_OF_SERVICES/${EVENTYARD_SERVICE_NAME:-$NAME} RABBITMQ_CONF_ENV_FILE=/dev/null ERL_EPMD_PORT=$((PORT + 2)) \
+    exec "$(compgen -G '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl' | tail -n 1)" -n "eventyard$PORT@localhost" "$@"
+fi
 
 serve "$@"

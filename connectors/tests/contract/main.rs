@@ -23,5 +23,7 @@ mod sinks;
 mod sources;
 mod system;
 
+#[cfg(feature = "amqp")]
+mod amqp;
 #[cfg(feature = "nats")]
 mod nats;
