@@ -257,7 +257,6 @@ mod tests {
             ["eventyard", "top", "x"],
             ["eventyard", "events", "replay"],
             ["eventyard", "rules", "backtest"],
-            ["eventyard", "sources", "seek"],
             ["eventyard", "dlq", "edit"],
             ["eventyard", "channels", "silence"],
         ] {

@@ -23,7 +23,7 @@ fail() { say "$*"; exit 1; }
 
 # background COMMAND…: runs it in a session of its own, so that a Ctrl-C here does not reach it.
 background() {
-  setsid "$@" >"$FOLDER/log" 2>&1 </dev/null &
+  setsid "$@" >"$FOLDER/log" 2>&1 </dev/null 8>&- &
   echo $! >"$FOLDER/pid"
 }
 
@@ -51,6 +51,9 @@ debian() {
 }
 
 start() {
+  # Tests of several programs may start the same server at once. The lock is on 8, which the server does not inherit.
+  exec 8>"$FOLDER/lock"
+  flock 8
   install
   if ! runs; then
     launch
