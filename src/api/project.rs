@@ -241,8 +241,9 @@ pub(super) async fn seek(State(api): State<Api>, name: Segment, request: Request
     let (broker, source, to) = (std::sync::Arc::clone(&api.broker), name.clone(), Seek::read(&asked.to));
     seen_through("a seek", async move { broker.seek(&source, &to).await }).await?.map_err(|error| {
         let code = match error {
-            SeekFailed::Unknown(_) | SeekFailed::Source(SeekError::Failed { .. }) => &codes::SEEK_FAILED,
-            SeekFailed::Source(_) => &codes::CANNOT_SEEK,
+            SeekFailed::Source(SeekError::Failed { .. }) => &codes::SEEK_FAILED,
+            // An http source is none that runs.
+            SeekFailed::Unknown(_) | SeekFailed::Source(_) => &codes::CANNOT_SEEK,
         };
         Problem::new(code, error.to_string()).at(name.as_str())
     })?;
