@@ -81,7 +81,12 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let meaning = error.rdkafka_error_code().map_or(Meaning::Passing, Meaning::of);
         let words = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((meaning, words));
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // That no broker is left is what follows from wrong credentials, and says less.
+        let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        if !(follows && matches!(*last, Some((Meaning::Auth, _)))) {
+            *last = Some((meaning, words));
+        }
     }
 }
 
@@ -162,11 +167,15 @@ impl Sink for KafkaSink {
         };
         let timeout = Timeout::After(request.timeout);
         match tokio::time::timeout(request.timeout, made.producer.send(record, timeout)).await {
-            Ok(Ok(written)) => Ok(Sent {
-                code: "written".to_owned(),
-                response_head: format!("{}/{}/{}", self.topic, written.partition, written.offset),
-                ..Sent::default()
-            }),
+            Ok(Ok(written)) => {
+                // Whatever it was, it is over.
+                made.last_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(Sent {
+                    code: "written".to_owned(),
+                    response_head: format!("{}/{}/{}", self.topic, written.partition, written.offset),
+                    ..Sent::default()
+                })
+            }
             Ok(Err((error, _))) => {
                 self.forget_if_dead(&made);
                 Err(made.judge(&error, &self.topic))
