@@ -16,6 +16,7 @@
 pub mod amqp;
 pub mod codec;
 pub mod discard;
+pub mod file;
 pub mod gather;
 pub mod http;
 pub mod kafka;

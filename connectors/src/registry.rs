@@ -1,8 +1,6 @@
 //! Which kinds there are: one plain `match` for each role.
 //!
-//! To add a connector: make its folder with `mod.rs config.rs source.rs sink.rs`, declare its
-//! [`crate::spec::ConnectorSpec`] beside its code, add it to the lists here, take its name out of
-//! the reserved ones, and run the tests with `EVENTYARD_BLESS=1` so that its reference page is written.
+//! To add a connector, see `docs/adding-a-connector.md`.
 
 use std::sync::Arc;
 
@@ -23,15 +21,22 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::spec::{ConfigError, ConnectorSpec, Role};
 use crate::timer::TimerSource;
-use crate::{amqp, http, kafka, nats, s3, timer};
+use crate::{amqp, file, http, kafka, nats, s3, timer};
 
 /// Every kind of source, in the order of the manual.
 const SOURCES: &[ConnectorSpec] =
     &[http::SOURCE_SPEC, timer::SPEC, kafka::SOURCE_SPEC, amqp::SOURCE_SPEC, nats::SOURCE_SPEC, s3::SOURCE_SPEC];
 
 /// Every kind of sink.
-const SINKS: &[ConnectorSpec] =
-    &[http::SINK_SPEC, discard::SPEC, kafka::SINK_SPEC, amqp::SINK_SPEC, nats::SINK_SPEC, s3::SINK_SPEC];
+const SINKS: &[ConnectorSpec] = &[
+    http::SINK_SPEC,
+    discard::SPEC,
+    file::SINK_SPEC,
+    kafka::SINK_SPEC,
+    amqp::SINK_SPEC,
+    nats::SINK_SPEC,
+    s3::SINK_SPEC,
+];
 
 /// Every kind of channel.
 const CHANNELS: &[ConnectorSpec] = &[http::CHANNEL_SPEC];
@@ -180,6 +185,7 @@ pub fn build_sink(kind: &str, value: &Value, client: &HttpClient) -> Result<Arc<
     match kind {
         "http" => Ok(Arc::new(HttpSink::build(value, client)?)),
         "discard" => Ok(Arc::new(DiscardSink)),
+        "file" => Ok(Arc::new(file::FileSink::build(value)?)),
         #[cfg(feature = "amqp")]
         "amqp" => Ok(Arc::new(AmqpSink::build(value)?)),
         #[cfg(feature = "kafka")]
