@@ -59,7 +59,7 @@ fn parcels(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for number in 0..EVENTS {
         let block = number / 30;
-        let corners: Vec<String> = (0..9).map(|_| corner(&mut random)).collect();
+        let corners: Vec<String> = (0..9 + random.below(6)).map(|_| corner(&mut random)).collect();
         let street = STREETS[usize::try_from(random.below(12))?];
         writeln!(
             text,
@@ -130,7 +130,7 @@ fn orders(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut random = Random(2_463_534_242);
     let mut text = String::new();
     for number in 0..EVENTS {
-        let lines: Vec<String> = (0..5)
+        let lines: Vec<String> = (0..7)
             .map(|_| {
                 format!(
                     "{{\"sku\":\"sku-{:06}\",\"count\":{},\"price\":{}.{:02}}}",
