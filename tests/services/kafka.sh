@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Apache Kafka from Maven Central, one KRaft node that is broker and controller. It takes Java 17 and Maven.
 # KAFKA_PORT (9192) without credentials; the one after it wants SASL/PLAIN as eventyard with the password "right";
-# the second after it is the controller's. All on loopback.
+# the second after it is the controller's. From the tenth on there are $PROXIED more, each of which tells clients to come by
+# the port fifty above its own: a test that wants to cut connections listens there. All on loopback.
 NAME=kafka
 PORT=${KAFKA_PORT:-9192}
 VERSION=4.4.0
+PROXIED=16
 # shellcheck source=tests/services/service.sh
 . "$(dirname "${BASH_SOURCE[0]}")/service.sh"
 
@@ -43,15 +45,22 @@ java_of_kafka() { java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn "$@"; }
 launch() {
   ! listens "$PORT" || fail "somebody listens on port $PORT already; KAFKA_PORT names another"
   local class_path; class_path="$(libraries)/*"
+  local proxied='' advertised='' protocols='' threads='' number
+  for ((number = 0; number < PROXIED; number++)); do
+    proxied+=",PROXIED$number://127.0.0.1:$((PORT + 10 + number))"
+    advertised+=",PROXIED$number://127.0.0.1:$((PORT + 60 + number))"
+    protocols+=",PROXIED$number:PLAINTEXT"
+    threads+="listener.name.proxied$number.num.network.threads=1"$'\n'
+  done
   # One of each partition and no more: there is one node.
   cat >"$FOLDER/server.properties" <<CONF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$((PORT + 2))
-listeners=PLAIN://127.0.0.1:$PORT,SASL://127.0.0.1:$((PORT + 1)),CONTROLLER://127.0.0.1:$((PORT + 2))
-advertised.listeners=PLAIN://127.0.0.1:$PORT,SASL://127.0.0.1:$((PORT + 1))
-listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
+listeners=PLAIN://127.0.0.1:$PORT,SASL://127.0.0.1:$((PORT + 1)),CONTROLLER://127.0.0.1:$((PORT + 2))$proxied
+advertised.listeners=PLAIN://127.0.0.1:$PORT,SASL://127.0.0.1:$((PORT + 1))$advertised
+listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
+${threads}controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAIN
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_eventyard="right";

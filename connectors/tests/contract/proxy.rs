@@ -28,7 +28,12 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn start(to: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Proxy::start_at("127.0.0.1:0".parse().unwrap(), to).await
+    }
+
+    /// Where the server tells its clients to come.
+    pub(crate) async fn start_at(at: SocketAddr, to: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (way, cuts) = (Arc::new(watch::channel(Way::Open).0), Arc::new(watch::channel(0).0));
         let (ways, cut) = (way.subscribe(), cuts.subscribe());

@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 async fn prepared(system: &dyn System, promise: &str) -> (String, Proxy, Arc<dyn Sink>) {
     let place = fresh(promise);
     system.prepare(&place).await;
-    let proxy = Proxy::start(system.address()).await;
+    let proxy = system.proxy().await;
     let sink = sink(system, &system.sink(proxy.address(), &place));
     (place, proxy, sink)
 }

@@ -25,7 +25,7 @@ pub(crate) fn fresh(promise: &str) -> String {
 async fn prepared(system: &dyn System, promise: &str) -> (String, Proxy, Value) {
     let place = fresh(promise);
     system.prepare(&place).await;
-    let proxy = Proxy::start(system.address()).await;
+    let proxy = system.proxy().await;
     let settings = system.source(proxy.address(), &place);
     (place, proxy, settings)
 }

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::proxy::Proxy;
+
 /// A real server, as a test of the contract sees it. Every test has a `place` of its own on it (a topic, a stream, a
 /// queue), so that tests run side by side.
 #[async_trait]
@@ -14,6 +16,10 @@ pub(crate) trait System: Send + Sync {
     fn kind(&self) -> &'static str;
     /// Where the server listens. Connectors are led there through a proxy.
     fn address(&self) -> SocketAddr;
+    /// A proxy to the server; one whose server names its own address to clients says where it is to listen.
+    async fn proxy(&self) -> Proxy {
+        Proxy::start(self.address()).await
+    }
     /// What `[source.NAME]` says beside its kind to read JSON from `place`, at `address`.
     fn source(&self, address: SocketAddr, place: &str) -> Value;
     /// What `[sink.NAME]` says beside its kind to write to `place`, at `address`.
