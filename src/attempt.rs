@@ -12,8 +12,9 @@ use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sink};
 use eventyard_event::{Data, Envelope, Limits, Name, Timestamp, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
-use eventyard_rules::{AnswerEvent, EventTarget, Input};
-use eventyard_store::{Admission, Begin, Reason, SettleError, Taken};
+use eventyard_rules::transform::{Seen, Subject};
+use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
+use eventyard_store::{Admission, Begin, QueueKey, Reason, SettleError, Taken};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -247,7 +248,7 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
         return Tried::begun(Outcome::Interrupted);
     };
     let as_one = Taken { envelope: joined.envelope, ..newest.clone() };
-    match payload(&as_one.envelope, target.input) {
+    match payload(&as_one, &target.input) {
         Ok(payload) => {
             let request = SendRequest { delivery: joined.id, ..request(broker, target, &as_one, payload) };
             send(sink, target, request).await
@@ -257,9 +258,9 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
 }
 
 pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
-    let payload = match target.input {
+    let payload = match &target.input {
         Input::Object => fetch(broker, target, taken).await,
-        input => payload(&taken.envelope, input).map_err(|reason| Outcome::Permanent { reason }),
+        input => payload(taken, input).map_err(|reason| Outcome::Permanent { reason }),
     };
     let payload = match payload {
         Ok(payload) => payload,
@@ -271,7 +272,10 @@ pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -
             answered(broker, target, taken, invoked)
         }
         Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
-        Callee::Event(event) => pass_on(broker, event, taken),
+        Callee::Event(event) => {
+            let shaped = matches!(target.input, Input::Template(_)).then_some(payload);
+            pass_on(broker, event, taken, shaped)
+        }
     }
 }
 
@@ -291,8 +295,10 @@ async fn fetch(broker: &Broker, target: &Target, taken: &Taken) -> Result<Payloa
 }
 
 /// What the target receives.
-fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
+fn payload(taken: &Taken, input: &Input) -> Result<Payload, Reason> {
+    let envelope = &taken.envelope;
     match input {
+        Input::Template(transform) => shaped(taken, transform),
         Input::Event => Ok(Payload {
             content_type: Some("application/cloudevents+json".into()),
             body: Bytes::from(envelope.structured_json()),
@@ -324,6 +330,22 @@ fn payload(envelope: &Envelope, input: Input) -> Result<Payload, Reason> {
             Ok(Payload { content_type: Some("application/json".into()), body, form: PayloadForm::Shaped })
         }
     }
+}
+
+/// What a template makes of the event. That it makes nothing is for good: another attempt would see the same event, and
+/// a template that is mended is seen by a replay.
+fn shaped(taken: &Taken, transform: &Transform) -> Result<Payload, Reason> {
+    let rule = taken.queue.rule.as_ref().map_or("", Name::as_str);
+    let seen = Seen {
+        subject: Subject::Event(&taken.envelope),
+        rule_name: rule,
+        rule_arn: &rule_source(&taken.queue),
+        ingestion_time: &taken.envelope.received_at.to_string(),
+    };
+    let made =
+        transform.apply(&seen).map_err(|error| Reason { code: error.code().into(), message: error.to_string() })?;
+    let content_type = if made.is_json { "application/json" } else { "text/plain; charset=utf-8" };
+    Ok(Payload { content_type: Some(content_type.into()), body: made.text.into(), form: PayloadForm::Shaped })
 }
 
 /// Calls a function once.
@@ -475,11 +497,30 @@ fn failed(error: SendError) -> (Outcome, String) {
 }
 
 /// Makes the next event of a chain. It is committed in the frame that settles this delivery: exactly once.
-fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken) -> Tried {
-    match next_event(broker, to, taken) {
+fn pass_on(broker: &Broker, to: &EventTarget, taken: &Taken, shaped: Option<Payload>) -> Tried {
+    let next = next_event(broker, to, taken).and_then(|next| match shaped {
+        Some(payload) => with_payload(broker, next, payload),
+        None => Ok(next),
+    });
+    match next {
         Ok(next) => Tried { emits: vec![routed(broker, next)], ..Tried::begun(Outcome::Succeeded) },
         Err(reason) => Tried::begun(Outcome::Permanent { reason }),
     }
+}
+
+/// The next event, with what a template made as its data.
+fn with_payload(broker: &Broker, mut next: Envelope, payload: Payload) -> Result<Envelope, Reason> {
+    let max = broker.in_force().project.limits.event_bytes_max;
+    if payload.body.len() > max {
+        let message = format!("the template makes more of this event than an event may have: over {max} bytes");
+        return Err(Reason { code: "template_limit".into(), message });
+    }
+    let shape = json::validate(&payload.body, Limits::default().json_depth_max).ok();
+    next.keys_unique = shape.is_none_or(|shape| shape.keys_unique);
+    next.event.dataschema = None;
+    next.event.datacontenttype = payload.content_type;
+    next.event.data = if shape.is_some() { Data::Json(payload.body) } else { Data::Bytes(payload.body) };
+    Ok(next)
 }
 
 /// The event that is made of the one that is delivered: with its data, and the target's attributes.
@@ -492,10 +533,7 @@ fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelo
     let mut event = from.event.clone();
     event.id = taken.delivery.to_string();
     event.ty.clone_from(&to.ty);
-    event.source = to.source.clone().unwrap_or_else(|| match &taken.queue.rule {
-        Some(rule) => format!("/rules/{}/{rule}", taken.queue.namespace),
-        None => "/rules".into(),
-    });
+    event.source = to.source.clone().unwrap_or_else(|| rule_source(&taken.queue));
     if to.subject.is_some() {
         event.subject.clone_from(&to.subject);
     }
@@ -509,6 +547,14 @@ fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelo
         keys_unique: from.keys_unique,
         event,
     })
+}
+
+/// What names a rule among all: the `source` of the events that it makes.
+fn rule_source(queue: &QueueKey) -> String {
+    match &queue.rule {
+        Some(rule) => format!("/rules/{}/{rule}", queue.namespace),
+        None => "/rules".into(),
+    }
 }
 
 fn routed(broker: &Broker, envelope: Envelope) -> Admission {

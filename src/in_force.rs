@@ -156,7 +156,7 @@ impl InForce {
                     policy: project.retry_policy(rule, target),
                     timeout: target.timeout.unwrap_or_else(|| default_timeout(&project, &target.to)),
                     concurrency: target.concurrency.map_or(concurrency, |n| usize::try_from(n).unwrap_or(concurrency)),
-                    input: target.input.unwrap_or_else(|| target.to.default_input()),
+                    input: target.input.clone().unwrap_or_else(|| target.to.default_input()),
                     object_bytes_max: target.object_bytes_max.unwrap_or(OBJECT_BYTES_MAX),
                     answer: target.answer.clone(),
                     reply: target.reply,

@@ -42,6 +42,7 @@ mod sources;
 mod spoiled_files;
 mod store_commands;
 mod support;
+mod transform;
 #[cfg(feature = "wasm")]
 mod wasm;
 #[cfg(not(feature = "wasm"))]

@@ -28,6 +28,8 @@ codes! {
     BAD_DURATION = "bad_duration", "A duration is a number with a unit: \"250ms\", \"30s\", \"5m\", \"6h\", \"7d\".";
     BAD_SIZE = "bad_size", "A size is a number with a unit: \"512B\", \"64KiB\", \"10MiB\", \"1GiB\".";
     BAD_EXPRESSION = "bad_expression", "The text is no expression in CloudEvents SQL.";
+    BAD_TEMPLATE = "bad_template", "The template of an input is neither JSON nor lines of text in quotes.";
+    UNKNOWN_PLACEHOLDER = "unknown_placeholder", "A template has a name in angle brackets that no path has.";
     BAD_PATH = "bad_path", "The path does not lead into an event; it is written like data.customer.id.";
     NOT_IN_THIS_VERSION = "not_in_this_version", "The key or word is reserved for a later version of eventyard.";
     ENV_MISSING = "env_missing", "An environment variable that the project names is not set and has no default.";

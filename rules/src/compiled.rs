@@ -16,7 +16,7 @@ mod hash;
 mod paths;
 mod places;
 mod ranges;
-mod scan;
+pub(crate) mod scan;
 mod scratch;
 mod table;
 mod together;

@@ -1,5 +1,6 @@
 //! What a rule says, as bytes that are the same in every run, for the hash of a rule set.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rule::{OrderAfterDead, Rule};
 use crate::target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
+use crate::text::HIDDEN;
 
 /// The hash of all rules. Their order, descriptions, tests and places in files do not count; neither do secrets,
 /// of which nothing may get to the disk, not even a hash.
@@ -71,12 +73,7 @@ fn target(target: &Target) -> Value {
         "retry": retry(target.retry),
         "timeout_ms": target.timeout.map(millis),
         "concurrency": target.concurrency,
-        "input": target.input.map(|input| match input {
-            Input::Event => "event",
-            Input::Data => "data",
-            Input::Raw => "raw",
-            Input::Object => "object",
-        }),
+        "input": target.input.as_ref().map(input),
     });
     // Only where they are there, so that rules without them keep the hash that they had.
     if let Some(bytes) = target.object_bytes_max {
@@ -87,6 +84,20 @@ fn target(target: &Target) -> Value {
         definition["answer"] = json!([ty, source, subject, answer.content_type]);
     }
     definition
+}
+
+fn input(input: &Input) -> Value {
+    match input {
+        Input::Event => "event".into(),
+        Input::Data => "data".into(),
+        Input::Raw => "raw".into(),
+        Input::Object => "object".into(),
+        Input::Template(transform) => json!({
+            "paths": transform.paths().map(|(name, path)| (name, path.to_string())).collect::<BTreeMap<_, _>>(),
+            "template": if transform.is_hidden() { HIDDEN } else { transform.template() },
+            "strict": transform.is_strict(),
+        }),
+    }
 }
 
 fn retry(retry: RetryOverrides) -> Value {

@@ -4,6 +4,8 @@
 //! the whole project can say (whether a source or a function of that name exists, whether another file has a rule
 //! of the same name) is left to whoever has read all files: [`ReadRule`] keeps the places for it.
 
+mod input;
+
 mod keys;
 
 mod retry;

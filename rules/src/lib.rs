@@ -49,6 +49,8 @@ mod target;
 
 mod text;
 
+pub mod transform;
+
 mod view;
 
 mod units;
@@ -63,5 +65,6 @@ pub use rule::{OrderAfterDead, Rule, RuleTest};
 pub use rule_set::{RuleSet, TestFailure, run_tests};
 pub use target::{AnswerEvent, EventTarget, Input, OBJECT_BYTES_MAX, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};
+pub use transform::Transform;
 pub use units::{nearest, parse_duration, parse_size, show_duration, show_size};
 pub use view::View;

@@ -55,6 +55,8 @@ pub enum Kind {
     Size(u64, u64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, or a table.
+    WordOrTable(&'static [&'static str], &'static Shape),
     /// A list of texts.
     Texts,
     /// A list of names.

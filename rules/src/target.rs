@@ -1,11 +1,13 @@
 //! Whom a rule calls. Names only: who answers to a name is the root crate's to know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::Name;
 
 use crate::diagnostic::Place;
 use crate::text::Settings;
+use crate::transform::Transform;
 
 /// One target of a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +111,7 @@ pub struct AnswerEvent {
 pub const OBJECT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// What a target receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Structured CloudEvents JSON.
     Event,
@@ -119,6 +121,8 @@ pub enum Input {
     Raw,
     /// The bytes of the object that the event names, fetched for each attempt.
     Object,
+    /// What a template makes of the event.
+    Template(Arc<Transform>),
 }
 
 /// What a `retry` table says; each key may be left to the next outer one.

@@ -182,7 +182,8 @@ fn http_settings<'k>(known: &Known<'k>, target: &'k Target) -> Option<&'k Value>
 
 /// Whether a target sends the event with its own id and type, which the broker takes as they are.
 fn sends_itself(target: &Target) -> bool {
-    matches!(target.input.unwrap_or_else(|| target.to.default_input()), Input::Raw | Input::Event)
+    let default = target.to.default_input();
+    matches!(target.input.as_ref().unwrap_or(&default), Input::Raw | Input::Event)
 }
 
 /// Where an address leads in this broker, as far as it takes what is posted there without proof.

@@ -40,6 +40,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::Size(least, most) => (json!({ "$ref": "#/$defs/size" }), Some((show_size(*least), show_size(*most)))),
         Kind::Word(known) => (words(known), None),
+        Kind::WordOrTable(known, inner) => (json!({ "anyOf": [words(known), table(inner)] }), None),
         Kind::Texts => (list_of("text"), None),
         Kind::Names => (list_of("name"), None),
         Kind::Table(inner) => (table(inner), None),
@@ -135,7 +136,9 @@ mod tests {
             for key in shape.keys {
                 match &key.kind {
                     Kind::Foreign => assert_ne!(foreign(key.name), Value::Bool(true), "describe `{}`", key.name),
-                    Kind::Table(inner) | Kind::List(inner) | Kind::Tables(inner) => visit(inner),
+                    Kind::Table(inner) | Kind::List(inner) | Kind::Tables(inner) | Kind::WordOrTable(_, inner) => {
+                        visit(inner)
+                    }
                     _ => {}
                 }
                 assert!(key.doc.ends_with('.'), "`{}` says what it does, in sentences", key.name);

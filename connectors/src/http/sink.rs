@@ -289,11 +289,22 @@ fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), SendError
 }
 
 /// An address that may be called, as the project writes it at `key`.
+/// Where an address says whom it calls, before it is known to be one.
+fn authority(text: &str) -> &str {
+    let after_scheme = text.split_once(':').map_or(text, |(_, rest)| rest).trim_start_matches(['/', '\\']);
+    after_scheme.split(['/', '\\', '?', '#']).next().unwrap_or_default()
+}
+
 fn check_url(text: &str, key: &str, client: &HttpClient) -> Result<Url, ConfigError> {
     let at = |code, message: &str, help: &str| ConfigError::at(key, code, message).help(help);
     // The parser drops line breaks and tabs without a word; an address that has some is no honest mistake.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(at("bad_url", "the address holds spaces or line breaks", "percent-encode what belongs there"));
+    }
+    // Whoever sends an event must not say which machine is called.
+    if authority(text).contains(['{', '}', '<', '>']) {
+        let message = "the host of an address cannot come from an event";
+        return Err(at("bad_url", message, "write the host out, and make one rule for each"));
     }
     let url = Url::parse(text).map_err(|error| {
         at("bad_url", &format!("this is no address: {error}"), "write it like https://example.com/path")

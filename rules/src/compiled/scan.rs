@@ -13,10 +13,10 @@ use wide::u8x16;
 const BLOCK: usize = 64;
 
 /// A cursor that only moves forward.
-pub(super) struct Scanner<'d> {
-    pub(super) bytes: &'d [u8],
+pub(crate) struct Scanner<'d> {
+    pub(crate) bytes: &'d [u8],
     /// The next byte to be looked at.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// Where the block that the masks describe begins; past the text before there is one.
     block: usize,
     /// Quotes that begin or end a string.
@@ -37,14 +37,14 @@ pub(super) struct Scanner<'d> {
 
 /// The text of a string, as it stands in the JSON.
 #[derive(Clone, Copy)]
-pub(super) struct Quoted {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) has_escapes: bool,
+pub(crate) struct Quoted {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) has_escapes: bool,
 }
 
 impl<'d> Scanner<'d> {
-    pub(super) fn new(bytes: &'d [u8]) -> Scanner<'d> {
+    pub(crate) fn new(bytes: &'d [u8]) -> Scanner<'d> {
         let mut scanner = Scanner {
             bytes,
             at: 0,
@@ -65,12 +65,12 @@ impl<'d> Scanner<'d> {
 
     /// The byte at the cursor; 0 at the end.
     #[inline]
-    pub(super) fn peek(&self) -> u8 {
+    pub(crate) fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
     #[inline]
-    pub(super) fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
             self.at += 1;
         }
@@ -166,7 +166,7 @@ impl<'d> Scanner<'d> {
 
     /// Reads a string, from its first quote to behind its last.
     #[inline]
-    pub(super) fn string(&mut self) -> Option<Quoted> {
+    pub(crate) fn string(&mut self) -> Option<Quoted> {
         if self.peek() != b'"' || !self.come_along() {
             return None;
         }
@@ -193,7 +193,7 @@ impl<'d> Scanner<'d> {
     /// Reads a number or a word: from the cursor to the comma or the bracket that ends it, without the space before
     /// that.
     #[inline]
-    pub(super) fn scalar(&mut self) -> (usize, usize) {
+    pub(crate) fn scalar(&mut self) -> (usize, usize) {
         let start = self.at;
         if self.come_along() {
             loop {
@@ -217,7 +217,7 @@ impl<'d> Scanner<'d> {
 
     /// Goes behind the value at the cursor.
     #[inline]
-    pub(super) fn skip_value(&mut self) {
+    pub(crate) fn skip_value(&mut self) {
         match self.peek() {
             b'"' => {
                 if self.string().is_none() {
@@ -235,7 +235,7 @@ impl<'d> Scanner<'d> {
     }
 
     /// Goes behind the bracket that closes the object or the list that the cursor is in.
-    pub(super) fn skip_to_end_of_container(&mut self) {
+    pub(crate) fn skip_to_end_of_container(&mut self) {
         let mut depth: u32 = 1;
         if !self.come_along() {
             self.at = self.bytes.len();

@@ -88,9 +88,10 @@ static TARGET: Shape = Shape {
         ),
         Key::optional(
             "input",
-            Kind::Word(&["event", "data", "raw", "object"]),
+            Kind::WordOrTable(&["event", "data", "raw", "object"], &INPUT),
             "What it receives: the event as CloudEvents JSON (functions, unless said otherwise), its data as JSON, the bytes as \
-             they came (http and sinks, unless said otherwise), or the bytes of the object that the event names.",
+             they came (http and sinks, unless said otherwise), the bytes of the object that the event names, or what a \
+             template makes of the event.",
         ),
         Key::optional(
             "object_max",
@@ -106,6 +107,30 @@ static TARGET: Shape = Shape {
     one_of: &["function", "sink", "channel", "http", "event"],
     any_of: &[],
 };
+
+/// `input = { … }` of a target.
+static INPUT: Shape = Shape::of(
+    "What the target receives is made of a template: EventBridge's input transformer.",
+    &[
+        Key::optional(
+            "paths",
+            Kind::Map,
+            "Paths into the event, such as `data.customer.id` or `data.lines[0].sku`, by the names that the template has \
+             for them.",
+        ),
+        Key::required(
+            "template",
+            Kind::Text,
+            "JSON, or lines of text in quotes, in which `<name>` stands for what is at the path of that name.",
+        ),
+        Key::with_default(
+            "strict",
+            Kind::Boolean,
+            "false",
+            "An event that lacks one of the paths becomes a dead letter, instead of a payload with a gap.",
+        ),
+    ],
+);
 
 /// `event = { … }` of a target.
 static EVENT: Shape = Shape::of(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eventyard_event::{Name, media_type};
 
+use super::input::read_input;
 use super::retry::read_retry;
 use super::{Host, TARGETS_MAX};
 use crate::codes;
@@ -78,7 +79,7 @@ fn read_target(table: Table<'_>, host: &Host<'_>) -> Option<Target> {
     let retry = read_retry(&table);
     let timeout = table.duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX);
     let concurrency = table.integer_u32("concurrency", 1..=CONCURRENCY_MAX);
-    let input = read_input(&table);
+    let input = read_input(&table, host);
     let object_bytes_max = table.size("object_max", OBJECT_BYTES_RANGE.0..=OBJECT_BYTES_RANGE.1);
     if object_bytes_max.is_some() && input != Some(Input::Object) {
         let help = Some("set input = \"object\", or leave it out");
@@ -200,15 +201,4 @@ fn read_event(table: Table<'_>, key: &str) -> Option<EventTarget> {
     }
     table.finish();
     Some(EventTarget { ty: ty.filter(|_| !own)?, source, subject })
-}
-
-fn read_input(table: &Table<'_>) -> Option<Input> {
-    let value = table.value("input")?;
-    if value.get_ref().is_table() && !value.get_ref().get("env").is_some_and(|env| env.get_ref().is_str()) {
-        let help = Some("this version knows `event`, `data`, `raw`, `object`");
-        table.refuse("input", codes::NOT_IN_THIS_VERSION, "`input = { paths, template }` is not in this version", help);
-        return None;
-    }
-    let words = [("event", Input::Event), ("data", Input::Data), ("raw", Input::Raw), ("object", Input::Object)];
-    table.word("input", &words, &["lambda", "fc", "scf"])
 }

@@ -179,7 +179,7 @@ impl<'t> Table<'t> {
     /// A string or what stands for one. Secret where it was resolved, or where the key says so.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<Text> {
-        self.read_as(key, |kind| matches!(kind, Kind::Text | Kind::Name | Kind::Word(_)));
+        self.read_as(key, |kind| matches!(kind, Kind::Text | Kind::Name | Kind::Word(_) | Kind::WordOrTable(..)));
         self.reading.text(key, self.value(key)?)
     }
 
@@ -368,7 +368,7 @@ impl<'t> Table<'t> {
     pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)], reserved: &[&str]) -> Option<T> {
         self.read_as(
             key,
-            |kind| matches!(kind, Kind::Word(known) if known.iter().eq(words.iter().map(|(word, _)| word))),
+            |kind| matches!(kind, Kind::Word(known) | Kind::WordOrTable(known, _) if known.iter().eq(words.iter().map(|(word, _)| word))),
         );
         let text = self.string(key)?;
         let place = self.place_of(key);
@@ -420,7 +420,9 @@ impl<'t> Table<'t> {
             return None;
         };
         let table = Table::new(self.reading, entries, value.span(), title);
-        if let Some(Kind::Table(shape) | Kind::List(shape) | Kind::Tables(shape)) = self.declared(key) {
+        if let Some(Kind::Table(shape) | Kind::List(shape) | Kind::Tables(shape) | Kind::WordOrTable(_, shape)) =
+            self.declared(key)
+        {
             table.declare(shape);
         }
         Some(table)

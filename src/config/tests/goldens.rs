@@ -48,6 +48,11 @@ fn http(more: &str) -> String {
     format!("[source.h]\nkind = \"http\"\npath = \"/h\"\n{more}\n")
 }
 
+/// A rule whose target has this input.
+fn input(value: &str) -> String {
+    rule("").replace("\"s\" }", &format!("\"s\", input = {value} }}"))
+}
+
 fn sink(url: &str) -> String {
     format!("[sink.w]\nkind = \"http\"\nurl = {url}\n")
 }
@@ -122,7 +127,17 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         ("bad_value", rule("").replace("sink = \"s\" }", "event = { type = \"y\" }, reply = true }")),
         ("not_in_this_version", rule("").replace("\"s\" }", "\"s\", input = \"lambda\" }")),
-        ("not_in_this_version", rule("").replace("\"s\" }", "\"s\", input = { paths = {}, template = \"\" } }")),
+        ("bad_template", input("{ template = \"\" }")),
+        ("bad_template", input("{ paths = { id = \"data.id\" }, template = 'order <id>' }")),
+        ("bad_template", input("{ paths = { id = \"data.id\" }, template = '{<id>: 1}' }")),
+        ("unknown_placeholder", input("{ paths = { id = \"data.id\" }, template = '{\"id\": <di>}' }")),
+        ("unknown_placeholder", input("{ template = { env = \"MISSING\", default = '{\"id\": <di>}' } }")),
+        ("bad_path", input("{ paths = { id = \"data..id\" }, template = '{\"id\": <id>}' }")),
+        ("bad_value", input("{ paths = { \"a b\" = \"data.id\" }, template = '1' }")),
+        ("missing_key", input("{ paths = { id = \"data.id\" } }")),
+        ("unknown_key", input("{ template = '1', stict = true }")),
+        ("wrong_type", input("{ paths = { id = 1 }, template = '[<id>]' }")),
+        ("wrong_type", input("[1]")),
         ("not_in_this_version", rule("").replace("sink = \"s\"", "function = \"f:live\"") + &function("")),
         ("conflict", http("reply_timeout = \"3s\"")),
         ("out_of_range", http("reply = \"sync\"\nreply_timeout = \"2h\"")),
@@ -180,6 +195,8 @@ fn cases() -> Vec<(&'static str, String)> {
         ("secret_empty", http("verify = { kind = \"hmac\", header = \"x\", secret = [] }")),
         ("bad_url", sink("\"gopher://127.0.0.1/\"")),
         ("bad_url", sink("\"http://me:pass@127.0.0.1/\"")),
+        ("bad_url", sink("\"http://{data.host}/orders\"")),
+        ("bad_url", sink("\"https://<host>.example.com:443/orders\"")),
         ("bad_url", sink("\"http://127.0.0.1/\\r\\nx: y\"")),
         ("egress_blocked", sink("\"http://169.254.169.254/\"")),
         own("bad_schedule", "[source.t]\nkind = \"timer\"\nschedule = \"@yearlyy\"\n"),

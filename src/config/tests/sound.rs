@@ -287,7 +287,7 @@ fn an_object_has_a_limit_and_nothing_else_has_it() {
     let target = |more: &str| answering(&format!("target = {{ function = \"f\", {more} }}"));
     let project = loaded(&[("eventyard.toml", &target("input = \"object\", object_max = \"64KiB\""))]);
     let target_of = &project.rules[0].targets[0];
-    assert_eq!((target_of.input, target_of.object_bytes_max), (Some(Input::Object), Some(65536)));
+    assert_eq!((&target_of.input, target_of.object_bytes_max), (&Some(Input::Object), Some(65536)));
     for wrong in ["object_max = \"64KiB\"", "input = \"raw\", object_max = \"64KiB\""] {
         assert_eq!(codes(&refused(&[("eventyard.toml", &target(wrong))])), ["bad_value"], "{wrong}");
     }
