@@ -305,7 +305,7 @@ fn payload(taken: &Taken, input: &Input) -> Result<Payload, Reason> {
             form: PayloadForm::Structured,
         }),
         Input::Raw => Ok(Payload {
-            content_type: envelope.event.datacontenttype.clone(),
+            content_type: envelope.event.content_type().map(str::to_owned),
             body: match &envelope.event.data {
                 Data::Json(bytes) | Data::Bytes(bytes) => bytes.clone(),
                 Data::None => Bytes::new(),

@@ -312,8 +312,8 @@ async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
                 let label = SourceLabel { source: name.to_string() };
                 broker.metrics().source_errors.get_or_create(&label).inc();
                 down &= seen.failure_count > 1;
-                let error = seen.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-                tracing::warn!(source = %name, %error, failures = seen.failure_count, "a source has failed and is tried again");
+                let (code, error) = seen.last_error.map(|last| (last.code, last.message)).unwrap_or_default();
+                tracing::warn!(source = %name, code, error, failures = seen.failure_count, "a source has failed and is tried again");
                 if seen.failure_count >= FAILURES_UNTIL_DOWN && !down {
                     down = true;
                     announce_down(&broker, &name, seen.failure_count, &error).await;

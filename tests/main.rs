@@ -15,6 +15,8 @@ mod disk_full;
 mod disk_ground;
 mod disk_order;
 mod disk_spoiled;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
+mod fan_out;
 mod github_ci;
 mod holding;
 mod http_access;

@@ -498,13 +498,6 @@ impl Watched {
         let before = if stood { 0 } else { self.status.borrow().failure_count };
         let failure_count = before.saturating_add(1);
         let wait = self.backoff.wait(failure_count, (self.random)()).max(retry_after.unwrap_or_default());
-        tracing::warn!(
-            code,
-            message,
-            failure_count,
-            wait_ms = wait.as_millis(),
-            "a source has failed and will try again"
-        );
         self.state(SourceState::BackingOff);
         self.status.send_modify(|status| {
             status.failure_count = failure_count;

@@ -30,6 +30,15 @@ pub struct Event {
     pub data: Data,
 }
 
+impl Event {
+    /// The media type of the data: as it was declared, else `application/json` for JSON, whose declaration may be left out in the
+    /// JSON format alone (CloudEvents JSON format 1.0.2, section 3.1). Whoever passes the data on by itself says it.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.datacontenttype.as_deref().or_else(|| self.data.json().map(|_| "application/json"))
+    }
+}
+
 /// The value of an extension attribute. The types that JSON has no words for (binary, URI, timestamp) are
 /// strings here, as they are in every CloudEvents format.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,13 +143,12 @@ pub fn write_binary(event: &Event) -> (Vec<(String, String)>, Bytes) {
             ExtensionValue::Boolean(truth) => push(name, if *truth { "true" } else { "false" }),
         }
     }
-    let (implied, body) = match &event.data {
-        Data::None => (None, Bytes::new()),
-        Data::Json(bytes) => (Some("application/json"), bytes.clone()),
-        Data::Bytes(bytes) => (None, bytes.clone()),
+    let body = match &event.data {
+        Data::None => Bytes::new(),
+        Data::Json(bytes) | Data::Bytes(bytes) => bytes.clone(),
     };
-    if let Some(declared) = event.datacontenttype.as_deref().or(implied) {
-        headers.push(("content-type".to_owned(), declared.to_owned()));
+    if let Some(content_type) = event.content_type() {
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
     }
     (headers, body)
 }

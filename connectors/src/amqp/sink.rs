@@ -192,12 +192,7 @@ fn message(request: &SendRequest, structured: bool) -> (BasicProperties, Bytes) 
             content_type = Some(json::STRUCTURED.to_owned());
             body = Bytes::from(request.event.structured_json());
         }
-        PayloadForm::Raw => {
-            attributes(event, &mut headers);
-            if content_type.is_none() && event.data.json().is_some() {
-                content_type = Some("application/json".to_owned());
-            }
-        }
+        PayloadForm::Raw => attributes(event, &mut headers),
         PayloadForm::Structured => {
             content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -111,10 +112,12 @@ fn append(
     lines: &[u8],
     at: Timestamp,
 ) -> Result<PathBuf, SendError> {
-    let over = |current: &Current| {
-        current.bytes >= config.max_size || at.since(current.began_at) >= Duration::from_millis(config.max_age_ms)
+    let goes_on = |current: &Current| {
+        let young = at.since(current.began_at) < Duration::from_millis(config.max_age_ms);
+        // What is written to a file that somebody has deleted is nowhere.
+        current.bytes < config.max_size && young && current.file.metadata().is_ok_and(|known| known.nlink() > 0)
     };
-    let mut open = match current.take().filter(|current| !over(current)) {
+    let mut open = match current.take().filter(goes_on) {
         Some(open) => open,
         None => begin(config, at)?,
     };

@@ -251,9 +251,6 @@ fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Byt
             if request.event.event.data == Data::None {
                 value = None;
             }
-            if content_type.is_none() && request.event.event.data.json().is_some() {
-                content_type = Some("application/json".to_owned());
-            }
         }
         PayloadForm::Structured => {
             content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());

@@ -120,19 +120,15 @@ impl Sink for NatsSink {
 fn message(request: &SendRequest) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     let payload = &request.payload;
-    let mut content_type = payload.content_type.clone();
+    let content_type = payload.content_type.as_deref();
     if payload.form == PayloadForm::Raw {
-        for (name, value) in write_binary(&request.event.event).0 {
-            // Beside the attributes it gives the content type, as the event has it.
-            if name.eq_ignore_ascii_case("content-type") {
-                content_type = Some(value);
-            } else {
-                headers.insert(name.as_str(), value.as_str());
-            }
+        // Beside the attributes it gives the type of the event's data; the payload has one of its own.
+        for (name, value) in write_binary(&request.event.event).0.iter().filter(|(name, _)| name != "content-type") {
+            headers.insert(name.as_str(), value.as_str());
         }
     }
     if let Some(content_type) = content_type.filter(|text| text.bytes().all(|byte| matches!(byte, b' '..=b'~'))) {
-        headers.insert("content-type", content_type.as_str());
+        headers.insert("content-type", content_type);
     }
     headers.insert(async_nats::header::NATS_MESSAGE_ID, request.delivery.as_str());
     if let Some(traceparent) = &request.traceparent {

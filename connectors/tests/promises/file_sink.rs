@@ -96,6 +96,17 @@ async fn files_are_followed_by_others_by_size_by_age_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_deleted_takes_no_more_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = sink(&json!({ "folder": dir.path().join("lines"), "batch": { "window": "0ms" } }));
+    sink.send(request(0, 0, PayloadForm::Raw)).await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("lines")).unwrap();
+    sink.send(request(1, 0, PayloadForm::Raw)).await.unwrap();
+    let files = written(&dir.path().join("lines"));
+    assert_eq!(files[0].1[0]["data"]["n"], 1, "{files:?}");
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_to_is_told_and_may_be_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let taken = dir.path().join("taken");
