@@ -36,8 +36,11 @@ use crate::syntax::json;
 use hash::Fast;
 use paths::{NONE, Paths, ROOT};
 use scratch::{LeafKind, NumberValue, Scratch, Sizes, Spread};
-use table::{Filed, Key, Lookup, Table, known_hash};
+use table::{AffixLengths, Filed, Key, Lookup, NO, Table, known_hash};
 use together::{FIELDS_MAX, Together};
+
+/// Marks a field of a branch that no other branch has.
+const ALONE: u32 = 1 << 31;
 
 /// The slot of the name of the source that an event came by, which is at no path.
 const SOURCE_SLOT: u32 = 0;
@@ -79,7 +82,9 @@ struct SetBranch {
     /// Where its fields begin in the list of all. Those that most branches share come first: what they say of an event
     /// is known already, so that most candidates are refused at no cost.
     first: u32,
-    count: u32,
+    count: u16,
+    /// Whether its pattern has no other branch.
+    is_alone: bool,
 }
 
 /// What matching needs to remember from event to event. One for each thread; it serves any set.
@@ -142,6 +147,7 @@ impl PatternSet {
                 self.find_candidates(slot, text, scratch);
             }
         }
+        self.follow_probes(scratch);
         for slot in &self.absent_slots {
             if scratch.found(*slot).is_none()
                 && let Some(table) = self.tables.get(*slot as usize)
@@ -151,11 +157,20 @@ impl PatternSet {
         }
         // To look twice at a few branches is cheaper than to remember them.
         let many = scratch.places.len() > LOOKED_AT_TWICE_MAX;
+        // Each list's beginning is asked for before the first is read, for the same reason as the tables.
+        let begin = scratch.places.iter().filter_map(|place| self.filed.get(*place as usize));
+        scratch.begun = begin.fold(0, |all, filed| all ^ filed.branch());
         for at in 0..scratch.places.len() {
             let start = scratch.places.get(at).map_or(usize::MAX, |place| *place as usize);
+            // Those with one guard stand together.
+            let (mut guard, mut agrees) = (NO, true);
             for filed in self.filed.get(start..).unwrap_or_default() {
-                if (filed.guard == NONE || self.agrees(filed.guard, text, scratch))
-                    && (filed.slot == NONE || number_between(*filed, text, scratch))
+                if filed.guard != guard {
+                    guard = filed.guard;
+                    agrees = guard == NO || self.agrees(u32::from(guard), text, scratch);
+                }
+                if agrees
+                    && (filed.slot == NO || number_between(*filed, text, scratch))
                     && (!many || scratch.is_new_branch(filed.branch()))
                 {
                     self.look_at(filed.branch(), text, scratch);
@@ -169,9 +184,31 @@ impl PatternSet {
         scratch.matched.sort_unstable();
     }
 
-    /// Whether a field agrees with the event; found out once.
+    /// Looks up all hashes of the event. Where sets are large no table is in the cache: so all of them are asked before
+    /// the first answer is looked at, and the answers come together.
+    fn follow_probes(&self, scratch: &mut Scratch) {
+        let Scratch { probes, places, .. } = scratch;
+        for probe in probes.iter_mut() {
+            if let Some(table) = self.tables.get(probe.slot as usize) {
+                probe.home = table.at_home(probe.tag);
+            }
+        }
+        for probe in probes.iter() {
+            if let Some(place) = self.tables.get(probe.slot as usize).and_then(|table| table.place(probe)) {
+                places.push(place);
+            }
+        }
+    }
+
+    /// Whether a field agrees with the event; found out once, where more than one branch could ask.
     #[inline]
     fn agrees(&self, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+        if at & ALONE != 0 {
+            return self
+                .fields
+                .get((at & !ALONE) as usize)
+                .is_some_and(|field| self.field_agrees(field, text, scratch));
+        }
         if let Some(known) = scratch.field(at) {
             return known;
         }
@@ -183,7 +220,11 @@ impl PatternSet {
     /// Adds the owner of a branch that matches.
     fn look_at(&self, at: u32, text: &[u8], scratch: &mut Scratch) {
         let Some(branch) = self.branches.get(at as usize) else { return };
-        if !scratch.has_owner(branch.owner) && self.branch_matches(branch, text, scratch) {
+        // Of one that has no other branch nothing can be known yet, mostly.
+        if (branch.is_alone || !scratch.has_owner(branch.owner))
+            && self.branch_matches(branch, text, scratch)
+            && !scratch.has_owner(branch.owner)
+        {
             scratch.add_owner(branch.owner);
         }
     }
@@ -245,7 +286,7 @@ impl PatternSet {
             if !self.agrees(at, text, scratch) {
                 return false;
             }
-            let Some(field) = self.fields.get(at as usize) else { return false };
+            let Some(field) = self.fields.get((at & !ALONE) as usize) else { return false };
             in_lists += usize::from(scratch.found(field.slot).is_some_and(|found| found.in_list));
         }
         // One value in a list goes together with everything outside of it.
@@ -271,7 +312,7 @@ impl PatternSet {
         let contexts = scratch.contexts.len();
         scratch.own.resize(contexts, 0);
         for &at in self.fields_of(branch) {
-            let Some(field) = self.fields.get(at as usize) else { return false };
+            let Some(field) = self.fields.get((at & !ALONE) as usize) else { return false };
             let Some(found) = scratch.found(field.slot).filter(|found| found.in_list) else { continue };
             let place = scratch.spread.len();
             if place >= FIELDS_MAX {
@@ -313,7 +354,7 @@ impl PatternSet {
         });
         let mut leaves: HashMap<Box<str>, Vec<Leaf<'_>>> = HashMap::new();
         let mut fields = Vec::with_capacity(branch.count as usize);
-        for field in self.fields_of(branch).iter().filter_map(|at| self.fields.get(*at as usize)) {
+        for field in self.fields_of(branch).iter().filter_map(|at| self.fields.get((*at & !ALONE) as usize)) {
             fields.push(Arc::clone(&field.field));
             let mut next = scratch.found(field.slot).map_or(NONE, |found| found.first);
             let mut at_path = Vec::new();
@@ -334,7 +375,7 @@ impl PatternSet {
 
 /// Whether a number that a branch asks for may be the event's.
 fn number_between(filed: Filed, text: &[u8], scratch: &mut Scratch) -> bool {
-    let mut next = scratch.found(filed.slot).map_or(NONE, |found| found.first);
+    let mut next = scratch.found(u32::from(filed.slot)).map_or(NONE, |found| found.first);
     while let Some(leaf) = scratch.leaves.get_mut(next as usize) {
         next = leaf.next;
         if leaf.kind == LeafKind::Number {
@@ -443,17 +484,17 @@ impl Builder {
         let branches = entry.pattern.map_or(none, |pattern| &pattern.branches);
         for branch in branches {
             let fields = branch.fields.iter().map(|field| self.field(field, None)).chain(from).collect();
-            self.branch(entry.owner, fields);
+            self.branch(entry.owner, fields, branches.len() == 1);
         }
         if entry.pattern.is_none() {
-            self.branch(entry.owner, from.into_iter().collect());
+            self.branch(entry.owner, from.into_iter().collect(), true);
         }
     }
 
-    fn branch(&mut self, owner: u32, fields: Vec<u32>) {
+    fn branch(&mut self, owner: u32, fields: Vec<u32>, is_alone: bool) {
         let first = u32::try_from(self.set.branch_fields.len()).unwrap_or(u32::MAX);
-        let count = u32::try_from(fields.len()).unwrap_or(0);
-        self.set.branches.push(SetBranch { owner, first, count });
+        let count = u16::try_from(fields.len()).unwrap_or(0);
+        self.set.branches.push(SetBranch { owner, first, count, is_alone });
         self.set.branch_fields.extend(fields);
     }
 
@@ -493,11 +534,21 @@ impl Builder {
 
     /// For each entry of each field's list the key that the fewest others share.
     fn chosen_keys(&self) -> Vec<Vec<Key>> {
+        let mut lengths = vec![AffixLengths::default(); self.set.tables.len()];
+        for field in &self.set.fields {
+            if let Some(lengths) = lengths.get_mut(field.slot as usize) {
+                field.field.accepts.iter().for_each(|matcher| lengths.ask(matcher));
+            }
+        }
+        let none = AffixLengths::default();
+        let keys_of = |slot: u32, matcher: &Matcher| Key::all_of(matcher, lengths.get(slot as usize).unwrap_or(&none));
         // Only wildcards have a choice.
         let mut shared: HashMap<(u32, u64), usize, Fast> = HashMap::default();
         let mut pairs: HashMap<(u32, Option<Lookup>), usize> = HashMap::new();
         for field in &self.set.fields {
-            for keys in field.field.accepts.iter().map(Key::all_of).filter(|keys| keys.len() > 1) {
+            for keys in
+                field.field.accepts.iter().map(|matcher| keys_of(field.slot, matcher)).filter(|keys| keys.len() > 1)
+            {
                 for key in &keys {
                     if let Some(identity) = key.identity() {
                         *shared.entry((field.slot, identity)).or_default() += 1;
@@ -520,7 +571,7 @@ impl Builder {
             pair.filter(is_worth_it).unwrap_or(one)
         };
         let chosen = |field: &SetField| {
-            field.field.accepts.iter().map(|matcher| choose(field.slot, Key::all_of(matcher))).collect()
+            field.field.accepts.iter().map(|matcher| choose(field.slot, keys_of(field.slot, matcher))).collect()
         };
         self.set.fields.iter().map(chosen).collect()
     }
@@ -572,9 +623,14 @@ impl Builder {
                 filed.extend(keys.iter().map(|key| (key.clone(), Filed::new(number, guard, range))));
             }
         }
+        for at in &mut self.set.branch_fields {
+            if shares.get(*at as usize) == Some(&1) {
+                *at |= ALONE;
+            }
+        }
         let mut grams = 0;
         let list = &mut self.set.filed;
-        self.set.tables = filed.into_iter().map(|filed| Table::new(filed, list, &mut grams)).collect();
+        self.set.tables = (0..).zip(filed).map(|(slot, filed)| Table::new(slot, filed, list, &mut grams)).collect();
         let tables = (0..).zip(&self.set.tables);
         self.set.absent_slots = tables.filter(|(_, table)| table.absent.is_some()).map(|(slot, _)| slot).collect();
         self.set.sizes = Sizes {

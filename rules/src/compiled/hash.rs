@@ -39,15 +39,34 @@ fn mix(state: u64, word: u64) -> u64 {
 /// The hash of some bytes.
 #[inline]
 pub(super) fn hash(kind: Kind, bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut state = mix(MULTIPLIER.rotate_left(kind as u32), bytes.len() as u64);
+    let state = mix(MULTIPLIER.rotate_left(kind as u32), bytes.len() as u64);
+    mix(words_but_last(state, bytes), last_word(bytes))
+}
+
+#[inline]
+fn words_but_last(mut state: u64, bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks::<8>();
     for word in words {
         state = mix(state, u64::from_le_bytes(*word));
     }
-    if !rest.is_empty() {
-        state = mix(state, first_bytes(rest, 0, rest.len()));
-    }
     state
+}
+
+/// The last eight bytes; of fewer than eight all of them, none shifted by a loop. Lengths are told apart by whoever asks.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    if let Some(word) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*word);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    match *bytes {
+        [] => 0,
+        [a] => u64::from(a),
+        [a, b] => u64::from(a) | u64::from(b) << 8,
+        [a, b, c, ..] => u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16,
+    }
 }
 
 /// The hash of two ends of a text.

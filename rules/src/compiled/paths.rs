@@ -19,10 +19,14 @@ pub(super) struct Paths {
     nodes: Vec<Node>,
 }
 
+/// What a path leads to, and whether anything is asked for below.
 #[derive(Clone, Debug)]
-struct Node {
+pub(super) struct Node {
     /// The path that ends here, or [`NONE`].
     slot: u32,
+    /// One bit for each length that a child's name has, the last one for all from 63 on: most keys of an event that
+    /// nobody asks for are told by it.
+    lengths: u64,
     children: Vec<Child>,
     /// By name, where there are more children than are compared one by one.
     by_name: HashMap<Box<[u8]>, u32, Fast>,
@@ -39,6 +43,11 @@ struct Child {
 /// Up to this many children are compared one by one; the first eight bytes of each are one number.
 const COMPARED_MAX: usize = 8;
 
+#[inline]
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
 impl Default for Paths {
     fn default() -> Paths {
         Paths { nodes: vec![Node::new()] }
@@ -47,7 +56,37 @@ impl Default for Paths {
 
 impl Node {
     fn new() -> Node {
-        Node { slot: NONE, children: Vec::new(), by_name: HashMap::default() }
+        Node { slot: NONE, lengths: 0, children: Vec::new(), by_name: HashMap::default() }
+    }
+}
+
+impl Node {
+    #[inline]
+    pub(super) fn children_count(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The child by the name that stands in `bytes` from `start` to `end`; [`NONE`] where there is none.
+    #[inline]
+    pub(super) fn child(&self, bytes: &[u8], start: usize, end: usize) -> u32 {
+        if self.lengths & length_bit(end.wrapping_sub(start)) == 0 { NONE } else { self.find(bytes, start, end) }
+    }
+
+    fn find(&self, bytes: &[u8], start: usize, end: usize) -> u32 {
+        if self.children.len() > COMPARED_MAX {
+            let name = bytes.get(start..end).unwrap_or_default();
+            return self.by_name.get(name).copied().unwrap_or(NONE);
+        }
+        let head = first_bytes(bytes, start, end);
+        for child in &self.children {
+            if child.head == head
+                && child.name.len() == end - start
+                && (end - start <= 8 || bytes.get(start..end).is_some_and(|name| *name == *child.name))
+            {
+                return child.node;
+            }
+        }
+        NONE
     }
 }
 
@@ -70,6 +109,7 @@ impl Paths {
         let node = u32::try_from(self.nodes.len()).unwrap_or(NONE);
         self.nodes.push(Node::new());
         if let Some(parent) = self.nodes.get_mut(parent as usize) {
+            parent.lengths |= length_bit(name.len());
             parent.children.push(Child { head: first_bytes(name, 0, name.len()), name: name.into(), node });
             if parent.children.len() > COMPARED_MAX {
                 let missing = parent.children.get(parent.by_name.len()..).unwrap_or_default();
@@ -91,24 +131,15 @@ impl Paths {
         self.nodes.get(node as usize).map_or(0, |node| node.children.len())
     }
 
+    #[inline]
+    pub(super) fn node(&self, node: u32) -> Option<&Node> {
+        self.nodes.get(node as usize)
+    }
+
     /// The child of a node by the name that stands in `bytes` from `start` to `end`; [`NONE`] where there is none.
     #[inline]
     pub(super) fn child(&self, node: u32, bytes: &[u8], start: usize, end: usize) -> u32 {
-        let Some(node) = self.nodes.get(node as usize) else { return NONE };
-        if node.children.len() > COMPARED_MAX {
-            let name = bytes.get(start..end).unwrap_or_default();
-            return node.by_name.get(name).copied().unwrap_or(NONE);
-        }
-        let head = first_bytes(bytes, start, end);
-        for child in &node.children {
-            if child.head == head
-                && child.name.len() == end - start
-                && (end - start <= 8 || bytes.get(start..end).is_some_and(|name| *name == *child.name))
-            {
-                return child.node;
-            }
-        }
-        NONE
+        self.node(node).map_or(NONE, |node| node.child(bytes, start, end))
     }
 
     /// Where a key leads. A key with dots is as many steps: `{"a.b": 1}` and `{"a": {"b": 1}}` are one path.

@@ -71,6 +71,14 @@ impl<'d> Scanner<'d> {
 
     #[inline]
     pub(crate) fn skip_space(&mut self) {
+        // What is sent is mostly written without.
+        if self.peek() <= b' ' {
+            self.skip_more_space();
+        }
+    }
+
+    #[cold]
+    fn skip_more_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
             self.at += 1;
         }
@@ -165,13 +173,32 @@ impl<'d> Scanner<'d> {
     }
 
     /// Reads a string, from its first quote to behind its last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Option<Quoted> {
-        if self.peek() != b'"' || !self.come_along() {
+        if self.peek() != b'"' {
+            return None;
+        }
+        // Mostly it ends in the block that it begins in.
+        let offset = self.at.wrapping_sub(self.block);
+        if offset < BLOCK {
+            // Without the first quote; in two steps, for a shift by 64 is none.
+            let from = (u64::MAX << offset) << 1;
+            let ends = self.quotes & from;
+            if ends != 0 {
+                let (start, end) = (self.at + 1, self.block + ends.trailing_zeros() as usize);
+                self.at = end + 1;
+                return Some(Quoted { start, end, has_escapes: self.backslashes & from & (lowest(ends) - 1) != 0 });
+            }
+        }
+        self.long_string()
+    }
+
+    /// The same for one that ends in another block.
+    fn long_string(&mut self) -> Option<Quoted> {
+        if !self.come_along() {
             return None;
         }
         let start = self.at + 1;
-        // Without the first quote; in two steps, for a shift by 64 is none.
         let mut from = self.rest_of_block() << 1;
         let mut has_escapes = false;
         loop {

@@ -8,6 +8,9 @@ use super::paths::NONE;
 /// What is kept of an unusually large event at most, in entries of each list; beyond it the room is given back.
 const KEPT_MAX: usize = 1 << 16;
 
+/// After how many events that is looked at.
+const GIVEN_BACK_EVERY: u32 = 64;
+
 /// A value that some rule asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaf {
@@ -43,6 +46,11 @@ pub(super) enum NumberValue {
     Exact(f64),
 }
 
+impl LeafKind {
+    pub(super) const ALL: [LeafKind; 5] =
+        [LeafKind::Null, LeafKind::True, LeafKind::False, LeafKind::Number, LeafKind::String];
+}
+
 /// The leaves of one path.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Found {
@@ -72,6 +80,8 @@ pub(super) struct List {
 pub(super) struct Scratch {
     /// The number of the event.
     event: u32,
+    /// What there is room for.
+    sizes: Sizes,
     pub(super) leaves: Vec<Leaf>,
     /// By slot.
     found: Vec<Found>,
@@ -81,8 +91,12 @@ pub(super) struct Scratch {
     pub(super) kept: Vec<u8>,
     pub(super) contexts: Vec<Context>,
     pub(super) lists: Vec<List>,
+    /// The hashes that values are looked up by.
+    pub(super) probes: Vec<Probe>,
     /// Where the branches are filed that a value has led to.
     pub(super) places: Vec<u32>,
+    /// Of what stands there something, so that it is read.
+    pub(super) begun: u32,
     /// By branch: the last event for which it was looked at.
     branches: Vec<u32>,
     /// By field: the event, and whether the field agrees.
@@ -101,6 +115,15 @@ pub(super) struct Scratch {
     pub(super) spread: Vec<Spread>,
 }
 
+/// A look into a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    pub(super) slot: u32,
+    pub(super) tag: u32,
+    /// What stands where the tag belongs.
+    pub(super) home: super::places::Slot,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spread {
     pub(super) first: u32,
@@ -108,7 +131,7 @@ pub(super) struct Spread {
 }
 
 /// How much a set needs of each list that goes by number.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) slots: usize,
     pub(super) branches: usize,
@@ -124,24 +147,48 @@ impl Scratch {
             *self = Scratch::default();
         }
         self.event += 1;
+        if self.sizes != sizes {
+            self.fit(sizes);
+        }
+        if self.event.is_multiple_of(GIVEN_BACK_EVERY) {
+            self.give_back();
+        }
+        self.leaves.clear();
+        self.kept.clear();
+        self.contexts.clear();
+        self.lists.clear();
+        self.touched.clear();
+        self.probes.clear();
+        self.places.clear();
+        self.matched.clear();
+        self.contexts.push(Context { parent: 0, list: NONE });
+    }
+
+    /// Makes room for what a set needs.
+    #[cold]
+    fn fit(&mut self, sizes: Sizes) {
         grow(&mut self.found, sizes.slots);
         grow(&mut self.branches, sizes.branches);
         grow(&mut self.fields, sizes.fields);
         grow(&mut self.owners, sizes.owners);
         grow(&mut self.grams, sizes.grams);
-        empty(&mut self.leaves);
-        empty(&mut self.kept);
-        empty(&mut self.contexts);
-        empty(&mut self.lists);
-        empty(&mut self.own);
-        empty(&mut self.best);
+        self.sizes = sizes;
+    }
+
+    /// Gives back the room that an unusually large event has taken.
+    #[cold]
+    fn give_back(&mut self) {
+        give_back(&mut self.leaves);
+        give_back(&mut self.kept);
+        give_back(&mut self.contexts);
+        give_back(&mut self.lists);
+        give_back(&mut self.own);
+        give_back(&mut self.best);
+        give_back(&mut self.probes);
+        give_back(&mut self.places);
         if self.folded.capacity() > KEPT_MAX {
             self.folded = String::new();
         }
-        self.touched.clear();
-        empty(&mut self.places);
-        self.matched.clear();
-        self.contexts.push(Context { parent: 0, list: NONE });
     }
 
     /// The leaves at a path; none where the event has none.
@@ -212,8 +259,7 @@ fn grow<T: Clone + Default>(list: &mut Vec<T>, length: usize) {
     }
 }
 
-fn empty<T>(list: &mut Vec<T>) {
-    list.clear();
+fn give_back<T>(list: &mut Vec<T>) {
     if list.capacity() > KEPT_MAX {
         *list = Vec::new();
     }

@@ -9,16 +9,78 @@ use std::net::IpAddr;
 
 use super::hash::{Fast, Kind, hash, hash_both, hash_network, hash_number};
 use super::paths::NONE;
-use super::places::Places;
+use super::places::{FREE, Places, Slot};
 use super::ranges::Ranges;
-use super::scratch::{LeafKind, Scratch};
+use super::scratch::{LeafKind, Probe, Scratch};
 use crate::pattern::case_fold;
 use crate::pattern::matcher::Matcher;
 use crate::pattern::parse_address;
 
-/// The lengths by which prefixes and suffixes are filed: a longer one by the next shorter of these, so that a text is
-/// looked up for a few lengths, however many rules there are.
-const AFFIX_LENGTHS: [usize; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64];
+/// How many lengths of prefixes, and as many of suffixes, are looked up at one path.
+const AFFIX_LENGTHS_MAX: usize = 16;
+
+/// The longest one.
+const AFFIX_LENGTH_MAX: usize = 64;
+
+/// The lengths by which prefixes are filed at one path, or suffixes: those that the rules there have, so that mostly what
+/// is found is what was asked for. Where they have more than are looked up, a longer one is filed by the next shorter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lengths {
+    /// One bit for each that is asked for; the lowest one stands for 1.
+    asked: u64,
+}
+
+impl Lengths {
+    /// The lengths that are kept where there are too many, one for each bit.
+    const COARSE: u64 = {
+        let lengths = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64];
+        let (mut bits, mut at) = (0, 0);
+        while at < AFFIX_LENGTHS_MAX {
+            bits |= 1 << (lengths[at] - 1);
+            at += 1;
+        }
+        bits
+    };
+
+    pub(super) fn ask(&mut self, length: usize) {
+        if length > 0 {
+            self.asked |= 1 << (length.min(AFFIX_LENGTH_MAX) - 1);
+        }
+    }
+
+    /// The length by which an affix is filed; 0 where there is none.
+    fn of(&self, length: usize) -> usize {
+        let kept = if self.asked.count_ones() as usize > AFFIX_LENGTHS_MAX { Lengths::COARSE } else { self.asked };
+        let shorter = kept & (u64::MAX >> (AFFIX_LENGTH_MAX - length.clamp(1, AFFIX_LENGTH_MAX)));
+        if length == 0 { 0 } else { AFFIX_LENGTH_MAX - shorter.leading_zeros() as usize }
+    }
+}
+
+/// The lengths at one path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AffixLengths {
+    heads: Lengths,
+    tails: Lengths,
+}
+
+impl AffixLengths {
+    /// Takes account of what an entry of a list at the path begins or ends with.
+    pub(super) fn ask(&mut self, matcher: &Matcher) {
+        match matcher {
+            Matcher::Prefix(text) => self.heads.ask(text.len()),
+            Matcher::PrefixIgnoreCase(text) => self.heads.ask(text.in_lower_case().len()),
+            Matcher::Suffix(text) => self.tails.ask(text.len()),
+            Matcher::SuffixIgnoreCase(text) => self.tails.ask(text.in_lower_case().len()),
+            Matcher::Wildcard(glob) => {
+                if let [.., last] = glob.tail() {
+                    self.heads.ask(glob.head().len());
+                    self.tails.ask(last.len());
+                }
+            }
+            _ => {}
+        }
+    }
+}
 
 /// How much of each end counts where both are filed together.
 const END_BYTES_MAX: usize = 64;
@@ -64,11 +126,13 @@ pub(super) enum Lookup {
 impl Key {
     /// Where an entry of a list may be filed: a wildcard by what it begins with, by what it ends with, by a piece of
     /// its midst, and last by both its ends. Never empty.
-    pub(super) fn all_of(matcher: &Matcher) -> Vec<Key> {
-        let Matcher::Wildcard(glob) = matcher else { return vec![Key::of(matcher)] };
-        let [pieces @ .., last] = glob.tail() else { return vec![Key::of(matcher)] };
-        let mut keys =
-            vec![prefix(glob.head(), Kind::Prefix, Lookup::Prefix), suffix(last, Kind::Suffix, Lookup::Suffix)];
+    pub(super) fn all_of(matcher: &Matcher, lengths: &AffixLengths) -> Vec<Key> {
+        let Matcher::Wildcard(glob) = matcher else { return vec![Key::of(matcher, lengths)] };
+        let [pieces @ .., last] = glob.tail() else { return vec![Key::of(matcher, lengths)] };
+        let mut keys = vec![
+            prefix(glob.head(), &lengths.heads, Kind::Prefix, Lookup::Prefix),
+            suffix(last, &lengths.tails, Kind::Suffix, Lookup::Suffix),
+        ];
         let longest = pieces.iter().map(|piece| piece.as_bytes()).max_by_key(|piece| piece.len()).unwrap_or_default();
         keys.extend(longest.first_chunk().map(|gram| Key::Gram(*gram)));
         keys.retain(|key| *key != Key::AnyString);
@@ -82,7 +146,8 @@ impl Key {
     }
 
     /// Where an entry of a list that is no wildcard with stars belongs.
-    fn of(matcher: &Matcher) -> Key {
+    fn of(matcher: &Matcher, lengths: &AffixLengths) -> Key {
+        let AffixLengths { heads, tails } = lengths;
         match matcher {
             Matcher::Null => Key::Hash(hash(Kind::Word, b"null"), Lookup::Word),
             Matcher::Bool(true) => Key::Hash(hash(Kind::Word, b"true"), Lookup::Word),
@@ -93,10 +158,14 @@ impl Key {
             Matcher::Number(number) => Key::Hash(hash(Kind::NumberText, number.text.as_bytes()), Lookup::NumberText),
             Matcher::String { text, .. } => Key::Hash(hash(Kind::Text, text.as_bytes()), Lookup::Text),
             Matcher::Address { address, .. } => Key::Hash(hash_address(*address), Lookup::Address),
-            Matcher::Prefix(text) => prefix(text, Kind::Prefix, Lookup::Prefix),
-            Matcher::PrefixIgnoreCase(text) => prefix(&text.in_lower_case(), Kind::FoldedPrefix, Lookup::FoldedPrefix),
-            Matcher::Suffix(text) => suffix(text, Kind::Suffix, Lookup::Suffix),
-            Matcher::SuffixIgnoreCase(text) => suffix(&text.in_lower_case(), Kind::FoldedSuffix, Lookup::FoldedSuffix),
+            Matcher::Prefix(text) => prefix(text, heads, Kind::Prefix, Lookup::Prefix),
+            Matcher::PrefixIgnoreCase(text) => {
+                prefix(&text.in_lower_case(), heads, Kind::FoldedPrefix, Lookup::FoldedPrefix)
+            }
+            Matcher::Suffix(text) => suffix(text, tails, Kind::Suffix, Lookup::Suffix),
+            Matcher::SuffixIgnoreCase(text) => {
+                suffix(&text.in_lower_case(), tails, Kind::FoldedSuffix, Lookup::FoldedSuffix)
+            }
             Matcher::EqualsIgnoreCase(text) => {
                 Key::Hash(hash(Kind::Folded, text.in_lower_case().as_bytes()), Lookup::Folded)
             }
@@ -164,15 +233,15 @@ impl Key {
     }
 }
 
-fn prefix(text: &str, kind: Kind, lookup: impl Fn(usize) -> Lookup) -> Key {
-    match affix_length(text.len()) {
+fn prefix(text: &str, lengths: &Lengths, kind: Kind, lookup: impl Fn(usize) -> Lookup) -> Key {
+    match lengths.of(text.len()) {
         0 => Key::AnyString,
         length => Key::Hash(hash(kind, text.as_bytes().get(..length).unwrap_or_default()), lookup(length)),
     }
 }
 
-fn suffix(text: &str, kind: Kind, lookup: impl Fn(usize) -> Lookup) -> Key {
-    match affix_length(text.len()) {
+fn suffix(text: &str, lengths: &Lengths, kind: Kind, lookup: impl Fn(usize) -> Lookup) -> Key {
+    match lengths.of(text.len()) {
         0 => Key::AnyString,
         length => {
             let start = text.len() - length;
@@ -189,10 +258,6 @@ fn first(head: &[u8]) -> Option<&[u8]> {
 /// The end by which both ends are filed; `None` where there is none.
 fn end(tail: &[u8]) -> Option<&[u8]> {
     last(tail, tail.len().min(END_BYTES_MAX)).filter(|tail| !tail.is_empty())
-}
-
-fn affix_length(length: usize) -> usize {
-    AFFIX_LENGTHS.into_iter().take_while(|&known| known <= length).last().unwrap_or(0)
 }
 
 fn hash_address(address: IpAddr) -> u64 {
@@ -218,14 +283,18 @@ fn masked(address: IpAddr, bits: u8) -> u128 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filed {
     branch: u32,
-    /// The field that most other branches share, or [`NONE`]: of an event it is known already, mostly.
-    pub(super) guard: u32,
-    /// A path where a number must stand, or [`NONE`].
-    pub(super) slot: u32,
+    /// The field that most other branches share, or [`NO`]: of an event it is known already, mostly.
+    pub(super) guard: u16,
+    /// A path where a number must stand, or [`NO`].
+    pub(super) slot: u16,
     /// The numbers that it must lie between, rounded away from each other.
     low: f32,
     high: f32,
 }
+
+/// Stands for no guard and no slot. Those with higher numbers are not kept here, so that four branches have room in
+/// one cache line: such a branch is looked at itself.
+pub(super) const NO: u16 = u16::MAX;
 
 impl Filed {
     /// Marks the last of those under one key.
@@ -233,8 +302,9 @@ impl Filed {
 
     /// With the path and the bounds of a range that the branch asks for, where it does.
     pub(super) fn new(branch: u32, guard: u32, range: Option<(u32, f64, f64)>) -> Filed {
-        let (slot, low, high) = range.unwrap_or((NONE, 0.0, 0.0));
-        Filed { branch, guard, slot, low: below(low), high: above(high) }
+        let short = |number: u32| u16::try_from(number).unwrap_or(NO);
+        let (slot, low, high) = range.map_or((NO, 0.0, 0.0), |(slot, low, high)| (short(slot), low, high));
+        Filed { branch, guard: short(guard), slot, low: below(low), high: above(high) }
     }
 
     #[inline]
@@ -269,7 +339,10 @@ fn above(value: f64) -> f32 {
 /// Everything that is filed at one path: for each key the place in the set's list where its branches begin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
+    slot: u32,
     hashes: Places,
+    /// One bit for each kind of value that leads anywhere.
+    asked: u8,
     /// The ways of looking that are needed, one for each way and length.
     lookups: Vec<Lookup>,
     /// Whether strings, numbers and words are asked for at all, and whether strings in lower case.
@@ -287,9 +360,9 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Files branches, which go to the end of `list`. `grams` counts the grams of the whole set.
-    pub(super) fn new(filed: Vec<(Key, Filed)>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
-        let mut table = Table::default();
+    /// Files the branches of a slot, which go to the end of `list`. `grams` counts the grams of the whole set.
+    pub(super) fn new(slot: u32, filed: Vec<(Key, Filed)>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
+        let mut table = Table { slot, ..Table::default() };
         let mut by_hash: Vec<(u64, Filed)> = Vec::new();
         let mut by_gram: Vec<(u64, Filed)> = Vec::new();
         let (mut any_string, mut any, mut absent) = (Vec::new(), Vec::new(), Vec::new());
@@ -331,6 +404,9 @@ impl Table {
         table.any_string = side_by_side(&mut any_string, list);
         table.any = side_by_side(&mut any, list);
         table.absent = side_by_side(&mut absent, list);
+        for kind in LeafKind::ALL {
+            table.asked |= u8::from(table.leads_anywhere(kind)) << kind as u8;
+        }
         table
     }
 
@@ -351,7 +427,12 @@ impl Table {
     }
 
     /// Whether values of this kind lead anywhere.
+    #[inline]
     pub(super) fn asks_for(&self, kind: LeafKind) -> bool {
+        self.asked >> kind as u8 & 1 == 1
+    }
+
+    fn leads_anywhere(&self, kind: LeafKind) -> bool {
         self.any.is_some()
             || match kind {
                 LeafKind::String => self.strings || self.any_string.is_some() || !self.grams.is_empty(),
@@ -391,13 +472,11 @@ impl Table {
 
     /// The same for a string, whose hash as a text is kept in `known`.
     pub(super) fn find_string(&self, text: &[u8], known: &mut u64, scratch: &mut Scratch) {
-        let mut folded = std::mem::take(&mut scratch.folded);
         let address = if self.addresses { std::str::from_utf8(text).ok().and_then(parse_address) } else { None };
+        let mut folded = String::new();
         if self.folded {
-            folded.clear();
-            if let Ok(text) = std::str::from_utf8(text) {
-                folded.extend(text.chars().map(case_fold));
-            }
+            folded = std::mem::take(&mut scratch.folded);
+            fold(text, &mut folded);
         }
         for lookup in &self.lookups {
             let hash = match *lookup {
@@ -427,7 +506,9 @@ impl Table {
         if !self.grams.is_empty() {
             self.find_grams(text, scratch);
         }
-        scratch.folded = folded;
+        if self.folded {
+            scratch.folded = folded;
+        }
     }
 
     fn find_grams(&self, text: &[u8], scratch: &mut Scratch) {
@@ -443,7 +524,31 @@ impl Table {
 
     #[inline]
     fn find_hash(&self, hash: u64, scratch: &mut Scratch) {
-        scratch.places.extend(self.hashes.get(hash));
+        scratch.probes.push(Probe { slot: self.slot, tag: Places::tag(hash), home: FREE });
+    }
+
+    /// What stands where a tag belongs.
+    #[inline]
+    pub(super) fn at_home(&self, tag: u32) -> Slot {
+        self.hashes.at_home(tag)
+    }
+
+    /// Where a probe leads of which is known what stands where it belongs.
+    #[inline]
+    pub(super) fn place(&self, probe: &Probe) -> Option<u32> {
+        self.hashes.get(probe.tag, probe.home)
+    }
+}
+
+/// A text in lower case.
+fn fold(text: &[u8], folded: &mut String) {
+    folded.clear();
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    if text.is_ascii() {
+        folded.push_str(text);
+        folded.make_ascii_lowercase();
+    } else {
+        folded.extend(text.chars().map(case_fold));
     }
 }
 
@@ -474,6 +579,17 @@ fn last(text: &[u8], length: usize) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_affix_is_filed_by_its_length_or_by_the_next_shorter_one() {
+        let mut few = Lengths::default();
+        [0, 3, 19, 21, 200].into_iter().for_each(|length| few.ask(length));
+        let filed: Vec<usize> = [0, 2, 3, 19, 20, 21, 63, 64, 200].into_iter().map(|length| few.of(length)).collect();
+        assert_eq!(filed, [0, 0, 3, 19, 19, 21, 21, 64, 64]);
+        let mut many = Lengths::default();
+        (1..100).for_each(|length| many.ask(length));
+        assert_eq!([1, 9, 23, 64, 99].map(|length| many.of(length)), [1, 8, 20, 64, 64]);
+    }
 
     proptest! {
         #[test]

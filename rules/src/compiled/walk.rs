@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use eventyard_event::{Envelope, ExtensionValue};
 
-use super::paths::{NONE, Paths, ROOT};
+use super::paths::{NONE, Node, Paths, ROOT};
 use super::scan::{Quoted, Scanner};
 use super::scratch::{Context, Leaf, LeafKind, List, NumberValue, Scratch};
 
@@ -187,7 +187,9 @@ impl Walk<'_, '_> {
 
     fn object(&mut self, node: u32, context: u32, is_last: bool) {
         self.scanner.at += 1;
-        let mut missing = self.paths.children_count(node);
+        let paths = self.paths;
+        let Some(here) = paths.node(node) else { return };
+        let mut missing = here.children_count();
         if missing == 0 {
             self.scanner.skip_to_end_of_container();
             return;
@@ -207,9 +209,11 @@ impl Walk<'_, '_> {
             self.scanner.skip_space();
             self.scanner.at += 1;
             self.scanner.skip_space();
-            let child = self.child(node, key);
+            let child = self.child(here, node, key);
             if child == NONE {
-                self.scanner.skip_value();
+                if self.scanner.string().is_none() {
+                    self.scanner.skip_value();
+                }
             } else {
                 missing -= usize::from(self.keys_unique);
                 self.value(child, context, is_last && missing == 0);
@@ -232,13 +236,14 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Where a key leads from the node `here`, whose number is `node`.
     #[inline]
-    fn child(&mut self, node: u32, key: Quoted) -> u32 {
+    fn child(&mut self, here: &Node, node: u32, key: Quoted) -> u32 {
         if key.has_escapes {
             return self.escaped_child(node, key);
         }
         if self.keys_unique {
-            self.paths.child(node, self.scanner.bytes, key.start, key.end)
+            here.child(self.scanner.bytes, key.start, key.end)
         } else {
             self.paths.follow(node, self.scanner.bytes, key.start, key.end)
         }
