@@ -21,9 +21,10 @@ STOP_SECONDS=30                           # between SIGTERM and SIGKILL
 say() { echo "$NAME: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-# background COMMAND…: runs it in a session of its own, so that a Ctrl-C here does not reach it.
+# background COMMAND…: runs it in a session of its own, so that a Ctrl-C here does not reach it. What our caller has open
+# (a lock, a pipe) is not the server's to hold on to.
 background() {
-  setsid "$@" >"$FOLDER/log" 2>&1 </dev/null 8>&- &
+  setsid "$@" >"$FOLDER/log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   echo $! >"$FOLDER/pid"
 }
 

@@ -120,14 +120,14 @@ impl System for Rabbit {
         contents
     }
 
-    async fn unacknowledged(&self, place: &str) -> u64 {
+    async fn unacknowledged(&self, place: &str) -> Option<u64> {
         // The protocol tells of those that wait alone.
         let (place, variables) = (place.to_owned(), self.variables.clone());
         let listed = tokio::task::spawn_blocking(move || {
             let listed = script(&["ctl", "-q", "list_queues", "name", "messages"], &variables);
             listed.lines().find_map(|line| line.strip_prefix(&format!("{place}\t"))?.trim().parse().ok())
         });
-        listed.await.unwrap().expect("the queue is there")
+        Some(listed.await.unwrap().expect("the queue is there"))
     }
 }
 

@@ -50,13 +50,20 @@ impl Disk {
         self.kept.lock().unwrap().events.len()
     }
 
-    /// The `n` of each event's data, in the order in which they were committed.
+    /// The number of each event, in the order in which they were committed: `n` of its data, or where that only names an
+    /// object, the end of the object's key.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         let number = |incoming: &Incoming| {
             let data: Value = serde_json::from_slice(incoming.event.data.bytes()).unwrap();
-            data["n"].as_u64().unwrap()
+            let named = || data["key"].as_str()?.rsplit('/').next()?.parse().ok();
+            data["n"].as_u64().or_else(named).unwrap()
         };
         self.kept.lock().unwrap().events.iter().map(number).collect()
+    }
+
+    /// How far the source has come, as it is saved.
+    pub(crate) fn saved(&self) -> Option<Vec<u8>> {
+        self.kept.lock().unwrap().position.clone()
     }
 
     pub(crate) fn events(&self) -> Vec<Incoming> {

@@ -109,7 +109,7 @@ impl System for Kafka {
         contents
     }
 
-    async fn unacknowledged(&self, place: &str) -> u64 {
+    async fn unacknowledged(&self, place: &str) -> Option<u64> {
         let consumer: BaseConsumer = self.config().set("group.id", place).create().unwrap();
         let mut asked = TopicPartitionList::new();
         asked.add_partition(place, 0);
@@ -118,6 +118,6 @@ impl System for Kafka {
             Offset::Offset(offset) => offset,
             _ => 0,
         };
-        (self.end(place) - committed).unsigned_abs()
+        Some((self.end(place) - committed).unsigned_abs())
     }
 }

@@ -17,6 +17,7 @@
 )]
 
 mod broker;
+mod file;
 mod proxy;
 mod services;
 mod sinks;
@@ -29,3 +30,5 @@ mod amqp;
 mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "s3")]
+mod s3;

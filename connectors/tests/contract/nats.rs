@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::{Disk, numbered, run};
-use crate::services::service;
+use crate::services::{program, service};
 use crate::sinks::{request, sink};
 use crate::system::{System, contract};
 
@@ -38,12 +38,7 @@ pub(crate) async fn start() -> Option<Nats> {
 async fn start_with(more: &str) -> Option<Nats> {
     // The shared server is started for its program, which its script builds.
     service("nats")?;
-    let home = std::env::var_os("EVENTYARD_SERVICES").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-        Some(cache?.join("eventyard-services"))
-    });
-    let program = home.unwrap().join("bin/nats-server");
+    let program = program("nats-server");
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -152,10 +147,10 @@ impl System for Nats {
         contents
     }
 
-    async fn unacknowledged(&self, place: &str) -> u64 {
+    async fn unacknowledged(&self, place: &str) -> Option<u64> {
         let stream = self.context().await.get_stream(place).await.unwrap();
         let info = stream.consumer_info("eventyard").await.unwrap();
-        info.num_pending + info.num_ack_pending as u64
+        Some(info.num_pending + info.num_ack_pending as u64)
     }
 
     async fn restart(&self) -> bool {

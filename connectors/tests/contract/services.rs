@@ -1,7 +1,7 @@
 //! The servers that are shared by all tests.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -17,7 +17,20 @@ pub(crate) fn service(name: &str) -> Option<Printed> {
     started.entry(name.to_owned()).or_insert_with(|| start(name)).clone()
 }
 
+/// Where the scripts keep a program that they have built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let home = variable("EVENTYARD_SERVICES").or_else(|| Some(cache()?.join("eventyard-services")));
+    home.unwrap().join("bin").join(name)
+}
+
 fn start(name: &str) -> Option<Printed> {
+    // What takes long to build may come later.
+    if std::env::var("EVENTYARD_SERVICES_LATER").is_ok_and(|later| later == name) && !program(name).exists() {
+        eprintln!("SKIPPED: {name} is not built yet");
+        return None;
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/services").join(format!("{name}.sh"));
     let output = Command::new(&script).arg("start").output().unwrap();
     if output.status.success() {

@@ -38,7 +38,7 @@ fn bodies(numbers: std::ops::Range<u64>) -> Vec<Bytes> {
 async fn until_acknowledged(system: &dyn System, place: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(PATIENCE_SECONDS);
     loop {
-        let left = system.unacknowledged(place).await;
+        let left = system.unacknowledged(place).await.unwrap_or(0);
         if left == 0 {
             return;
         }
@@ -76,10 +76,11 @@ pub(crate) async fn nothing_is_acknowledged_before_it_is_taken(system: &dyn Syst
     }
     // A server's count may lag behind; what is acknowledged never comes back to it.
     let patience = tokio::time::Instant::now() + Duration::from_secs(PATIENCE_SECONDS);
-    while system.unacknowledged(&place).await != 50 {
+    while system.unacknowledged(&place).await.is_some_and(|left| left != 50) {
         assert!(tokio::time::Instant::now() < patience, "fewer than 50 are unacknowledged");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    assert_eq!(disk.saved(), None, "and no position is ahead of the events");
     disk.refuse(false);
     disk.until(50, PATIENCE_SECONDS).await;
     until_acknowledged(system, &place).await;
@@ -162,6 +163,9 @@ pub(crate) async fn a_swallowed_connection_is_noticed(system: &dyn System, promi
 }
 
 pub(crate) async fn poison_in_the_middle_is_a_dead_letter(system: &dyn System, promise: &str) {
+    if !system.decodes() {
+        return;
+    }
     let (place, _proxy, mut settings) = prepared(system, promise).await;
     settings["codec"] = "json".into();
     settings["max_size"] = "64KiB".into();

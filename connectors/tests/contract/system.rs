@@ -30,8 +30,13 @@ pub(crate) trait System: Send + Sync {
     async fn produce(&self, place: &str, bodies: Vec<Bytes>);
     /// Everything that is in the place, in any order.
     async fn contents(&self, place: &str) -> Vec<Bytes>;
-    /// How many messages the system still has to give or to have acknowledged.
-    async fn unacknowledged(&self, place: &str) -> u64;
+    /// How many messages the system still has to give or to have acknowledged; `None` where it keeps no account, and how
+    /// far a source came is its saved position alone.
+    async fn unacknowledged(&self, place: &str) -> Option<u64>;
+    /// Whether what a message says is read on the way in, so that one can be undecodable.
+    fn decodes(&self) -> bool {
+        true
+    }
     /// Ends the server without a warning and starts it again with its data. `false` where this system's server is not
     /// the test's own to end; its proxy then stands in for it.
     async fn restart(&self) -> bool {
@@ -39,7 +44,8 @@ pub(crate) trait System: Send + Sync {
     }
 }
 
-/// Makes a test of each promise for one system. `$start` gives `Option<impl System>`.
+/// Makes a test of each promise for one system. `$start` gives `Option<impl System>`. `contract!(start, sinks: …)` makes
+/// those that are named, for a system to which not all apply.
 macro_rules! contract {
     ($start:path) => {
         $crate::system::contract! { @each $start, sources:
@@ -59,6 +65,9 @@ macro_rules! contract {
             without_a_connection_a_send_may_be_tried_again,
             after_a_cut_connection_sends_succeed_again,
         }
+    };
+    ($start:path, $module:ident: $($promise:ident),+ $(,)?) => {
+        $crate::system::contract! { @each $start, $module: $($promise),+ }
     };
     (@each $start:path, $module:ident: $($promise:ident),+ $(,)?) => {
         mod $module {
