@@ -34,6 +34,9 @@ use crate::telemetry::metrics::SourceLabel;
 /// after about fifteen seconds.
 const FAILURES_UNTIL_DOWN: u32 = 4;
 
+/// The reason of an alert of a source whose credentials, rights or certificate are refused.
+const CONNECTOR_AUTH: &str = "connector_auth";
+
 /// How long a source may take to go on from elsewhere before whoever asked is told that it takes long.
 const SEEK_WAIT: Duration = Duration::from_secs(30);
 
@@ -303,7 +306,8 @@ fn together(statuses: impl Iterator<Item = SourceStatus>) -> SourceStatus {
 /// Counts a source's errors and tells people when it is down.
 async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
     let mut status = control.watch();
-    let mut down = false;
+    // What people were told since it last worked.
+    let mut told: Option<&'static str> = None;
     // The channel closes when the source has stopped.
     while status.changed().await.is_ok() {
         let seen = status.borrow_and_update().clone();
@@ -311,27 +315,38 @@ async fn watch(broker: Arc<Broker>, name: Name, control: SourceControl) {
             SourceState::BackingOff => {
                 let label = SourceLabel { source: name.to_string() };
                 broker.metrics().source_errors.get_or_create(&label).inc();
-                down &= seen.failure_count > 1;
+                told = told.filter(|_| seen.failure_count > 1);
+                let reason = seen.last_error.as_ref().map_or("source_down", down_code);
                 let (code, error) = seen.last_error.map(|last| (last.code, last.message)).unwrap_or_default();
                 tracing::warn!(source = %name, code, error, failures = seen.failure_count, "a source has failed and is tried again");
-                if seen.failure_count >= FAILURES_UNTIL_DOWN && !down {
-                    down = true;
-                    announce_down(&broker, &name, seen.failure_count, &error).await;
+                // That credentials are refused is news of a source that could merely not be reached before.
+                let news = told.is_none_or(|told| told != reason && reason == CONNECTOR_AUTH);
+                if seen.failure_count >= FAILURES_UNTIL_DOWN && news {
+                    told = Some(reason);
+                    announce_down(&broker, &name, seen.failure_count, reason, &error).await;
                 }
             }
             // A source that connects and fails at once is still down.
-            SourceState::Running => down &= seen.failure_count > 0,
+            SourceState::Running => told = told.filter(|_| seen.failure_count > 0),
             SourceState::Starting | SourceState::Paused | SourceState::Finished | SourceState::Stopped => {}
         }
     }
 }
 
-async fn announce_down(broker: &Broker, name: &Name, failures: u32, error: &str) {
+/// Why a source is down, for people: whether waiting may help, or somebody must see to its credentials.
+fn down_code(error: &LastError) -> &'static str {
+    match error.code.as_str() {
+        "auth" | "tls" | "denied" | "forbidden" => CONNECTOR_AUTH,
+        _ => "source_down",
+    }
+}
+
+async fn announce_down(broker: &Broker, name: &Name, failures: u32, code: &str, error: &str) {
     let data = serde_json::json!({
         "alert": AlertKind::SourceDown.word(),
         "text": format!("the source {name} has failed {failures} times in a row: {error}"),
         "source": name,
-        "reason": { "code": "source_down", "message": error },
+        "reason": { "code": code, "message": error },
         "commands": { "show": format!("eventyard sources show {name}") },
     });
     if let Err(error) = broker.announce(AlertKind::SourceDown, name.as_str(), &data).await {

@@ -10,6 +10,8 @@ mod cli_store;
 mod cli_usage;
 mod clock_jumps;
 mod completions;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats", feature = "s3"))]
+mod credentials;
 mod disk_faults;
 mod disk_full;
 mod disk_ground;

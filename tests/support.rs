@@ -74,6 +74,22 @@ pub(crate) fn copy_project(path: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Starts a real server by its script, or finds it running, and gives what that printed; `None`, and a line that says so,
+/// where it cannot be had.
+#[cfg(feature = "s3")]
+#[expect(clippy::print_stdout, reason = "who runs the tests is to see what they leave out")]
+pub(crate) fn service(name: &str) -> Option<std::collections::HashMap<String, String>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/services/{name}.sh"));
+    let started = Command::new(script).arg("start").stderr(Stdio::inherit()).output().unwrap();
+    if !started.status.success() {
+        assert!(std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_none(), "{name} does not start");
+        println!("SKIPPED: {name} does not start here");
+        return None;
+    }
+    let said = String::from_utf8(started.stdout).unwrap();
+    Some(said.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

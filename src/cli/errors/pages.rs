@@ -46,6 +46,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "conflict"
     "connect"
     "connection_lost"
+    "connector_auth"
     "content_encoding"
     "content_type"
     "decode"

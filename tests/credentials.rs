@@ -1,0 +1,185 @@
+//! Wrong credentials, against real servers: people are told who must see to them, the source tries again ever more
+//! seldom, the others go on, and the secret is nowhere to be read.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Broker, eventyard, free_port, project, run, service};
+
+/// In place of each right one.
+const WRONG: &str = "canary-d41d8cd98f";
+/// Four failures in a row, with the pauses between them and what each server takes to refuse.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+const PROJECT: &str = r#"
+[server]
+listen = "127.0.0.1:PORT"
+
+[source.orders-kafka]
+kind = "kafka"
+brokers = "KAFKA"
+topics = "orders"
+group = "orders"
+sasl = { username = "eventyard", password = { env = "WRONG" } }
+
+[source.orders-amqp]
+kind = "amqp"
+url = "amqp://AMQP/%2f"
+username = "guest"
+password = { env = "WRONG" }
+queue = "orders"
+
+[source.orders-nats]
+kind = "nats"
+servers = "NATS"
+subject = "orders"
+user = "eve"
+password = { env = "WRONG" }
+
+[source.orders-s3]
+kind = "s3"
+endpoint = "S3"
+bucket = "orders"
+access_key_id = "eventyard"
+secret_access_key = { env = "WRONG" }
+poll_every = "1s"
+
+[source.clock]
+kind = "timer"
+schedule = "@every 1s"
+
+[sink.nowhere]
+kind = "discard"
+
+[channel.people]
+kind = "webhook"
+url = "http://127.0.0.1:9/"
+alerts = ["source_down"]
+"#;
+
+const RULES: &str = r#"
+[[rule]]
+name = "ticks"
+from = ["clock"]
+target = { sink = "nowhere" }
+"#;
+
+/// A nats-server with a user.
+struct Nats(Child, #[expect(dead_code, reason = "goes with the server")] tempfile::TempDir);
+
+impl Nats {
+    fn start(port: u16) -> Nats {
+        let home = std::env::var_os("EVENTYARD_SERVICES").map(std::path::PathBuf::from).unwrap_or_else(|| {
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+            let cache = cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"));
+            cache.join("eventyard-services")
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let conf = folder.path().join("server.conf");
+        let users = "authorization { users: [ { user: eve, password: right } ] }";
+        std::fs::write(&conf, format!("listen: 127.0.0.1:{port}\n{users}\n")).unwrap();
+        let mut command = Command::new(home.join("bin/nats-server"));
+        let child = command.arg("-c").arg(conf).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Nats(child, folder)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn get(broker: &Broker, path: &str) -> Value {
+    reqwest::get(format!("{}{path}", broker.url())).await.unwrap().json().await.unwrap()
+}
+
+/// Fails where any file below a folder holds the secret.
+fn assert_nowhere(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_nowhere(&path);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let found = bytes.windows(WRONG.len()).any(|some| some == WRONG.as_bytes());
+            assert!(!found, "{} holds the secret", path.display());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_alert_back_off_and_stay_secret_and_the_others_go_on() {
+    let (Some(kafka), Some(amqp), Some(_)) = (service("kafka"), service("rabbitmq"), service("nats")) else { return };
+    let Some(s3) = service("versitygw") else { return };
+    eventyard_connectors::http::install_crypto();
+    let port = free_port();
+    let _nats = Nats::start(port);
+    let main = PROJECT
+        .replace("PORT", &free_port().to_string())
+        .replace("\"KAFKA\"", &format!("\"{}\"", kafka["KAFKA_SASL_BROKERS"]))
+        .replace("amqp://AMQP/%2f", &format!("amqp://{}", amqp["AMQP_URL"].split_once('@').unwrap().1))
+        .replace("\"NATS\"", &format!("\"127.0.0.1:{port}\""))
+        .replace("\"S3\"", &format!("\"{}\"", s3["S3_ENDPOINT"]));
+    let folder = project(&[("eventyard.toml", &main), ("rules/ticks.toml", RULES)]);
+    let log = folder.path().join("log");
+    let mut command = eventyard(&["run"], folder.path());
+    command.env("WRONG", WRONG).env("EVENTYARD_LOG", "debug").stderr(std::fs::File::create(&log).unwrap());
+    let mut broker = Broker::spawn(&mut command);
+    let kinds = ["orders-amqp", "orders-kafka", "orders-nats", "orders-s3"];
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let alerts = loop {
+        let list = get(&broker, "/api/v1/events?type=eventyard.source_down&limit=100").await;
+        let mut alerts = Vec::new();
+        for item in list["items"].as_array().unwrap() {
+            let shown = get(&broker, &format!("/api/v1/events/{}", item["event"].as_str().unwrap())).await;
+            alerts.push(shown["cloudevent"]["data"].clone());
+        }
+        if alerts.len() >= kinds.len() {
+            break alerts;
+        }
+        let sources = get(&broker, "/api/v1/sources").await;
+        assert!(tokio::time::Instant::now() < deadline, "{alerts:#?} {sources:#}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let mut told: Vec<(&str, &str)> = alerts
+        .iter()
+        .map(|alert| (alert["source"].as_str().unwrap(), alert["reason"]["code"].as_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, kinds.map(|name| (name, "connector_auth")), "{alerts:#?}");
+
+    let shown = get(&broker, "/api/v1/sources").await;
+    let metrics = reqwest::get(format!("{}/metrics", broker.url())).await.unwrap().text().await.unwrap();
+    for source in shown["items"].as_array().unwrap() {
+        let name = source["name"].as_str().unwrap();
+        if name == "clock" {
+            assert_eq!(source["state"], "running", "{source:#}");
+            continue;
+        }
+        assert!(source["last_error"].as_str().unwrap().starts_with("auth: "), "{source:#}");
+        assert_ne!(source["state"], "running", "{source:#}");
+        // Pauses of 1, 2, 4, 8 s and so on, less what chance takes off.
+        let line = format!("eventyard_source_errors_total{{source=\"{name}\"}} ");
+        let failures: u64 = metrics.lines().find_map(|said| said.strip_prefix(&line)?.parse().ok()).unwrap();
+        assert!((4..=8).contains(&failures), "{name} has failed {failures} times: it does not back off");
+    }
+    let ticks =
+        async || get(&broker, "/api/v1/events?type=timer.fired&limit=1000").await["items"].as_array().unwrap().len();
+    let listed = run(&["sources", "list"], folder.path());
+    let stopped = (ticks().await, tokio::time::sleep(Duration::from_millis(2500)).await).0;
+    assert!(ticks().await > stopped, "the timer goes on");
+    for name in kinds {
+        let line = listed.stdout.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert!(line.contains("backing_off") || line.contains("starting"), "{}", listed.stdout);
+    }
+
+    let said =
+        [shown.to_string(), format!("{alerts:?}"), listed.stdout, get(&broker, "/api/v1/events").await.to_string()];
+    assert!(said.iter().all(|said| !said.contains(WRONG)), "{said:#?}");
+    assert_eq!(broker.terminate(), Some(0));
+    assert_nowhere(folder.path());
+}
