@@ -1,5 +1,8 @@
 //! Object stores with the whole program: objects in by all ways, bytes for a function, and objects out.
 
+mod fetched;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
+mod queues;
 mod store;
 
 use std::path::Path;
@@ -52,6 +55,7 @@ fn variables(store: &Store) -> Vec<(&'static str, String)> {
 }
 
 fn start(folder: &Path, variables: &[(&str, String)]) -> Broker {
+    eventyard_connectors::http::install_crypto();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Broker::start_with("run", folder, &variables)
 }

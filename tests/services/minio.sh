@@ -2,7 +2,8 @@
 # MinIO, built from source by Go: the first build takes ten minutes or so, and is kept.
 # MINIO_PORT (9270) and the one after it, for its console, on loopback. MINIO_WEBHOOK is the address of a webhook
 # ("" = none) that a bucket's notifications go to by the name arn:minio:sqs::1:webhook, with MINIO_WEBHOOK_TOKEN in
-# their Authorization header. MINIO_INSTANCE names a second copy beside the first.
+# their Authorization header. Other targets are MinIO's own variables, which it is given as they are (MINIO_NOTIFY_KAFKA_…);
+# their servers must run before it. MINIO_INSTANCE names a second copy beside the first.
 NAME=minio${MINIO_INSTANCE:-}
 PORT=${MINIO_PORT:-9270}
 # The last state that was published; there are no numbered releases of the Go module any more.

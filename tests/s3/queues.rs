@@ -1,0 +1,192 @@
+//! A store's notifications through a real queue: MinIO really sends them to Kafka, RabbitMQ and JetStream, and the
+//! source of an object store reads them from there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::store::{Kind, bucket_name, store_with};
+use super::{DEADLINE, events, get, start};
+use crate::support::{Broker, free_port, project, service};
+
+/// What stumbles over encodings; what MinIO itself refuses (a segment `..`) is in the tests of the reader.
+const KEYS: [&str; 7] = [
+    "in/plain.txt",
+    "in/two words.txt",
+    "in/a+b%20c%2Fd.txt",
+    "in/über/日本語 🎉.txt",
+    "in/..hidden../a..b",
+    "in/%2e%2e/%2e%2e/etc/passwd",
+    "in/a&b='c'\".txt",
+];
+
+const PROJECT: &str = r#"
+[server]
+listen = "127.0.0.1:PORT"
+
+[source.store-events]
+QUEUE
+
+[source.uploads]
+kind = "s3"
+endpoint = "ENDPOINT"
+bucket = "BUCKET"
+prefix = "in/"
+access_key_id = "eventyard"
+secret_access_key = "eventyard-secret"
+notifications = { from = "store-events" }
+
+[sink.nowhere]
+kind = "discard"
+"#;
+
+const RULES: &str = r#"
+[[rule]]
+name = "seen"
+from = ["uploads"]
+target = { sink = "nowhere" }
+"#;
+
+/// Puts and deletes objects on a MinIO of its own that sends to `queue` (its word for it), and holds the events of a
+/// source that reads there against them.
+async fn come_through(queue: &str, target: &[(&str, String)], source: &str) {
+    let at = free_port();
+    let mut variables = vec![
+        ("MINIO_INSTANCE".to_owned(), format!("-{queue}-{}", std::process::id())),
+        ("MINIO_PORT".to_owned(), at.to_string()),
+    ];
+    let own =
+        |(name, value): &(&str, String)| (format!("MINIO_NOTIFY_{}_{name}_1", queue.to_uppercase()), value.clone());
+    variables.extend(target.iter().chain(&[("ENABLE", "on".to_owned())]).map(own));
+    let bucket = bucket_name();
+    let main = PROJECT.replace("PORT", &free_port().to_string()).replace("QUEUE", source);
+    let main = main.replace("ENDPOINT", &format!("http://127.0.0.1:{at}")).replace("BUCKET", &bucket);
+    let folder = project(&[("eventyard.toml", &main), ("rules/seen.toml", RULES)]);
+    let broker = start(folder.path(), &[]);
+    running(&broker).await;
+    let Some(store) = store_with(Kind::Minio, &variables, bucket).await else { return };
+    let wanted = format!(
+        "<NotificationConfiguration><QueueConfiguration><Id>1</Id><Queue>arn:minio:sqs::1:{queue}</Queue>\
+         <Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:*</Event></QueueConfiguration></NotificationConfiguration>"
+    );
+    let (status, said) = store.call("PUT", "", "notification=", wanted.as_bytes()).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&said));
+    for key in KEYS {
+        store.put(key, key.as_bytes()).await;
+    }
+    // Another prefix's is none of this source's.
+    store.put("elsewhere/a.txt", b"a").await;
+    for key in &KEYS[..3] {
+        store.delete(key).await;
+    }
+    let created = of(&broker, "s3.object_created", KEYS.len()).await;
+    let deleted = of(&broker, "s3.object_deleted", 3).await;
+    let keys = |events: &[Value]| -> BTreeSet<String> {
+        events.iter().map(|event| event["data"]["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let wanted = |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(|key| (*key).to_owned()).collect() };
+    assert_eq!((created.len(), deleted.len()), (KEYS.len(), 3));
+    assert_eq!((keys(&created), keys(&deleted)), (wanted(&KEYS), wanted(&KEYS[..3])));
+    for event in created.iter().chain(&deleted) {
+        let data = &event["data"];
+        assert_eq!((&event["source"], &data["bucket"]), (&"/sources/uploads".into(), &store.bucket.as_str().into()));
+        assert_eq!(event["subject"], format!("{}/{}", store.bucket, data["key"].as_str().unwrap()));
+        assert!(
+            data["sequencer"].is_string() && data["event_name"].as_str().unwrap().starts_with("Object"),
+            "{event:#}"
+        );
+    }
+    let sizes = created.iter().all(|event| event["data"]["size"] == event["data"]["key"].as_str().unwrap().len());
+    assert!(sizes, "{created:?}");
+    // What became events of the one source is none of the other's, but for what belongs to neither.
+    let list = get(&broker, "/api/v1/events?limit=1000").await;
+    let ours = |event: &&Value| event["cloudevent"]["source"] == "/sources/uploads";
+    let others = list["items"].as_array().unwrap().iter().filter(|event| !ours(event)).count();
+    assert_eq!(others, 1, "{list:#}");
+}
+
+/// The CloudEvents of a type.
+async fn of(broker: &Broker, ty: &str, count: usize) -> Vec<Value> {
+    events(broker, ty, count).await.into_iter().map(|event| event["cloudevent"].clone()).collect()
+}
+
+async fn running(broker: &Broker) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let shown = get(broker, "/api/v1/sources").await;
+        let source = shown["items"].as_array().unwrap().iter().find(|one| one["name"] == "store-events").unwrap();
+        if source["state"] == "running" {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{source:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_minio_says_through_kafka_becomes_the_same_events() {
+    let Some(said) = service("kafka") else { return };
+    let (brokers, topic) = (said["KAFKA_BROKERS"].clone(), bucket_name());
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+    let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+    admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let target = [("BROKERS", brokers.clone()), ("TOPIC", topic.clone()), ("VERSION", "2.8.0".to_owned())];
+    let source = format!("kind = \"kafka\"\nbrokers = \"{brokers}\"\ntopics = \"{topic}\"\ngroup = \"{topic}\"");
+    come_through("kafka", &target, &source).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_minio_says_through_rabbitmq_becomes_the_same_events() {
+    let Some(said) = service("rabbitmq") else { return };
+    let (url, name) = (said["AMQP_URL"].clone(), bucket_name());
+    let target = [
+        ("URL", url.clone()),
+        ("EXCHANGE", name.clone()),
+        ("EXCHANGE_TYPE", "direct".to_owned()),
+        ("ROUTING_KEY", "photos".to_owned()),
+        ("DURABLE", "on".to_owned()),
+        ("DELIVERY_MODE", "2".to_owned()),
+        ("PUBLISHER_CONFIRMS", "on".to_owned()),
+    ];
+    let address = url.split_once('@').unwrap().1;
+    let source = format!(
+        "kind = \"amqp\"\nurl = \"amqp://{address}\"\nusername = \"guest\"\npassword = {{ env = \"SECRET\", default = \"guest\" }}\n\
+         queue = \"{name}\"\nexchange = \"{name}\"\nexchange_type = \"direct\"\nrouting_key = \"photos\"\ndeclare = \"all\""
+    );
+    come_through("amqp", &target, &source).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_minio_says_through_jetstream_becomes_the_same_events() {
+    let Some(said) = service("nats") else { return };
+    let (address, name) = (said["NATS_URL"].trim_start_matches("nats://").to_owned(), bucket_name());
+    make_stream(&address, &name).await;
+    let target = [("ADDRESS", address.clone()), ("SUBJECT", format!("{name}.photos")), ("JETSTREAM", "on".to_owned())];
+    let source = format!("kind = \"nats\"\nservers = \"{address}\"\nstream = \"{name}\"");
+    come_through("nats", &target, &source).await;
+}
+
+/// By hand: the client would have to be compiled for every test of this program.
+async fn make_stream(address: &str, name: &str) {
+    let mut server = TcpStream::connect(address).await.unwrap();
+    let config = format!("{{\"name\":\"{name}\",\"subjects\":[\"{name}.>\"],\"storage\":\"file\"}}");
+    let asked = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB _INBOX.{name} 1\r\nPUB $JS.API.STREAM.CREATE.{name} _INBOX.{name} {}\r\n{config}\r\n",
+        config.len()
+    );
+    server.write_all(asked.as_bytes()).await.unwrap();
+    let (mut said, mut some) = (String::new(), [0; 4096]);
+    while !said.contains("stream_create_response") {
+        let count = tokio::time::timeout(DEADLINE, server.read(&mut some)).await.unwrap().unwrap();
+        assert!(count > 0, "{said}");
+        said.push_str(&String::from_utf8_lossy(&some[..count]));
+    }
+    assert!(!said.contains("\"error\""), "{said}");
+}
