@@ -1,0 +1,145 @@
+//! What the benches beside a real queue share: how they are asked, what a message is, and how far eventyard has come.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::broker::Broker;
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// How long one run may take.
+pub(crate) const RUN_MAX: Duration = Duration::from_secs(600);
+/// How often the server is asked how far eventyard has come.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// What is to be measured.
+pub(crate) struct Asked {
+    pub(crate) server: String,
+    pub(crate) messages: u64,
+    pub(crate) size: usize,
+    pub(crate) rounds: usize,
+    pub(crate) binary: PathBuf,
+    pub(crate) dir: PathBuf,
+}
+
+/// Reads `--server URL --messages N --size BYTES --rounds N --binary PATH --dir FOLDER`.
+pub(crate) fn read(server: &str, mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
+    let mut asked = Asked {
+        server: server.to_owned(),
+        messages: 50_000,
+        size: 1024,
+        rounds: 3,
+        binary: "target/release/eventyard".into(),
+        dir: std::env::temp_dir(),
+    };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
+        match name.as_str() {
+            "--server" => asked.server = value,
+            "--messages" => asked.messages = value.parse()?,
+            "--size" => asked.size = value.parse()?,
+            "--rounds" => asked.rounds = value.parse()?,
+            "--binary" => asked.binary = value.into(),
+            "--dir" => asked.dir = value.into(),
+            _ => return Err(format!("there is no option {name}").into()),
+        }
+    }
+    Ok(asked)
+}
+
+/// A message of JSON, of this many bytes.
+pub(crate) fn body(number: u64, size: usize) -> String {
+    let mut value = format!("{{\"order\":{number},\"amount\":{},\"note\":\"", 1000 + number % 1000);
+    while value.len() < size.saturating_sub(2) {
+        value.push('x');
+    }
+    value + "\"}"
+}
+
+/// Messages a second, and the processor time of eventyard in seconds.
+pub(crate) type Measured = (f64, f64);
+
+/// Runs eventyard on a project of these two tables and one rule that looks into the data, until so many messages have
+/// come out; `written` asks the server how many have. The clock runs from the first to the last.
+pub(crate) async fn through_eventyard(
+    asked: &Asked,
+    source: &str,
+    sink: &str,
+    written: impl AsyncFn() -> Result<u64, Failure>,
+) -> Result<Measured, Failure> {
+    let folder = asked.dir.join(format!("bench-passing-{}", std::process::id()));
+    write_project(&folder, source, sink)?;
+    let measured = measure(asked, &folder, written).await;
+    std::fs::remove_dir_all(&folder)?;
+    measured
+}
+
+async fn measure(
+    asked: &Asked,
+    folder: &Path,
+    written: impl AsyncFn() -> Result<u64, Failure>,
+) -> Result<Measured, Failure> {
+    let running = Broker::start(&asked.binary, folder)?;
+    let began = Instant::now();
+    let (mut first, mut before) = (None, 0.0);
+    loop {
+        let count = written().await?;
+        if count > 0 && first.is_none() {
+            first = Some((Instant::now(), count));
+            before = running.processor_seconds();
+        }
+        if count >= asked.messages {
+            break;
+        }
+        if began.elapsed() > RUN_MAX {
+            return Err(format!("{count} of {} came out", asked.messages).into());
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    let (at, count) = first.unwrap_or((began, 0));
+    let rate = (asked.messages - count.min(asked.messages)) as f64 / at.elapsed().as_secs_f64();
+    let seconds = running.processor_seconds() - before;
+    running.stop()?;
+    Ok((rate, seconds))
+}
+
+fn write_project(folder: &Path, source: &str, sink: &str) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder.join("rules"))?;
+    let main = format!("[server]\nlisten = \"127.0.0.1:8484\"\n\n[source.in]\n{source}\n\n[sink.out]\n{sink}\n");
+    std::fs::write(folder.join("eventyard.toml"), main)?;
+    let rule = "[[rule]]\nname = \"orders\"\nfrom = [\"in\"]\ntarget = { sink = \"out\" }\n[rule.pattern]\n\
+                data.amount = [{ numeric = [\">\", 10] }]\n";
+    std::fs::write(folder.join("rules/orders.toml"), rule)?;
+    Ok(())
+}
+
+/// What the rounds gave.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    bare: Vec<f64>,
+    ours: Vec<f64>,
+}
+
+#[expect(clippy::print_stdout, reason = "a program for the terminal")]
+impl Rounds {
+    pub(crate) fn bare(&mut self, rate: f64) {
+        println!("bare loop: {rate:.0} messages/s");
+        self.bare.push(rate);
+    }
+
+    pub(crate) fn ours(&mut self, asked: &Asked, (rate, seconds): Measured) {
+        let micros = seconds * 1e6 / asked.messages as f64;
+        println!("eventyard: {rate:.0} messages/s, {micros:.1} µs of processor time a message");
+        self.ours.push(rate);
+    }
+
+    pub(crate) fn end(self) {
+        let (bare, ours) = (median(self.bare), median(self.ours));
+        println!("medians: bare {bare:.0}, eventyard {ours:.0} messages/s, {:.0} %", 100.0 * ours / bare);
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
