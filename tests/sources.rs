@@ -62,6 +62,10 @@ impl Source for Told {
         self.may_close.wait_for(|may| *may).await.unwrap();
         self.say("has closed");
     }
+
+    fn lag(&self) -> Option<u64> {
+        Some(7)
+    }
 }
 
 /// A source of the name `queue`; another `description` makes it another definition.
@@ -151,6 +155,47 @@ async fn a_source_that_connects_and_fails_at_once_is_announced_once_and_again_af
         announced.push(told_down(&server).await);
     }
     assert_eq!(announced, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_credentials_are_refused_is_news_of_a_source_that_could_not_be_reached() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let fails = |code| (0..5).map(move |_| Err(SourceError::Failed { code, message: format!("it says {code}") }));
+    let reads = fails("connect").chain(fails("auth")).chain(fails("connect")).chain(fails("denied")).collect();
+    let told = Told { word: "queue", log: Log::default(), reads, may_close };
+    server.broker.run_sources(vec![declared("", told)]);
+    let failed = || server.broker.source_views()[0].status.failure_count == 20;
+    until("all failures, half an hour of back-off", 7200, failed).await;
+    // What is announced after the last one is there as well.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let list = server.get("/api/v1/events?type=eventyard.source_down").await.json();
+    let reason = |event: &serde_json::Value| event["cloudevent"]["data"]["reason"].clone();
+    let mut reasons: Vec<_> = list["items"].as_array().unwrap().iter().map(reason).collect();
+    reasons.reverse();
+    let wanted = serde_json::json!([
+        { "code": "source_down", "message": "it says connect" },
+        { "code": "connector_auth", "message": "it says auth" },
+    ]);
+    assert_eq!(serde_json::Value::Array(reasons), wanted);
+}
+
+#[tokio::test]
+async fn how_many_wait_on_the_other_side_is_a_metric_as_long_as_the_source_is_there() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let event = Event { source: "/queue".into(), ty: "t".into(), ..Event::default() };
+    let events = vec![Incoming { event, keys_unique: true, dedupe: None }];
+    let reads = [Ok(Batch { events, ..Batch::default() })].into();
+    let told = Told { word: "queue", log: Log::default(), reads, may_close };
+    server.broker.run_sources(vec![declared("", told)]);
+    until("taken", 20, || server.broker.source_views()[0].status.event_count == 1).await;
+    let line = "eventyard_source_lag{source=\"queue\"} 7";
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.lines().any(|said| said == line), "{metrics}");
+    server.broker.run_sources(Vec::new());
+    assert!(!server.get("/metrics").await.body.contains("eventyard_source_lag{"));
 }
 
 /// A message that is no JSON, with what a system would say of where it stands.

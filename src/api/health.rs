@@ -25,6 +25,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 
 /// `GET /metrics`: Prometheus text.
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    let lags = api.broker.source_views().into_iter().filter_map(|view| Some((view.name.to_string(), view.status.lag?)));
+    api.broker.metrics().note_lags(lags);
     let text = api.broker.metrics().render(api.broker.store().as_ref());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

@@ -22,7 +22,7 @@ use super::views::{
 };
 use super::{Api, Segment, codes, json, seen_through};
 use crate::alert::ChannelTestError;
-use crate::in_force::InForce;
+use crate::in_force::{Feed, InForce};
 use crate::reload::ReloadRefused;
 use crate::sources::{FireError, SeekFailed, SourceView};
 
@@ -174,7 +174,10 @@ pub(super) fn source_items(api: &Api) -> Vec<SourceItem> {
             .iter()
             .find(|mount| mount.origin.source_name == source.name)
             .map(|mount| mount.source.path().as_str().to_owned());
-        let view = running.get(&source.name);
+        // One that takes from another is as well as that.
+        let fed = |feeds: &Vec<Feed>| feeds.iter().any(|feed| feed.maker.origin.source_name == source.name);
+        let feeder = in_force.feeds.iter().find(|(_, feeds)| fed(feeds)).map(|(name, _)| name);
+        let view = running.get(&source.name).or_else(|| running.get(feeder?));
         let status = view.map(|view| &view.status);
         let paused_since = paused.sources.get(&source.name).copied();
         let state = match (source.enabled, status, &path) {

@@ -142,6 +142,8 @@ pub struct Metrics {
     pub source_paused: Family<SourceLabel, Gauge>,
     /// 1 for each target that a person holds; absent for the others.
     pub target_paused: Family<QueueLabel, Gauge>,
+    /// How many events wait on the other side, of each source that can tell.
+    source_lag: Family<SourceLabel, Gauge>,
     /// Errors of sources by source.
     pub source_errors: Family<SourceLabel, Counter>,
 }
@@ -207,8 +209,18 @@ impl Metrics {
             rules: register!("rules", "Rules in force", Gauge::default()),
             source_paused: register!("source_paused", "1 for each source that is paused", Family::default()),
             target_paused: register!("target_paused", "1 for each target that is paused", Family::default()),
+            source_lag: register!("source_lag", "Events that wait on the other side", Family::default()),
             source_errors: register!("source_errors", "Errors of sources", Family::default()),
             registry,
+        }
+    }
+
+    /// What the sources that run say of how many events wait for them; those of others are forgotten.
+    pub fn note_lags(&self, lags: impl IntoIterator<Item = (String, u64)>) {
+        self.source_lag.clear();
+        for (source, lag) in lags {
+            let label = SourceLabel { source };
+            self.source_lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
         }
     }
 

@@ -104,6 +104,8 @@ async fn come_through(queue: &str, target: &[(&str, String)], source: &str) {
     }
     let sizes = created.iter().all(|event| event["data"]["size"] == event["data"]["key"].as_str().unwrap().len());
     assert!(sizes, "{created:?}");
+    let shown = get(&broker, "/api/v1/sources/uploads").await;
+    assert_eq!(shown["state"], "running", "it is as well as the one that it takes from: {shown:#}");
     // What became events of the one source is none of the other's, but for what belongs to neither.
     let list = get(&broker, "/api/v1/events?limit=1000").await;
     let ours = |event: &&Value| event["cloudevent"]["source"] == "/sources/uploads";
