@@ -187,3 +187,29 @@ fn an_event_cannot_say_which_machine_is_called() {
         assert!(checked.stdout.contains("bad_url"), "{url}: {}{}", checked.stdout, checked.stderr);
     }
 }
+
+/// A webhook of XML, a form and a table: rules look into them, and targets get the bytes.
+#[tokio::test]
+async fn rules_look_into_what_is_no_json() {
+    let rule = |name: &str, pattern: &str, target: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nfrom = [\"shop\"]\npattern = '''{pattern}'''\ntarget = {{ {target} }}\n")
+    };
+    let (broker, _folder) = broker(&[
+        rule("xml", r#"{"data": {"order": {"@id": ["7"]}}}"#, "sink = \"trash\""),
+        rule("form", r#"{"data": {"sku": ["b c"]}}"#, "sink = \"trash\""),
+        rule("table", r#"{"data": {"count": ["2"]}}"#, "sink = \"trash\""),
+    ]);
+    for (content_type, body, wanted) in [
+        ("text/xml; charset=utf-8", "<order id='7'><sku>a</sku></order>", "xml"),
+        ("application/x-www-form-urlencoded", "sku=a&sku=b+c", "form"),
+        ("text/csv", "sku,count\na,2\n", "table"),
+    ] {
+        let head = format!("POST /shop HTTP/1.1\ncontent-type: {content_type}");
+        let answer = super::wire::request(broker.address(), &head, body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(answer.json()["accepted"][0]["rules"], serde_json::json!([wanted]), "{content_type}");
+    }
+    let bomb = "<!DOCTYPE l [<!ENTITY a 'x'><!ENTITY b '&a;&a;'>]><order id='7'>&b;</order>";
+    let answer = super::wire::request(broker.address(), "POST /shop HTTP/1.1\ncontent-type: text/xml", bomb).await;
+    assert_eq!((answer.status, &answer.json()["accepted"][0]["rules"]), (202, &serde_json::json!([])));
+}

@@ -20,6 +20,7 @@ mod unpack;
 use std::time::Duration;
 
 use bytes::Bytes;
+use eventyard_event::decode::Format;
 use eventyard_event::json::{self, STRUCTURED};
 use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, media_type};
 use serde::Deserialize;
@@ -32,11 +33,11 @@ use crate::spec::{Field, FieldKind};
 pub const FIELDS: [Field; 3] = [
     Field::with_default(
         "codec",
-        FieldKind::OneOf(&["auto", "json", "cloudevents", "text", "bytes"]),
+        FieldKind::OneOf(&["auto", "json", "xml", "csv", "form", "cloudevents", "text", "bytes"]),
         "auto",
         "How a message is read. `auto` takes CloudEvents whole and wraps anything else, as JSON where it says that it \
          is JSON or is so without saying anything. The others demand what they name; what is not so becomes a dead \
-         letter.",
+         letter. Rules look into `xml`, `csv` and `form` as into JSON.",
     ),
     Field::with_default(
         "compression",
@@ -66,6 +67,9 @@ pub struct CodecConfig {
 enum Codec {
     Auto,
     Json,
+    Xml,
+    Csv,
+    Form,
     Cloudevents,
     Text,
     Bytes,
@@ -285,6 +289,9 @@ impl Decoder {
                 let said = said.filter(|_| declared == Some(true)).unwrap_or_else(|| "application/json".to_owned());
                 Ok((Data::Json(body), shape.keys_unique, Some(said)))
             }
+            Codec::Xml => of_format(Format::Xml, said, body),
+            Codec::Csv => of_format(Format::Csv, said, body),
+            Codec::Form => of_format(Format::Form, said, body),
             Codec::Auto | Codec::Cloudevents if body.is_empty() => Ok((Data::None, true, said)),
             Codec::Auto | Codec::Cloudevents if declared == Some(false) => Ok((Data::Bytes(body), true, said)),
             Codec::Auto | Codec::Cloudevents => match json::validate(&body, self.limits.json_depth_max) {
@@ -313,6 +320,15 @@ impl Binding {
             let (start, rest) = name.split_at_checked(prefix.len())?;
             start.eq_ignore_ascii_case(prefix).then_some(rest)
         })
+    }
+}
+
+/// Bytes that must be of a format; their content type says so, whatever the message says.
+fn of_format(format: Format, said: Option<String>, body: Bytes) -> Result<(Data, bool, Option<String>), DecodeError> {
+    let said = said.filter(|said| Format::of(said) == Some(format)).unwrap_or_else(|| format.content_type().to_owned());
+    match format.decode(&body, &said) {
+        Ok(_) => Ok((bytes_or_none(body), true, Some(said))),
+        Err(error) => Err(DecodeError::new("decode", format!("the message is no {}: {error}", format.content_type()))),
     }
 }
 

@@ -121,7 +121,7 @@ impl Seen<'_> {
                 let event = self.event;
                 let data = self
                     .data
-                    .get_or_insert_with(|| event.data.json().and_then(|json| serde_json::from_slice(json).ok()));
+                    .get_or_insert_with(|| event.seen_data().and_then(|seen| serde_json::from_slice(&seen.json).ok()));
                 let mut value = data.as_ref()?;
                 for step in steps {
                     value = match value {

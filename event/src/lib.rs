@@ -51,6 +51,7 @@ mod schema;
 mod time;
 
 pub mod address;
+pub mod decode;
 pub mod http;
 pub mod json;
 pub mod media_type;

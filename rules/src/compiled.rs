@@ -135,8 +135,8 @@ impl PatternSet {
         if self.has_source {
             walk::keep_at(scratch, SOURCE_SLOT, LeafKind::String, envelope.source_name.as_str().as_bytes());
         }
-        walk::walk_envelope(envelope, &self.paths, scratch);
-        self.decide(envelope.event.data.bytes(), scratch);
+        let text = walk::walk_envelope(envelope, &self.paths, scratch);
+        self.decide(&text, scratch);
         &scratch.matched
     }
 

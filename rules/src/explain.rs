@@ -1,6 +1,7 @@
 //! Why a rule matched an event, or did not: each field with what was wanted and found, and the commonest reasons
 //! in words.
 
+use eventyard_event::decode::Format;
 use eventyard_event::{Data, Name};
 use serde::Serialize;
 
@@ -255,11 +256,15 @@ fn missing(field: &Field, view: &View<'_>) -> String {
     if path == "data" || path.starts_with("data.") {
         match &event.data {
             Data::None => return "the event has no data".to_owned(),
-            Data::Bytes(_) => {
+            Data::Bytes(bytes) if event.seen_data().is_none() => {
+                let content_type = event.datacontenttype.as_deref().unwrap_or_default();
+                if let Some(Err(error)) = Format::of(content_type).map(|format| format.decode(bytes, content_type)) {
+                    return format!("the event's data is not what `{content_type}` says: {error}");
+                }
                 let kind = event.datacontenttype.as_deref().map_or(String::new(), |kind| format!(" (it is `{kind}`)"));
                 return format!("the event's data is not JSON{kind}, and patterns see no other");
             }
-            Data::Json(_) => {}
+            Data::Json(_) | Data::Bytes(_) => {}
         }
     }
     match names::reach(view.root(), path).map(|node| &node.value) {

@@ -48,6 +48,26 @@ pub(crate) enum Dialect {
 }
 
 impl<'a> Node<'a> {
+    /// The same, with texts of its own. As deep as what was read, which is bounded ([`json::DEPTH_MAX`]).
+    pub(crate) fn into_owned(self) -> Node<'static> {
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        let value = match self.value {
+            Value::Null => Value::Null,
+            Value::Bool(truth) => Value::Bool(truth),
+            Value::Number(text) => Value::Number(owned(text)),
+            Value::String(text) => Value::String(owned(text)),
+            Value::Array(items) => Value::Array(items.into_iter().map(Node::into_owned).collect()),
+            Value::Object(entries) => Value::Object(
+                entries
+                    .into_iter()
+                    .map(|Entry { key, key_span, node }| Entry { key: owned(key), key_span, node: node.into_owned() })
+                    .collect(),
+            ),
+            Value::Foreign(name) => Value::Foreign(name),
+        };
+        Node { span: self.span, value }
+    }
+
     /// A value that stands nowhere in a text.
     pub(crate) fn made(value: Value<'a>) -> Node<'a> {
         Node { span: 0..0, value }

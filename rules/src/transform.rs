@@ -158,7 +158,8 @@ pub struct Seen<'e> {
 /// An event, in one of the forms in which it can be looked into.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'e> {
-    /// An event of the broker's: attributes, extensions and `tags` by their names, the payload as `data`.
+    /// An event of the broker's: attributes, extensions and `tags` by their names, the payload as `data`, as patterns see
+    /// it.
     Event(&'e Envelope),
     /// An event of EventBridge's, as the text of a JSON object that was checked ([`eventyard_event::json::validate`]).
     /// On text that is no JSON, nothing is found, or what comes out is no JSON either.

@@ -1,12 +1,13 @@
 //! What a pattern sees of an event.
 //!
 //! The event as CloudEvents structured JSON: attributes and extensions at the top, `data` below, plus `tags`, the
-//! tags of the source it came by. Data that is not JSON is not seen at all. Numbers keep their digits, and of a key
-//! that is there twice both values are seen.
+//! tags of the source it came by. XML, CSV and forms are seen as the JSON that [`eventyard_event::decode`] makes of them; other
+//! data that is not JSON is not seen at all. Numbers keep their digits, and of a key that is there twice both values are
+//! seen.
 
 use std::borrow::Cow;
 
-use eventyard_event::{Data, Envelope, ExtensionValue};
+use eventyard_event::{Envelope, Event, ExtensionValue};
 
 use crate::syntax::json::DEPTH_MAX;
 use crate::syntax::{Entry, Node, Value, json};
@@ -51,7 +52,7 @@ impl<'e> View<'e> {
             };
             attribute(key, value);
         }
-        if let Some(data) = data(&event.data) {
+        if let Some(data) = data(event) {
             entries.push(entry("data", data));
         }
         let tags = envelope.tags.iter().map(|tag| Node::made(text(tag))).collect();
@@ -80,17 +81,21 @@ fn entry<'e>(key: &'e str, node: Node<'e>) -> Entry<'e> {
 
 /// The data, where it is JSON. It was checked when it was taken; what cannot be read all the same is not seen,
 /// like data that never was JSON.
-fn data(data: &Data) -> Option<Node<'_>> {
+fn data(event: &Event) -> Option<Node<'_>> {
     // `data` stands one level below the event.
     const _: () = assert!(DEPTH_MAX > 127, "whatever intake lets through can be seen");
-    json::parse(std::str::from_utf8(data.json()?).ok()?).ok()
+    let parse = |json| json::parse(std::str::from_utf8(json).ok()?).ok();
+    match event.seen_data()?.json {
+        Cow::Borrowed(json) => parse(json),
+        Cow::Owned(json) => json::parse(std::str::from_utf8(&json).ok()?).ok().map(Node::into_owned),
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::syntax::Dialect;
-    use eventyard_event::{Event, EventId, Name, Timestamp};
+    use eventyard_event::{Data, EventId, Name, Timestamp};
 
     /// An event with this JSON as its data.
     pub(crate) fn envelope(data: &str) -> Envelope {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
 use eventyard_rules::file::{Host, read_rules};
 use eventyard_rules::reader::{Document, Reading};
-use eventyard_rules::{Explanation, Report, Rule, RuleSet, run_tests};
+use eventyard_rules::transform::{Seen, Subject, Transform};
+use eventyard_rules::{Explanation, Report, Rule, RuleSet, View, run_tests};
 
 /// Reads a file of rules; the targets may be left out in `text`.
 fn read(text: &str) -> (Vec<Rule>, Report) {
@@ -344,7 +345,7 @@ data.zzz = [1]"#,
     text.push_str("\n-- data that is not JSON\n");
     let mut bytes = event.clone();
     bytes.event.data = Data::Bytes("<order/>".into());
-    bytes.event.datacontenttype = Some("application/xml".to_owned());
+    bytes.event.datacontenttype = Some("text/plain".to_owned());
     text.push_str(&told(&rules.explain(&bytes, Some("two-elements"))));
     text.push_str("\n-- no data\n");
     bytes.event.data = Data::None;
@@ -376,4 +377,56 @@ fn an_explanation_is_json_as_the_api_gives_it() {
             "nearest": "big",
         })
     );
+}
+
+#[test]
+fn data_of_other_formats_is_looked_into() {
+    let rules = rules(
+        &[
+            rule(
+                "xml",
+                "order_by = \"data.order.@id\"\n[rule.pattern.data.order]\nsku = [\"b\"]\n\"@id\" = [{ prefix = \"7\" }]",
+            ),
+            rule("csv", "[rule.pattern]\ndata.sku = [\"b\"]\ndata.count = [\"2\"]"),
+            rule("form", "[rule.pattern]\ndata.sku = [\"b\"]\ndata.note = [\"x y\"]"),
+            rule("json", "[rule.pattern]\ndata.a = [1]"),
+        ]
+        .concat(),
+    );
+    let of = |content_type: &str, data: &'static str| {
+        let mut envelope = event("order.created", data);
+        envelope.event.datacontenttype = Some(content_type.to_owned());
+        if !data.starts_with('{') {
+            envelope.event.data = Data::Bytes(data.into());
+        }
+        envelope
+    };
+    let xml = "<order id=\"7-1\"><sku>a</sku><sku>b</sku></order>";
+    for (content_type, data, wanted) in [
+        ("application/xml; charset=utf-8", xml, &["xml"][..]),
+        ("application/vnd.shop+xml", xml, &["xml"]),
+        ("text/plain", xml, &[]),
+        ("text/csv", "sku,count\r\na,1\r\n\"b\",2\r\n", &["csv"]),
+        // Two fields never come from different rows.
+        ("text/csv", "sku,count\na,2\nb,1\n", &[]),
+        ("application/x-www-form-urlencoded", "sku=a&sku=b&note=x+y", &["form"]),
+        ("application/json; charset=utf-8", "{\"a\":1}", &["json"]),
+        ("application/vnd.shop+json", "{\"a\":1}", &["json"]),
+    ] {
+        let envelope = of(content_type, data);
+        assert_eq!(names(&rules, &envelope), wanted, "{content_type}");
+        let explained = rules.explain(&envelope, None).rules;
+        let explained: Vec<_> = explained.iter().filter(|rule| rule.matched).map(|rule| rule.rule.as_str()).collect();
+        assert_eq!(explained, wanted, "{content_type}");
+    }
+    let broken = of("text/xml", "<order><sku>b</order>");
+    assert!(names(&rules, &broken).is_empty());
+    let shown = format!("{:?}", rules.explain(&broken, None));
+    assert!(shown.contains("is not what `text/xml` says"), "{shown}");
+    let order = rules.rule("default", "xml").and_then(|rule| rule.order_by.clone()).expect("it is ordered");
+    let envelope = of("text/xml", xml);
+    assert_eq!(order.lookup(&View::new(&envelope)), Some("7-1"));
+    let transform = Transform::new([("skus", "data.order.sku")], "<skus>", true).expect("a template");
+    let seen = Seen { subject: Subject::Event(&envelope), rule_name: "", rule_arn: "", ingestion_time: "" };
+    assert_eq!(transform.apply(&seen).expect("a payload").text, r#"["a","b"]"#);
 }

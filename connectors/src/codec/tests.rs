@@ -171,3 +171,28 @@ fn what_cannot_be_decoded_keeps_its_head_and_its_coordinates() {
     assert_eq!((dead.at, dead.raw.len(), dead.size), (at, crate::source::UNDECODABLE_RAW_MAX, 3 * 1024 * 1024));
     assert_eq!(dead.code, "too_large");
 }
+
+#[test]
+fn xml_tables_and_forms_are_what_they_are_told_to_be() {
+    for (codec, good, bad, content_type) in [
+        ("xml", "<a>1</a>", "<a>", "application/xml"),
+        ("csv", "a,b\n1,2\n", "a,a\n1,2", "text/csv"),
+        ("form", "a=1&b=2", "a=%ff", "application/x-www-form-urlencoded"),
+    ] {
+        let read = decoder(codec, "auto").decode(body(good), Wrap::default()).unwrap();
+        assert_eq!(read.event.datacontenttype.as_deref(), Some(content_type));
+        assert!(read.event.seen_data().is_some());
+        assert_eq!(read.event.data.bytes(), good.as_bytes());
+        assert_eq!(code(codec, body(bad)), "decode");
+        // Without being told, what is none is kept as the bytes that it is.
+        let message = Message { content_type: Some(content_type), ..body(bad) };
+        let read = decoder("auto", "auto").decode(message, Wrap::default()).unwrap();
+        assert_eq!(
+            (read.event.data, read.event.datacontenttype.as_deref()),
+            (Data::Bytes(bad.to_owned().into()), Some(content_type))
+        );
+    }
+    let message = Message { content_type: Some("text/xml; charset=utf-8"), ..body("<a/>") };
+    let read = decoder("xml", "auto").decode(message, Wrap::default()).unwrap();
+    assert_eq!(read.event.datacontenttype.as_deref(), Some("text/xml; charset=utf-8"));
+}

@@ -1,5 +1,6 @@
 //! The pass over an event: collects the values that stand at paths that some rule asks for.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use eventyard_event::{Envelope, ExtensionValue};
@@ -11,8 +12,9 @@ use super::scratch::{Context, Leaf, LeafKind, List, NumberValue, Scratch};
 /// How deep the pass follows an event. Intake lets 127 levels through, to which come those of the event around its data.
 const DEPTH_MAX: usize = 160;
 
-/// Collects from an envelope: its attributes and extensions, its tags, and its data where that is JSON.
-pub(super) fn walk_envelope(envelope: &Envelope, paths: &Paths, scratch: &mut Scratch) {
+/// Collects from an envelope: its attributes and extensions, its tags, and its data where that is JSON or seen as such.
+/// Gives back the JSON that leaves stand in.
+pub(super) fn walk_envelope<'e>(envelope: &'e Envelope, paths: &Paths, scratch: &mut Scratch) -> Cow<'e, [u8]> {
     let event = &envelope.event;
     let mut children = paths.children_count(ROOT);
     let attributes: [(&str, Option<&str>); 8] = [
@@ -60,10 +62,12 @@ pub(super) fn walk_envelope(envelope: &Envelope, paths: &Paths, scratch: &mut Sc
         }
     }
     if data != NONE
-        && let Some(json) = event.data.json()
+        && let Some(seen) = event.seen_data()
     {
-        walk_json(json, data, envelope.keys_unique, paths, scratch);
+        walk_json(&seen.json, data, seen.keys_unique.unwrap_or(envelope.keys_unique), paths, scratch);
+        return seen.json;
     }
+    Cow::Borrowed(&[])
 }
 
 /// Collects from a JSON text, beginning at a node. `keys_unique` says that no object in it has a key twice or one with

@@ -34,13 +34,10 @@ pub(super) fn find<'e>(subject: Subject<'e>, steps: &[Step]) -> Option<Value<'e>
 fn in_event<'e>(envelope: &'e Envelope, names: &str, rest: &[Step]) -> Option<Value<'e>> {
     let (name, below) = names.split_once('.').map_or((names, None), |(name, below)| (name, Some(below)));
     if name == "data" {
-        let Data::Json(data) = &envelope.event.data else { return None };
-        let data = std::str::from_utf8(data).ok()?.trim_ascii();
-        let found = match below {
-            Some(names) => by_names(data, names, rest),
-            None => in_json(data, rest),
+        return match envelope.event.seen_data()?.json {
+            Cow::Borrowed(data) => in_data(data, below, rest).map(Value::Json),
+            Cow::Owned(data) => in_data(&data, below, rest).map(|found| Value::Json(Cow::Owned(found.into_owned()))),
         };
-        return found.map(Value::Json);
     }
     let found = if name == "tags" {
         let tags = serde_json::to_string(&envelope.tags).ok()?;
@@ -49,6 +46,14 @@ fn in_event<'e>(envelope: &'e Envelope, names: &str, rest: &[Step]) -> Option<Va
         attribute(&envelope.event, name).filter(|_| rest.is_empty())?
     };
     below.is_none().then_some(found)
+}
+
+fn in_data<'d>(data: &'d [u8], below: Option<&str>, rest: &[Step]) -> Option<Cow<'d, str>> {
+    let data = std::str::from_utf8(data).ok()?.trim_ascii();
+    match below {
+        Some(names) => by_names(data, names, rest),
+        None => in_json(data, rest),
+    }
 }
 
 fn attribute<'e>(event: &'e Event, name: &str) -> Option<Value<'e>> {
