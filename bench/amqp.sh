@@ -9,8 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 service=tests/services/rabbitmq.sh
 target=${CARGO_TARGET_DIR:-target}
 
-cargo build --release --locked --features amqp
-cargo build --release --locked -p eventyard-bench --features amqp --bin bench-amqp
+# With the others' features, so that one build serves all of them.
+cargo build --release --locked --features amqp,kafka,nats
+cargo build --release --locked -p eventyard-bench --features amqp,nats --bin bench-amqp
 
 "$service" pid >/dev/null || trap '"$service" stop' EXIT
 address=$("$service" start | sed -n 's/^AMQP_URL=//p')

@@ -9,8 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 service=tests/services/nats.sh
 target=${CARGO_TARGET_DIR:-target}
 
-cargo build --release --locked --features nats
-cargo build --release --locked -p eventyard-bench --features nats --bin bench-nats
+# With the others' features, so that one build serves all of them.
+cargo build --release --locked --features amqp,kafka,nats
+cargo build --release --locked -p eventyard-bench --features amqp,nats --bin bench-nats
 
 "$service" pid >/dev/null || trap '"$service" stop' EXIT
 address=$("$service" start | sed -n 's/^NATS_URL=//p')

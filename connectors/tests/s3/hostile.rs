@@ -12,7 +12,7 @@ use crate::polling::{build, context};
 use crate::writing::{request, sink};
 use eventyard_connectors::s3::Way;
 
-/// A store that gives each request the same answer, and keeps the first lines of all requests.
+/// A store that answers by the first line of a request, and keeps the first lines of all requests.
 struct Scripted {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -20,6 +20,10 @@ struct Scripted {
 
 impl Scripted {
     async fn start(answer: &'static str) -> Scripted {
+        Scripted::start_by(move |_| answer).await
+    }
+
+    async fn start_by(answer: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -40,8 +44,10 @@ impl Scripted {
                         if body.len() < length.unwrap_or(0) {
                             continue;
                         }
-                        kept.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
-                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        let line = head.lines().next().unwrap_or_default().to_owned();
+                        let said = answer(&line);
+                        kept.lock().unwrap().push(line);
+                        stream.write_all(said.as_bytes()).await.unwrap();
                         break;
                     }
                 });
@@ -79,6 +85,38 @@ async fn slow_down_is_tried_again_later_and_a_refusal_is_not() {
     let broken = "HTTP/1.1 500 Oops\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n<Error>";
     assert!(sent(broken).await.1);
     assert!(sent("nonsense\r\n\r\n").await.1);
+}
+
+/// A batch is as many objects as there are prefixes among its events; each object has its own fate.
+#[tokio::test]
+async fn of_a_batch_each_object_is_confirmed_or_fails_by_itself() {
+    let taken = "HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let by_prefix = move |line: &str| match line {
+        line if line.contains("/busy/") => SLOW_DOWN,
+        line if line.contains("/closed/") => FORBIDDEN,
+        line if line.contains("/silent/") => "",
+        _ => taken,
+    };
+    let store = Scripted::start_by(by_prefix).await;
+    let mut table = store.table();
+    table.insert("prefix".to_owned(), "{subject}/".into());
+    table.insert("batch".to_owned(), json!({ "window": "200ms" }));
+    let sink = sink(&table);
+    let subjects = ["open", "busy", "closed", "silent"];
+    let sends = (0..20).map(|n| sink.send(request(n, subjects[usize::from(n) % 4], None)));
+    let sent = futures_util::future::join_all(sends).await;
+    for (n, sent) in sent.iter().enumerate() {
+        let said = sent.as_ref().map(|sent| sent.code.as_str()).map_err(|error| (error.code.as_str(), error.retryable));
+        let wanted = match subjects[n % 4] {
+            "open" => Ok("object_written"),
+            "busy" => Err(("slow_down", true)),
+            "closed" => Err(("forbidden", false)),
+            // The connection ended without an answer: nobody knows, so it is sent again, to the same key.
+            _ => Err(("connect", true)),
+        };
+        assert_eq!(said, wanted, "{n}: {sent:?}");
+    }
+    assert_eq!(store.asked.lock().unwrap().len(), 4, "one request for each object, and none again");
 }
 
 #[tokio::test]
