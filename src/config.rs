@@ -29,6 +29,8 @@ mod connector;
 
 mod cycle;
 
+mod doubtful;
+
 pub mod folder;
 
 mod functions;
@@ -56,7 +58,7 @@ mod tests;
 
 pub use alert_kind::AlertKind;
 pub(crate) use folder::is_rules_file;
-pub use load::{Surroundings, load, load_at, load_files, load_watched};
+pub use load::{Surroundings, failing_tests, load, load_at, load_files, load_to_test, load_watched};
 pub use project::{
     ChannelDef, CommandDef, Env, EnvReader, FunctionDef, LimitSettings, Project, Runtime, Server, SinkDef, SourceDef,
     StoreSettings, Tls, WasmDef,

@@ -28,6 +28,19 @@ pub(crate) fn hash(rules: &[Rule]) -> [u8; 16] {
     short
 }
 
+impl Rule {
+    /// Whether another rule asks for the same events and calls the same targets, whatever it is called.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Rule) -> bool {
+        let nameless = |rule: &Rule| {
+            let mut definition = definition(rule);
+            definition["name"] = Value::Null;
+            definition
+        };
+        nameless(self) == nameless(other)
+    }
+}
+
 fn definition(rule: &Rule) -> Value {
     let names = |names: &[eventyard_event::Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     let mut definition = json!({

@@ -60,7 +60,7 @@ pub use diagnostic::{Diagnostic, Place, Related, Report, Severity};
 pub use explain::{Explanation, FieldVerdict, RuleExplanation, explain_pattern};
 pub use mask::{is_secret_key, mask_secrets};
 pub use path::{PATH_BYTES_MAX, Path, PathError};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Oddity, Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest};
 pub use rule_set::{RuleSet, TestFailure, run_tests};
 pub use target::{AnswerEvent, EventTarget, Input, OBJECT_BYTES_MAX, RetryOverrides, Target, TargetTo};

@@ -28,6 +28,7 @@ pub mod limits;
 pub(crate) mod matcher;
 pub(crate) mod number;
 mod numeric;
+mod odd;
 pub(crate) mod operators;
 
 use std::collections::HashSet;
@@ -39,6 +40,7 @@ use toml::de::DeValue;
 pub(crate) use address::parse_address;
 pub(crate) use case::fold as case_fold;
 pub use error::PatternError;
+pub use odd::Oddity;
 
 use crate::syntax::{self, Dialect, write_string};
 use matcher::{Matcher, Scalar};

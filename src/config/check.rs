@@ -8,11 +8,11 @@ use eventyard_rules::file::ReadRule;
 use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, TargetTo, nearest};
 
 use super::codes;
-use super::load::Known;
+use super::load::{Known, failing_tests};
 use super::project::Project;
 use super::server::check_listen;
 use super::sources::{RESERVED_NAMES, ReadSource};
-use super::{cycle, reply};
+use super::{cycle, doubtful, reply};
 
 /// Paths of the broker's own, and everything below those that end with a slash.
 const RESERVED_PATHS: [&str; 8] = ["/", "/ui/", "/api/", "/events", "/healthz", "/readyz", "/metrics", "/2015-03-31/"];
@@ -32,6 +32,7 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     }
     cycle::check(known, report);
     reply::check(known, report);
+    doubtful::check(known, report);
 }
 
 fn check_sources(known: &Known<'_>, report: &mut Report) {
@@ -227,11 +228,7 @@ pub(super) fn run_tests(project: &Project, report: &mut Report) {
     if project.rules.iter().all(|rule| rule.tests.is_empty()) {
         return;
     }
-    let tags_of = |name: &Name| {
-        let source = project.sources.iter().find(|source| source.name == *name);
-        source.map(|source| source.tags.clone()).unwrap_or_default()
-    };
-    for failure in eventyard_rules::run_tests(&project.rules, tags_of) {
+    for failure in failing_tests(project) {
         let (rule, test) = (&failure.rule.name, &failure.test.name);
         let (verdict, help) = if failure.explanation.matched {
             ("the event matches and should not", "tighten the pattern, or set matches = true".to_owned())

@@ -25,6 +25,11 @@ eventyard_rules::codes! {
     EVENT_CYCLE = "event_cycle", "Rules with event targets feed each other without end.";
     REPLY_SHADOWED = "reply_shadowed", "A target with reply = true can never answer, because another one always does.";
     REPLY_UNUSED = "reply_unused", "A sender waits for an answer that no target gives, or a target gives one that nobody waits for.";
+    RULE_NEVER_MATCHES = "rule_never_matches", "No event can match the rule.";
+    RULE_REPEATED = "rule_repeated", "Two rules say the same, so that their targets hear of each event twice.";
+    RULE_FEEDS_ITSELF = "rule_feeds_itself", "A rule brings in again what it matches.";
+    FIELD_UNKNOWN = "field_unknown", "A rule asks for a field that no test event has.";
+    WILDCARD_ONLY_STAR = "wildcard_only_star", "A wildcard is only `*`.";
     RULE_TEST_FAILED = "rule_test_failed", "A rule's own test does not come out as it says.";
     COMMAND_MISSING = "command_missing", "A function's command is not there, or may not be run.";
     PACKAGE_MISSING = "package_missing", "A function's package is not there, or cannot be read.";

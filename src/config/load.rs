@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eventyard_connectors::http::HttpClient;
-use eventyard_event::Timestamp;
+use eventyard_event::{Name, Timestamp};
 use eventyard_functions::WasmHost;
 use eventyard_rules::file::{Host, ReadRule, read_retry, read_rules};
 use eventyard_rules::reader::{Document, Reading, Reference, Table};
-use eventyard_rules::{Place, Report, RetryOverrides};
+use eventyard_rules::{Place, Report, RetryOverrides, TestFailure};
 use sha2::Digest;
 
 use super::channels::read_channels;
@@ -63,8 +63,28 @@ pub fn load_watched(
 ) -> (Result<(Project, Report), Report>, Vec<PathBuf>) {
     let (files, report) = read_what_can_be_read(folder);
     let asked = RefCell::default();
-    let loaded = build(folder, files, report, &Given { around, wasm, tests: Tests::Keep, kept: None }, &asked);
+    let loaded = build(folder, files, report, &Given { around, wasm, tests: Tests::Run, kept: None }, &asked);
     (loaded, asked.into_inner().named_files())
+}
+
+/// As [`load_at`], without running the rules' tests: for whoever runs them himself ([`failing_tests`]).
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_test(folder: &Path, around: &Surroundings<'_>) -> Result<(Project, Report), Report> {
+    let (files, report) = read_what_can_be_read(folder);
+    let given = Given { around, wasm: &WasmHost::new(None), tests: Tests::Keep, kept: None };
+    build(folder, files, report, &given, &RefCell::default())
+}
+
+/// The tests of a project's rules that do not come out as they say.
+#[must_use]
+pub fn failing_tests(project: &Project) -> Vec<TestFailure<'_>> {
+    let tags_of = |name: &Name| {
+        let source = project.sources.iter().find(|source| source.name == *name);
+        source.map(|source| source.tags.clone()).unwrap_or_default()
+    };
+    eventyard_rules::run_tests(&project.rules, tags_of)
 }
 
 /// Checks a project whose files have been read already (from the copy of the last good one). Its tests have
@@ -117,6 +137,9 @@ impl Given<'_> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tests {
+    /// One that fails is a mistake.
+    Run,
+    /// They are read, and whoever asked for them runs them.
     Keep,
     LeaveOut,
 }
@@ -148,7 +171,7 @@ fn build(
     };
     let event_file = |path: &str| match tests {
         Tests::LeaveOut => Ok("{}".to_owned()),
-        Tests::Keep => {
+        Tests::Run | Tests::Keep => {
             asked.borrow_mut().files.push(folder.join(path));
             read_named(folder, path, EVENT_FILE_BYTES_MAX)?.ok_or_else(|| "it does not exist".to_owned())
         }
@@ -181,7 +204,7 @@ fn build(
     if tests == Tests::LeaveOut {
         project.rules.iter_mut().for_each(|rule| rule.tests.clear());
     }
-    if !report.has_errors() {
+    if tests == Tests::Run && !report.has_errors() {
         check::run_tests(&project, &mut report);
     }
     report.sort();

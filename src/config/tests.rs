@@ -1,5 +1,7 @@
 //! Promises about projects: what loads, what does not, and what is said about it.
 
+mod doubtful;
+
 mod goldens;
 
 mod hostile;

@@ -188,6 +188,17 @@ fn cases() -> Vec<(&'static str, String)> {
         ("other_namespace", one.to_owned() + SINK + "namespace = \"other\"\n"),
         ("not_enabled", one.to_owned() + SINK + "enabled = false\n"),
         ("event_cycle", rule("").replace("sink = \"s\"", "event = { type = \"x\" }")),
+        ("rule_never_matches", rule("").replace("\"x\"", "1")),
+        ("rule_repeated", two_rules(one, &one.replace("\"a\"", "\"b\""))),
+        (
+            "rule_feeds_itself",
+            rule("").replace("type = [", "data.n = [").replace("sink = \"s\"", "event = { type = \"x\" }"),
+        ),
+        (
+            "field_unknown",
+            rule("[[rule.test]]\nevent = { type = \"y\" }\nmatches = false").replace("type = [\"x\"]", "data.n = [1]"),
+        ),
+        ("wildcard_only_star", rule("").replace("\"x\"", "{ wildcard = \"*\" }")),
         ("rule_test_failed", rule("[[rule.test]]\nevent = { type = \"x\" }\nmatches = false")),
         ("command_missing", function("").replace("\"sh\"", "\"./missing.sh\"")),
         ("command_missing", function("").replace("\"sh\"", "\"no-such-program-anywhere\"")),
