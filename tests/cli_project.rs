@@ -1,7 +1,9 @@
 //! The commands that work from a project's files alone.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -72,8 +74,106 @@ fn a_failing_rule_test_is_a_failure_of_its_own_kind() {
     let folder = project(&[("eventyard.toml", function), ("rules/a.toml", rule)]);
     let ended = run(&["rules", "test"], folder.path());
     assert_eq!(ended.code, 1, "{}", ended.stderr);
-    assert!(ended.stderr.contains("wrong"), "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout,
+        "✗ a: wrong: the event matches and should not\n  ✓ type: wanted [\"order\"], found \"order\"\n1 of 1 tests failed\n"
+    );
     assert_eq!(run(&["check"], folder.path()).code, 2);
+}
+
+#[test]
+fn rule_tests_are_told_as_json_and_as_junit_with_the_explanation_of_what_fails() {
+    let rule = "[[rule]]\nname = \"a\"\npattern = { type = [\"order\"], data.note = [\"<&>\"] }\ntarget = { function = \"f\" }\n\
+                [[rule.test]]\nname = \"fits\"\nevent = { type = \"order\", data = { note = \"<&>\" } }\nmatches = true\n\
+                [[rule.test]]\nname = \"a \\\"late\\\" one\"\nevent = { type = \"order\", data = { note = \"\\u0007x\" } }\nmatches = true\n";
+    let function = "[function.f]\nruntime = \"command\"\ncommand = [\"sh\"]\n";
+    let folder = project(&[("eventyard.toml", function), ("rules/a.toml", rule)]);
+    let ended = run(&["rules", "test", "--json", "--junit", "out.xml"], folder.path());
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["items"][0], serde_json::json!({ "rule": "a", "test": "fits", "passed": true }));
+    assert_eq!(json["items"][1]["passed"], false);
+    assert_eq!(json["items"][1]["explanation"]["fields"][0]["path"], "data.note");
+    let xml = fs::read_to_string(folder.path().join("out.xml")).unwrap();
+    for part in [
+        "<testsuite name=\"rules\" tests=\"2\" failures=\"1\" errors=\"0\">",
+        "<testcase classname=\"a\" name=\"fits\"/>",
+        "<testcase classname=\"a\" name=\"a &quot;late&quot; one\">",
+        "<failure message=\"the event should match and does not\">✗ data.note: wanted [&quot;&lt;&amp;&gt;&quot;]",
+    ] {
+        assert!(xml.contains(part), "{part}\n{xml}");
+    }
+    assert!(!xml.contains('\u{7}'), "{xml}");
+    // One rule's tests alone; and a place that cannot be written.
+    let ended = run(&["rules", "test", "a", "--junit", "no/such/folder.xml"], folder.path());
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("cannot be written"), "{}", ended.stderr);
+}
+
+#[test]
+fn rule_tests_run_again_when_a_file_changes() {
+    let rule = |kind: &str| {
+        format!(
+            "[[rule]]\nname = \"a\"\npattern = {{ type = [\"{kind}\"] }}\ntarget = {{ function = \"f\" }}\n\
+             [[rule.test]]\nname = \"t\"\nevent = {{ type = \"order\" }}\nmatches = true\n"
+        )
+    };
+    let function = "[function.f]\nruntime = \"command\"\ncommand = [\"sh\"]\n";
+    let folder = project(&[("eventyard.toml", function), ("rules/a.toml", &rule("order"))]);
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_eventyard"))
+        .args(["rules", "test", "--watch"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |wanted: &str| {
+        assert!(lines.by_ref().any(|line| line == wanted), "the command ended without: {wanted}");
+    };
+    until("1 test passed");
+    until("waiting for a change");
+    fs::write(folder.path().join("rules/a.toml"), rule("other")).unwrap();
+    until("1 of 1 tests failed");
+    until("waiting for a change");
+    // What does not load is said, and the next change is waited for.
+    fs::write(folder.path().join("rules/a.toml"), "[[rule").unwrap();
+    until("waiting for a change");
+    fs::write(folder.path().join("rules/a.toml"), rule("order")).unwrap();
+    until("1 test passed");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
+fn check_warns_of_what_is_legal_and_surely_not_meant() {
+    let rule = "[[rule]]\nname = \"vip\"\ntarget = { sink = \"s\" }\npattern = { customer.vip = [true] }\n";
+    let folder = project(&[("eventyard.toml", "[sink.s]\nkind = \"discard\"\n"), ("rules/a.toml", rule)]);
+    let ended = run(&["check"], folder.path());
+    assert_eq!(ended.code, 0, "{}", ended.stdout);
+    for part in ["warning[rule_never_matches]", "rules/a.toml:2:8", "data.customer.vip"] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+    assert_eq!(run(&["check", "--deny-warnings"], folder.path()).code, 1);
+}
+
+/// Every operator of the reference page with its examples: what they say matches does, and nothing else.
+#[test]
+fn each_operator_of_the_reference_does_what_its_example_says() {
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md")).unwrap();
+    let (_, rest) = docs.split_once("### Each operator by an example").unwrap();
+    let (_, block) = rest.split_once("```toml\n").unwrap();
+    let (rules, _) = block.split_once("```").unwrap();
+    let folder = project(&[("eventyard.toml", "[sink.trash]\nkind = \"discard\"\n"), ("rules/a.toml", rules)]);
+    let ended = run(&["rules", "test"], folder.path());
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    for operator in
+        ["prefix", "suffix", "equals-ignore-case", "wildcard", "numeric", "anything-but", "exists", "cidr", "$or"]
+    {
+        assert!(rules.contains(operator), "{operator} has no example");
+    }
+    let ended = run(&["check", "--deny-warnings"], folder.path());
+    assert_eq!(ended.code, 0, "{}", ended.stdout);
 }
 
 #[test]

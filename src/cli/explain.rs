@@ -103,7 +103,8 @@ fn print(answer: &Value, args: &ExplainArgs, context: &Context) -> Outcome {
     Ok(())
 }
 
-fn print_field(field: &Value, context: &Context) -> Outcome {
+/// One field: what was wanted, what was found, and why that will not do.
+pub(super) fn print_field(field: &Value, context: &Context) -> Outcome {
     let screen = context.screen;
     let ok = field.get("ok").and_then(Value::as_bool) == Some(true);
     let mark = if ok { screen.good("✓") } else { screen.bad("✗") };
