@@ -332,6 +332,16 @@ fn payload(taken: &Taken, input: &Input) -> Result<Payload, Reason> {
     }
 }
 
+/// The head of what a target is given, where its rule shapes it: for people.
+pub(crate) fn given(target: &Target, taken: &Taken) -> Option<String> {
+    match &target.input {
+        Input::Template(_) | Input::Data => {
+            Some(payload(taken, &target.input).map_or_else(|_| String::new(), |payload| head(&payload.body)))
+        }
+        Input::Event | Input::Raw | Input::Object => None,
+    }
+}
+
 /// What a template makes of the event. That it makes nothing is for good: another attempt would see the same event, and
 /// a template that is mended is seen by a replay.
 fn shaped(taken: &Taken, transform: &Transform) -> Result<Payload, Reason> {

@@ -8,7 +8,7 @@ use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
 use serde_json::json;
 
 use crate::alert::{OWN_SOURCE, OWN_TYPES};
-use crate::attempt::call_with;
+use crate::attempt::{call_with, given};
 use crate::broker::Broker;
 use crate::retry::Outcome;
 use crate::settle::Tried;
@@ -20,6 +20,8 @@ pub struct Trial {
     pub outcome: AttemptOutcome,
     /// Why it failed; `None` for a success.
     pub reason: Option<Reason>,
+    /// The head of what the target was given, where the rule shapes it and it is text; empty where nothing could be made.
+    pub given: Option<String>,
     /// The head of the answer.
     pub response: String,
     /// How long it took.
@@ -44,6 +46,10 @@ impl Broker {
             envelope: Arc::new(envelope),
             unreadable: None,
         };
+        let mut given = given(target, &taken);
+        if let Some(given) = &mut given {
+            in_force.secrets.hide(given);
+        }
         let began = tokio::time::Instant::now();
         let mut tried = tokio::select! {
             biased;
@@ -55,7 +61,7 @@ impl Broker {
         let would_make = tried.emits.iter().map(|admission| admission.envelope.event.ty.clone()).collect();
         let (outcome, reason) = tried.outcome.kept();
         let reason = reason.cloned();
-        Some(Trial { outcome, reason, response: tried.response, took, would_make })
+        Some(Trial { outcome, reason, given, response: tried.response, took, would_make })
     }
 
     /// An event to try a target with, where nobody brings one.

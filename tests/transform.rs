@@ -118,6 +118,7 @@ fn given(broker: &Broker, folder: &Path, target: &str, event: &str) -> String {
     let tried: Value =
         serde_json::from_str(&tried.stdout).unwrap_or_else(|_| panic!("{}{}", tried.stdout, tried.stderr));
     assert_eq!(tried["outcome"], "succeeded", "{tried}");
+    assert_eq!(tried["given"], tried["response"], "{tried}");
     tried["response"].as_str().unwrap().to_owned()
 }
 
@@ -145,6 +146,8 @@ fn a_target_is_given_what_the_template_makes_or_the_event_is_a_dead_letter() {
 
     assert_eq!(given(&broker, path, "gap/echo", &event("{\"id\":1.50}")), r#"{"id": 1.50, "t": "n 1.50"}"#);
     assert_eq!(given(&broker, path, "gap/echo", &event("{}")), r#"{"id": "", "t": "n "}"#);
+    let told = run_with(&["targets", "test", "gap/echo", "--url", &broker.url(), "--file", "-"], path, &event("{}"));
+    assert!(told.stdout.contains("  given {\"id\": \"\", \"t\": \"n \"}"), "{}", told.stdout);
     let nasty = event(r#"{"id":"\",\"admin\":true,\"\r\nx: y"}"#);
     let inside = r#"\",\"admin\":true,\"\r\nx: y"#;
     assert_eq!(given(&broker, path, "gap/echo", &nasty), format!("{{\"id\": \"{inside}\", \"t\": \"n {inside}\"}}"));

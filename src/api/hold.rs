@@ -166,6 +166,7 @@ pub(super) async fn test_target(
         target: path.target,
         outcome: trial.outcome,
         reason: trial.reason,
+        given: trial.given,
         response: trial.response,
         took_ms: u64::try_from(trial.took.as_millis()).unwrap_or(u64::MAX),
         would_make: trial.would_make,

@@ -321,6 +321,9 @@ pub struct TargetTested {
     pub outcome: AttemptOutcome,
     /// Why it failed; `null` for a success.
     pub reason: Option<Reason>,
+    /// The head of what the target was given, where the rule's `input` is `data` or a template; empty where nothing could
+    /// be made.
+    pub given: Option<String>,
     /// The head of the answer.
     pub response: String,
     /// How long it took, in milliseconds.

@@ -161,6 +161,10 @@ fn say(context: &Context, answer: &Value, name: &str, succeeded: bool) -> std::i
         let (message, code) = (text(reason, "message"), text(reason, "code"));
         screen.line(format!("{} {name} after {took} ms: {message} [{code}]", screen.bad(kind)))?;
     }
+    let given = answer.get("given").and_then(Value::as_str).unwrap_or_default();
+    for (place, line) in given.lines().enumerate() {
+        screen.line(format!("  {} {}", if place == 0 { "given" } else { "     " }, shown(line)))?;
+    }
     for ty in items(answer, "would_make") {
         let ty = ty.as_str().map(shown).unwrap_or_default();
         screen.line(format!("  would have made an event of the type {ty}"))?;
