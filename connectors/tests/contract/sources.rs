@@ -55,13 +55,14 @@ fn assert_each_once(disk: &Disk, count: u64) {
 
 pub(crate) async fn ten_thousand_are_counted_exactly_and_in_order(system: &dyn System, promise: &str) {
     let (place, _proxy, settings) = prepared(system, promise).await;
-    system.produce(&place, bodies(0..10_000)).await;
+    let many = system.many();
+    system.produce(&place, bodies(0..many)).await;
     let disk = Disk::new();
     let running = run(system, &settings, &disk);
-    disk.until(10_000, 120).await;
+    disk.until(usize::try_from(many).unwrap(), 240).await;
     until_acknowledged(system, &place).await;
     running.stop().await;
-    assert!(disk.numbers().into_iter().eq(0..10_000), "each once, in order");
+    assert!(disk.numbers().into_iter().eq(0..many), "each once, in order");
     assert!(disk.undecodable().is_empty());
 }
 

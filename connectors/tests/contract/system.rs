@@ -33,6 +33,10 @@ pub(crate) trait System: Send + Sync {
     /// How many messages the system still has to give or to have acknowledged; `None` where it keeps no account, and how
     /// far a source came is its saved position alone.
     async fn unacknowledged(&self, place: &str) -> Option<u64>;
+    /// How many messages are counted where many are.
+    fn many(&self) -> u64 {
+        10_000
+    }
     /// Whether what a message says is read on the way in, so that one can be undecodable.
     fn decodes(&self) -> bool {
         true
