@@ -34,6 +34,7 @@ mod kill_loop;
 mod openapi;
 mod power_cut;
 mod readme;
+mod reload;
 mod reply;
 mod rule_files;
 mod rule_refusals;

@@ -59,6 +59,16 @@ pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// Waits, for up to [`LEFTOVER_TIME`], until nobody holds this file any more. For one below a folder that is ours already: who
+/// holds it can only be a process that a dead owner, or we ourselves, were just starting.
+pub(crate) fn wait_until_free(path: &Path) {
+    let Ok(file) = File::open(path) else { return };
+    let until = Instant::now() + LEFTOVER_TIME;
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < until {
+        wait(LOOK_EVERY);
+    }
+}
+
 /// Keeps writers out of the folder until the file is closed, and changes nothing in it. `None` where there is no
 /// such file: then no store was ever opened here, or this is a copy of one.
 pub(crate) fn share(dir: &Path) -> Result<Option<File>, OpenError> {

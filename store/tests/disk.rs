@@ -357,6 +357,26 @@ async fn an_index_of_garbage_is_set_aside_and_rebuilt() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, that only waits")]
+async fn an_index_that_is_still_held_for_a_moment_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    put(&store, 1).await;
+    store.close().await.unwrap();
+    drop(store);
+    // As a process does that was being started when the last owner ended.
+    let held = fs::File::open(dir.path().join("index/db")).unwrap();
+    held.lock().unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(held);
+    });
+    let (_, report) = open(dir.path());
+    assert!(report.rebuilt.is_none(), "{report:?}");
+    holder.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_folder_in_use_is_refused_with_its_owner() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Batch, EachPair};
 use crate::disk::unless_gone;
+use crate::lock;
 
 /// What sled may keep in memory. The index is in memory already; nothing is read from here but at the start.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -33,6 +34,8 @@ impl SledPairs {
     }
 
     pub(super) fn reopen(&mut self) -> Result<(), String> {
+        // sled would not wait, and the index would be rebuilt for nothing.
+        lock::wait_until_free(&self.folder.join("db"));
         // A configuration alone is enough for a panic, where the clock stands before 1970.
         let config = || sled::Config::new().path(&self.folder).flush_every_ms(None).cache_capacity(CACHE_BYTES);
         self.db = Some(guard(|| config().open())?);
