@@ -13,6 +13,8 @@
 //! | `c` number | a chunk: some events that came together, where their items stand, and their deliveries |
 //! | `p` namespace 0 source | a source's position |
 
+use std::time::{Duration, Instant};
+
 use crate::disk::SimulatedDisk;
 use crate::journal::{End, Forgotten};
 use crate::shared::Shared;
@@ -32,6 +34,9 @@ pub(crate) use self::sled::SledPairs;
 const BATCH_KEYS_MAX: usize = 128;
 /// Chunks that are encoded while the state's lock is held; some tens of microseconds.
 const LOCKED_CHUNKS_MAX: usize = 4;
+
+/// What is written to the disk in one go: the disk's cache is emptied whole, so that a sync of the journal waits for this, too.
+const UNSYNCED_BYTES_MAX: usize = 512 * 1024;
 
 /// Puts and removals that are applied together.
 pub(crate) type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -89,6 +94,21 @@ impl Pairs {
     }
 }
 
+/// Work in pieces, with a rest after each.
+struct Paced<'r> {
+    rest: &'r mut dyn FnMut(Duration),
+    began: Instant,
+    /// Bytes that were applied and not synced.
+    unsynced: usize,
+}
+
+impl Paced<'_> {
+    fn rest(&mut self) {
+        (self.rest)(self.began.elapsed());
+        self.began = Instant::now();
+    }
+}
+
 /// Writes checkpoints. One at a time, away from the journal's owner.
 pub(crate) struct Checkpointer {
     pairs: Pairs,
@@ -108,8 +128,11 @@ impl Checkpointer {
 
     /// Writes what has changed. A failure is no outage: the journal has everything, and the next checkpoint is
     /// written from scratch.
-    pub(crate) fn run(&mut self, shared: &Shared) -> Result<(), String> {
-        let done = self.write(shared);
+    ///
+    /// After each piece of work `rest` is told how long it took, and may wait: events that come in meanwhile share the
+    /// processors and the disk with this.
+    pub(crate) fn run(&mut self, shared: &Shared, rest: &mut dyn FnMut(Duration)) -> Result<(), String> {
+        let done = self.write(shared, rest);
         self.broken = done.is_err();
         if self.broken {
             // The next one writes all there is, so what has changed until then need not be kept in mind: it would
@@ -119,7 +142,8 @@ impl Checkpointer {
         done
     }
 
-    fn write(&mut self, shared: &Shared) -> Result<(), String> {
+    fn write(&mut self, shared: &Shared, rest: &mut dyn FnMut(Duration)) -> Result<(), String> {
+        let mut paced = Paced { rest, began: Instant::now(), unsynced: 0 };
         // In this order: what was applied up to this end is in the changes that are taken after it.
         let end = shared.end();
         shared.write_catalogs(end.place.segment)?;
@@ -143,16 +167,16 @@ impl Checkpointer {
                 }
             }
             drop(state);
-            self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_CHUNKS_MAX)?;
+            self.apply_full(&mut batch, BATCH_KEYS_MAX - LOCKED_CHUNKS_MAX, &mut paced)?;
         }
         for (namespace, source) in positions {
             let saved = shared.state().position(&namespace, &source).cloned();
             if let Some((saved, segment)) = saved {
                 batch.push((entries::position_key(&namespace, &source), Some(entries::put_saved(&saved, segment))));
-                self.apply_full(&mut batch, BATCH_KEYS_MAX)?;
+                self.apply_full(&mut batch, BATCH_KEYS_MAX, &mut paced)?;
             }
         }
-        self.apply_full(&mut batch, 0)?;
+        self.apply_full(&mut batch, 0, &mut paced)?;
         self.pairs.sync()?;
         let forgotten = shared.state().forgotten;
         self.pairs.apply(vec![(b"m".to_vec(), Some(entries::put_meta(shared.journal, end, forgotten)))])?;
@@ -161,8 +185,19 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn apply_full(&self, batch: &mut Batch, limit: usize) -> Result<(), String> {
-        if batch.len() > limit { self.pairs.apply(std::mem::take(batch)) } else { Ok(()) }
+    fn apply_full(&self, batch: &mut Batch, limit: usize, paced: &mut Paced<'_>) -> Result<(), String> {
+        if batch.len() <= limit {
+            return Ok(());
+        }
+        let sizes = batch.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        paced.unsynced += sizes.sum::<usize>();
+        self.pairs.apply(std::mem::take(batch))?;
+        if paced.unsynced >= UNSYNCED_BYTES_MAX {
+            paced.unsynced = 0;
+            self.pairs.sync()?;
+        }
+        paced.rest();
+        Ok(())
     }
 
     fn put_names(&mut self, shared: &Shared, batch: &mut Batch) {

@@ -25,6 +25,12 @@ const RETENTION_STEPS: usize = 500;
 /// The pause after each: so it takes a small part of the disk's time.
 const RETENTION_PAUSE: Duration = Duration::from_millis(2);
 
+/// A checkpoint rests so many times as long as it has worked: it takes a part of the processors and of the disk's time for
+/// some seconds, and not all of it for half a second.
+const REST_FACTOR: u32 = 3;
+/// The longest rest; a disk that takes long is not to make a checkpoint endless.
+const REST_MAX: Duration = Duration::from_millis(100);
+
 enum Runner {
     /// The owner ends the others.
     Threads {
@@ -110,7 +116,7 @@ impl Running {
                 drop(other.join());
             }
             if sound && owner.shared.closing.load(Ordering::Acquire) {
-                save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
+                save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner), &mut |_| ());
             }
             // Held until nothing is written any more and all is closed, so that no other process writes beside
             // this one.
@@ -142,7 +148,7 @@ impl Running {
                     {
                         Ok(more) => more,
                         Err(_) => {
-                            save(&owner.shared, &mut checkpointer);
+                            save(&owner.shared, &mut checkpointer, &mut |_| ());
                             continue;
                         }
                     };
@@ -155,14 +161,14 @@ impl Running {
                     break;
                 }
                 if owner.checkpoint_due() {
-                    save(&owner.shared, &mut checkpointer);
+                    save(&owner.shared, &mut checkpointer, &mut |_| ());
                     wait(&disk).await;
                 }
             }
             retention.let_go(&owner.shared);
             owner.shared.ahead.close();
             if sound && owner.shared.closing.load(Ordering::Acquire) {
-                save(&owner.shared, &mut checkpointer);
+                save(&owner.shared, &mut checkpointer, &mut |_| ());
             }
             done.send_replace(true);
         });
@@ -203,11 +209,11 @@ impl Drop for Running {
 }
 
 /// Writes a checkpoint. That it cannot be written is a warning: the journal has everything.
-fn save(shared: &Shared, checkpointer: &mut Checkpointer) {
+fn save(shared: &Shared, checkpointer: &mut Checkpointer, rest: &mut dyn FnMut(Duration)) {
     if shared.unsaved_bytes.swap(0, Ordering::Relaxed) == 0 && !shared.options.faults.checkpoint_ahead_of_sync {
         return;
     }
-    if let Err(error) = checkpointer.run(shared) {
+    if let Err(error) = checkpointer.run(shared, rest) {
         tracing::warn!(%error, "the index could not be written; the journal has everything, and it is tried again");
     }
 }
@@ -231,7 +237,13 @@ fn keep_saving(shared: &Shared, stop: &Stop, checkpointer: &Mutex<Checkpointer>)
         }
         let unsaved = shared.unsaved_bytes.load(Ordering::Relaxed);
         if unsaved >= shared.options.checkpoint_bytes || unsaved > 0 && waited >= shared.options.checkpoint_every {
-            save(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut rest = |worked: Duration| {
+                // Where the next one is due before this one is through, the index would fall behind the journal.
+                if shared.unsaved_bytes.load(Ordering::Relaxed) < shared.options.checkpoint_bytes {
+                    stop.wait((worked * REST_FACTOR).min(REST_MAX));
+                }
+            };
+            save(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner), &mut rest);
             waited = Duration::ZERO;
         }
     }
@@ -266,7 +278,7 @@ async fn one_batch_slowly(
             owner.after_write();
             if owner.shared.options.faults.checkpoint_ahead_of_sync {
                 owner.apply_early();
-                save(&owner.shared, checkpointer);
+                save(&owner.shared, checkpointer, &mut |_| ());
                 wait(disk).await;
             }
             // As the thread beside the owner does while the disk is at work.
