@@ -100,12 +100,15 @@ impl Template {
             match part {
                 Part::Text(text) => key.push_str(text),
                 Part::Variable(name, variable) => {
-                    let value = value(*variable, request).filter(|value| !value.is_empty());
+                    let with_slashes = matches!(variable, Variable::Subject | Variable::Source);
+                    // Of slashes alone nothing is left: empty segments are dropped.
+                    let empty = |value: &str| value.chars().all(|c| with_slashes && c == '/');
+                    let value = value(*variable, request).filter(|value| !empty(value));
                     let value = value.ok_or_else(|| {
                         let message = format!("the event has nothing for `{{{name}}}`, which its object's key needs");
                         SendError::permanent("key_incomplete", message)
                     })?;
-                    add(&mut key, &value, matches!(variable, Variable::Subject | Variable::Source));
+                    add(&mut key, &value, with_slashes);
                 }
             }
         }
@@ -244,6 +247,8 @@ mod tests {
         assert_eq!(filled("{subject}", &"ü".repeat(600)).unwrap_err(), "key_too_long");
         assert_eq!(filled("out/{name}", "").unwrap_err(), "key_incomplete");
         assert_eq!(filled("out/{name}", "//").unwrap_err(), "key_incomplete");
+        assert_eq!(filled("{subject}", "/").unwrap_err(), "key_incomplete");
+        assert_eq!(filled("out/{subject}", "//").unwrap_err(), "key_incomplete");
     }
 
     #[test]

@@ -80,6 +80,9 @@ impl S3Sink {
         let writer = Arc::new(Writer { bucket, prefix, gzip });
         let write = if of_objects {
             let key = config.key.as_deref().unwrap_or("{delivery}");
+            if key.is_empty() {
+                return Err(vec![ConfigError::at("key", "bad_value", "an object needs a key")]);
+            }
             Write::Object { key: Template::parse("key", key).map_err(|error| vec![error])? }
         } else {
             let max = table.pointer("/batch/max").and_then(Value::as_u64).unwrap_or_default();
@@ -306,5 +309,6 @@ pub(super) mod tests {
         assert_eq!(codes(json!({ "key": "{name}" })), ["conflict"]);
         assert_eq!(codes(json!({ "write": "object", "compression": "gzip" })), ["conflict"]);
         assert_eq!(codes(json!({ "prefix": "../" })), ["bad_value"]);
+        assert_eq!(codes(json!({ "write": "object", "key": "" })), ["bad_value"]);
     }
 }
