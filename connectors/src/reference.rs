@@ -98,6 +98,7 @@ fn kind(kind: &FieldKind) -> String {
     let words = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     match kind {
         FieldKind::String => "text".to_owned(),
+        FieldKind::Path => "a path".to_owned(),
         FieldKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
         FieldKind::Boolean => "`true` or `false`".to_owned(),
         FieldKind::Duration => "a duration".to_owned(),

@@ -97,6 +97,8 @@ impl Field {
 pub enum FieldKind {
     /// Any text.
     String,
+    /// A file or a folder; a relative one starts at the project's folder. The connector sees the whole path.
+    Path,
     /// A whole number from `min` to `max`.
     Integer {
         /// The smallest.

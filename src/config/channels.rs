@@ -1,5 +1,6 @@
 //! `[channel.NAME]`: a way to tell people.
 
+use std::path::Path;
 use std::time::Duration;
 
 use eventyard_connectors::http::HttpClient;
@@ -20,11 +21,11 @@ const ALERTS_RESERVED: [&str; 2] = ["function_crashing", "quota_reached"];
 const GROUP_MIN: Duration = Duration::from_secs(1);
 const GROUP_MAX: Duration = Duration::from_secs(6 * 3600);
 
-pub(super) fn read_channels(file: &Table<'_>, client: &HttpClient) -> Vec<ChannelDef> {
-    file.named_tables("channel").into_iter().map(|(name, table)| read_channel(name, table, client)).collect()
+pub(super) fn read_channels(file: &Table<'_>, folder: &Path, client: &HttpClient) -> Vec<ChannelDef> {
+    file.named_tables("channel").into_iter().map(|(name, table)| read_channel(name, table, folder, client)).collect()
 }
 
-fn read_channel(name: Name, table: Table<'_>, client: &HttpClient) -> ChannelDef {
+fn read_channel(name: Name, table: Table<'_>, folder: &Path, client: &HttpClient) -> ChannelDef {
     let block = Block::read(&table);
     let mut alerts = Vec::new();
     let words = AlertKind::ALL.map(|kind| (kind.word(), kind));
@@ -37,7 +38,7 @@ fn read_channel(name: Name, table: Table<'_>, client: &HttpClient) -> ChannelDef
     let known = connector::read_kind(&table, Role::Channel);
     let kind_is_known = known.is_some();
     let (kind, fields) = known.unwrap_or_default();
-    let settings = connector::read_rest(&table, fields, kind_is_known);
+    let settings = connector::read_rest(&table, fields, kind_is_known, folder);
     if let Some(Err(errors)) = settings.as_ref().map(|settings| build_channel(&kind, settings.reveal(), client)) {
         connector::report(&table, &errors, fields);
     }

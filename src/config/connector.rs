@@ -1,9 +1,10 @@
 //! Holds a block against what its connector declares, and translates what the connector says into places.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use eventyard_connectors::registry;
-use eventyard_connectors::spec::{ConfigError, Field, FieldKind, Role, common_fields, normalise};
+use eventyard_connectors::spec::{ConfigError, Field, FieldKind, Role, Variant, common_fields, normalise};
 use eventyard_rules::reader::Table;
 use eventyard_rules::{Diagnostic, HIDDEN, Settings, is_secret_key};
 use serde_json::{Map, Value};
@@ -43,7 +44,13 @@ pub(super) fn read_kind(table: &Table<'_>, role: Role) -> Option<(String, &'stat
 
 /// Reads what is left of a table by these keys, and gives it in the shape that the connector reads. `None` where
 /// something will not do (reported), and where the kind is not known, for which keys exist depends on it.
-pub(super) fn read_rest(table: &Table<'_>, fields: &'static [Field], kind_is_known: bool) -> Option<Settings> {
+/// Relative paths in it start at `folder`.
+pub(super) fn read_rest(
+    table: &Table<'_>,
+    fields: &'static [Field],
+    kind_is_known: bool,
+    folder: &Path,
+) -> Option<Settings> {
     let data: Vec<&str> =
         fields.iter().filter(|field| matches!(field.kind, FieldKind::Any)).map(|field| field.name).collect();
     let unresolved_before = table.reading().unresolved_count();
@@ -52,8 +59,10 @@ pub(super) fn read_rest(table: &Table<'_>, fields: &'static [Field], kind_is_kno
     match normalise(fields, members) {
         // What could not be resolved has been reported; with something else in its place nothing is built.
         Ok(_) if table.reading().unresolved_count() > unresolved_before => None,
-        Ok(value) => {
+        Ok(mut value) => {
+            // What is shown stays as it was written.
             let shown = hide_table(table, fields, &value);
+            complete_paths(fields, &mut value, folder);
             Some(Settings::new(Value::Object(value), Value::Object(shown)))
         }
         Err(errors) => {
@@ -61,6 +70,26 @@ pub(super) fn read_rest(table: &Table<'_>, fields: &'static [Field], kind_is_kno
             None
         }
     }
+}
+
+/// Makes every path one that starts at the root.
+fn complete_paths(fields: &'static [Field], table: &mut Map<String, Value>, folder: &Path) {
+    for field in fields {
+        match (&field.kind, table.get_mut(field.name)) {
+            (FieldKind::Path, Some(Value::String(path))) => *path = folder.join(&*path).to_string_lossy().into_owned(),
+            (FieldKind::Table(inner), Some(Value::Object(members))) => complete_paths(inner, members, folder),
+            (FieldKind::Variant(variants), Some(Value::Object(members))) => {
+                complete_paths(fields_of(variants, members), members, folder);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The keys of the variant that a table is.
+fn fields_of(variants: &'static [Variant], table: &Map<String, Value>) -> &'static [Field] {
+    let found = table.get("kind").and_then(|kind| variants.iter().find(|variant| kind == variant.kind));
+    found.map_or(&[], |variant| variant.fields)
 }
 
 /// Reports what a connector found wrong.
@@ -106,11 +135,7 @@ fn hide_table(table: &Table<'_>, fields: &[Field], value: &Map<String, Value>) -
                     Value::Object(hide_table(table, inner, members))
                 }
                 (Some(FieldKind::Variant(variants)), Value::Object(members)) => {
-                    let inner = members
-                        .get("kind")
-                        .and_then(|kind| variants.iter().find(|variant| kind == variant.kind))
-                        .map_or(&[][..], |variant| variant.fields);
-                    Value::Object(hide_table(table, inner, members))
+                    Value::Object(hide_table(table, fields_of(variants, members), members))
                 }
                 // Data of any shape is an event's, and shows as every event does.
                 (Some(FieldKind::Any), value) => value.clone(),
@@ -134,5 +159,38 @@ fn hide_resolved(table: &Table<'_>, value: &Value) -> Value {
         Value::Array(items) => items.iter().map(|item| hide_resolved(table, item)).collect(),
         Value::Object(members) => Value::Object(hide_table(table, &[], members)),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn relative_paths_start_at_the_folder_at_any_depth() {
+        const INNER: &[Field] =
+            &[Field::optional("ca", FieldKind::Path, ""), Field::optional("x", FieldKind::String, "")];
+        const VARIANTS: &[Variant] =
+            &[Variant { kind: "a", doc: "", fields: INNER }, Variant { kind: "b", doc: "", fields: &[] }];
+        const FIELDS: &[Field] = &[
+            Field::optional("near", FieldKind::Path, ""),
+            Field::optional("far", FieldKind::Path, ""),
+            Field::optional("text", FieldKind::String, ""),
+            Field::optional("tls", FieldKind::Table(INNER), ""),
+            Field::optional("one", FieldKind::Variant(VARIANTS), ""),
+            Field::optional("other", FieldKind::Variant(VARIANTS), ""),
+        ];
+        let mut table = json!({
+            "near": "a/b", "far": "/a", "text": "a",
+            "tls": { "ca": "c", "x": "x" }, "one": { "kind": "a", "ca": "./d" }, "other": { "kind": "b" }
+        });
+        complete_paths(FIELDS, table.as_object_mut().unwrap(), Path::new("/project"));
+        let wanted = json!({
+            "near": "/project/a/b", "far": "/a", "text": "a",
+            "tls": { "ca": "/project/c", "x": "x" }, "one": { "kind": "a", "ca": "/project/./d" }, "other": { "kind": "b" }
+        });
+        assert_eq!(table, wanted);
     }
 }

@@ -278,7 +278,7 @@ impl Parts<'_> {
         table.declare(&keys::MAIN_FILE);
         let (server, listen_place) = read_server(&table, self.folder);
         let client = HttpClient::new(server.egress_allow.clone());
-        let sources = read_sources(&table, self.around.now);
+        let sources = read_sources(&table, self.folder, self.around.now);
         let project = Project {
             folder: self.folder.to_owned(),
             store: read_store(&table, self.folder),
@@ -286,8 +286,8 @@ impl Parts<'_> {
             defaults: read_defaults(&table),
             sources: sources.iter().map(|source| source.def.clone()).collect(),
             functions: read_functions(&table, self.folder, self.around.env, self.package),
-            sinks: read_sinks(&table, &client),
-            channels: read_channels(&table, &client),
+            sinks: read_sinks(&table, self.folder, &client),
+            channels: read_channels(&table, self.folder, &client),
             server,
             ..Project::default()
         };
@@ -307,7 +307,11 @@ impl Parts<'_> {
     }
 
     fn read_rules(&self, table: &Table<'_>, text: &str, client: &HttpClient) -> Vec<ReadRule> {
-        let host = Host { http_target: &|table| read_http_target(table, client), event_file: self.event_file, text };
+        let host = Host {
+            http_target: &|table| read_http_target(table, self.folder, client),
+            event_file: self.event_file,
+            text,
+        };
         read_rules(table, &host)
     }
 }

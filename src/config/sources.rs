@@ -1,5 +1,6 @@
 //! `[source.NAME]`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use eventyard_connectors::http::HttpSource;
@@ -33,11 +34,11 @@ pub(super) struct ReadSource {
     pub(super) from: Option<(Name, Place)>,
 }
 
-pub(super) fn read_sources(file: &Table<'_>, now: Timestamp) -> Vec<ReadSource> {
-    file.named_tables("source").into_iter().map(|(name, table)| read_source(name, table, now)).collect()
+pub(super) fn read_sources(file: &Table<'_>, folder: &Path, now: Timestamp) -> Vec<ReadSource> {
+    file.named_tables("source").into_iter().map(|(name, table)| read_source(name, table, folder, now)).collect()
 }
 
-fn read_source(name: Name, table: Table<'_>, now: Timestamp) -> ReadSource {
+fn read_source(name: Name, table: Table<'_>, folder: &Path, now: Timestamp) -> ReadSource {
     let block = Block::read(&table);
     let tags = read_tags(&table, "tags");
     let ty = table.filled_string("type");
@@ -54,7 +55,7 @@ fn read_source(name: Name, table: Table<'_>, now: Timestamp) -> ReadSource {
     let kind_is_known = known.is_some();
     let (kind, fields) = known.unwrap_or_default();
     let settings =
-        connector::read_rest(&table, fields, kind_is_known).map(|settings| with_type(&settings, ty.as_deref()));
+        connector::read_rest(&table, fields, kind_is_known, folder).map(|settings| with_type(&settings, ty.as_deref()));
     let path_place = table.place_of("path");
     let (mut http, mut from) = (None, None);
     let mut sound = settings.is_some();

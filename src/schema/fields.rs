@@ -54,7 +54,7 @@ fn property(field: &Field) -> Value {
             json!({ "type": "array", "items": words(&AlertKind::ALL.map(AlertKind::word)) })
         }
         FieldKind::String if field.name == "namespace" => json!({ "$ref": "#/$defs/name" }),
-        FieldKind::String => json!({ "$ref": "#/$defs/text" }),
+        FieldKind::String | FieldKind::Path => json!({ "$ref": "#/$defs/text" }),
         FieldKind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         FieldKind::Boolean => json!({ "type": "boolean" }),
         FieldKind::Duration => json!({ "$ref": "#/$defs/duration" }),

@@ -13,8 +13,8 @@ pub const SINK_SPEC: ConnectorSpec = ConnectorSpec {
     fields: &[
         Field::required(
             "folder",
-            FieldKind::String,
-            "Where the files are; made where it is not there. Relative to the folder that eventyard was started in.",
+            FieldKind::Path,
+            "Where the files are; made where it is not there. A relative one starts at the project's folder.",
         ),
         Field::with_default("prefix", FieldKind::String, "events", "What the files' names begin with."),
         Field::with_default(

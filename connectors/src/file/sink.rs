@@ -45,12 +45,9 @@ impl FileSink {
     /// What the table's shape cannot say.
     pub fn build(value: &Value) -> Result<FileSink, Vec<ConfigError>> {
         let config: FileConfig = read_checked(value)?;
-        if config.prefix.contains(['/', '\\', '\0']) || config.folder.contains('\0') {
+        if config.prefix.contains(['/', '\\', '\0']) {
             let message = "the beginning of a file's name has no slashes";
             return Err(vec![ConfigError::at("prefix", "bad_value", message)]);
-        }
-        if config.folder.is_empty() {
-            return Err(vec![ConfigError::at("folder", "bad_value", "no folder is named")]);
         }
         let batch = config.batch;
         Ok(FileSink { gatherer: Gatherer::new(Arc::new(Files { config, current: Arc::default() }), batch) })

@@ -27,9 +27,9 @@ const SASL: Field = Field::optional(
 const TLS: Field = Field::optional(
     "tls",
     FieldKind::Table(&[
-        Field::optional("ca", FieldKind::String, "A file of certificates to trust, in place of the machine's own."),
-        Field::optional("certificate", FieldKind::String, "The client's certificate, a file."),
-        Field::optional("key", FieldKind::String, "The certificate's key, a file."),
+        Field::optional("ca", FieldKind::Path, "A file of certificates to trust, in place of the machine's own."),
+        Field::optional("certificate", FieldKind::Path, "The client's certificate, a file."),
+        Field::optional("key", FieldKind::Path, "The certificate's key, a file."),
         Field::optional("password", FieldKind::String, "What the key is locked with.").secret(),
     ]),
     "Encrypts the connections; `tls = {}` is enough where the machine trusts the brokers. Takes the feature \

@@ -68,6 +68,9 @@ fn normalise_value(kind: &FieldKind, value: &Value) -> Result<Value, Vec<ConfigE
         (FieldKind::Any, _) | (FieldKind::String, Value::String(_)) | (FieldKind::Boolean, Value::Bool(_)) => {
             Ok(value.clone())
         }
+        (FieldKind::Path, Value::String(text)) if text.is_empty() => Err(bad("no file or folder is named".to_owned())),
+        (FieldKind::Path, Value::String(text)) if text.contains('\0') => Err(bad("no path has a NUL in it".to_owned())),
+        (FieldKind::Path, Value::String(_)) => Ok(value.clone()),
         (FieldKind::Integer { min, max }, Value::Number(number)) => match number.as_i64() {
             Some(whole) if (*min..=*max).contains(&whole) => Ok(value.clone()),
             _ => Err(bad(format!("{number} is not a whole number from {min} to {max}"))),
@@ -172,6 +175,7 @@ fn default_value(kind: &FieldKind, default: &str) -> Value {
 fn expectation(kind: &FieldKind) -> &'static str {
     match kind {
         FieldKind::String | FieldKind::OneOf(_) => "a text",
+        FieldKind::Path => "a path",
         FieldKind::Integer { .. } => "a whole number",
         FieldKind::Boolean => "true or false",
         FieldKind::Duration | FieldKind::DurationOr(_) => "a duration such as \"30s\"",

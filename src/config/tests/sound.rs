@@ -193,6 +193,22 @@ fn an_empty_project_is_one() {
 }
 
 #[test]
+fn the_paths_of_connectors_start_at_the_projects_folder() {
+    let main = "[sink.near]\nkind = \"file\"\nfolder = \"received/near\"\n\
+                [sink.far]\nkind = \"file\"\nfolder = \"/srv/far\"\n";
+    let folder = folder(&[("eventyard.toml", main)]);
+    let (project, _) = load(folder.path()).unwrap();
+    let of = |name: &str| {
+        let sink = project.sinks.iter().find(|sink| sink.name.as_str() == name).unwrap();
+        sink.settings.reveal()["folder"].clone()
+    };
+    assert_eq!(of("near"), folder.path().join("received/near").to_str().unwrap());
+    assert_eq!(of("far"), "/srv/far");
+    let empty = main.replace("/srv/far", "");
+    assert_eq!(codes(&refused(&[("eventyard.toml", &empty)])), ["bad_value"]);
+}
+
+#[test]
 fn a_restart_is_needed_for_the_server_and_the_store_alone() {
     let one = loaded(&[("eventyard.toml", "")]);
     let mut two = loaded(&[(
