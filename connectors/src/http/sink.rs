@@ -288,13 +288,13 @@ fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), SendError
     Ok(())
 }
 
-/// An address that may be called, as the project writes it at `key`.
 /// Where an address says whom it calls, before it is known to be one.
 fn authority(text: &str) -> &str {
     let after_scheme = text.split_once(':').map_or(text, |(_, rest)| rest).trim_start_matches(['/', '\\']);
     after_scheme.split(['/', '\\', '?', '#']).next().unwrap_or_default()
 }
 
+/// An address that may be called, as the project writes it at `key`.
 fn check_url(text: &str, key: &str, client: &HttpClient) -> Result<Url, ConfigError> {
     let at = |code, message: &str, help: &str| ConfigError::at(key, code, message).help(help);
     // The parser drops line breaks and tabs without a word; an address that has some is no honest mistake.

@@ -50,18 +50,14 @@ pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
         if input.by_ref().take(limit + 1).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let answer: Result<(), Value> = if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+        let wrong = if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
             input.skip_until(b'\n')?;
-            Err(
-                json!({ "code": "body_too_large", "message": format!("the line is longer than {LINE_BYTES_MAX} bytes") }),
-            )
+            let message = format!("the line is longer than {LINE_BYTES_MAX} bytes");
+            Some(json!({ "code": "body_too_large", "message": message }))
         } else {
-            match answer(&line, &rules, &arrival, context, &mut output)? {
-                Some(error) => Err(error),
-                None => continue,
-            }
+            answer(&line, &rules, &arrival, context, &mut output)?
         };
-        if let Err(error) = answer {
+        if let Some(error) = wrong {
             bad_count += 1;
             writeln!(output, "{}", json!({ "line": number, "error": error }))?;
         }

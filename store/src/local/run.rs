@@ -116,7 +116,7 @@ impl Running {
                 drop(other.join());
             }
             if sound && owner.shared.closing.load(Ordering::Acquire) {
-                save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner), &mut |_| ());
+                save(&owner.shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner));
             }
             // Held until nothing is written any more and all is closed, so that no other process writes beside
             // this one.
@@ -148,7 +148,7 @@ impl Running {
                     {
                         Ok(more) => more,
                         Err(_) => {
-                            save(&owner.shared, &mut checkpointer, &mut |_| ());
+                            save(&owner.shared, &mut checkpointer);
                             continue;
                         }
                     };
@@ -161,14 +161,14 @@ impl Running {
                     break;
                 }
                 if owner.checkpoint_due() {
-                    save(&owner.shared, &mut checkpointer, &mut |_| ());
+                    save(&owner.shared, &mut checkpointer);
                     wait(&disk).await;
                 }
             }
             retention.let_go(&owner.shared);
             owner.shared.ahead.close();
             if sound && owner.shared.closing.load(Ordering::Acquire) {
-                save(&owner.shared, &mut checkpointer, &mut |_| ());
+                save(&owner.shared, &mut checkpointer);
             }
             done.send_replace(true);
         });
@@ -209,7 +209,12 @@ impl Drop for Running {
 }
 
 /// Writes a checkpoint. That it cannot be written is a warning: the journal has everything.
-fn save(shared: &Shared, checkpointer: &mut Checkpointer, rest: &mut dyn FnMut(Duration)) {
+fn save(shared: &Shared, checkpointer: &mut Checkpointer) {
+    save_in_pieces(shared, checkpointer, &mut |_| ());
+}
+
+/// The same, with a rest after each piece: `rest` is told how long the piece took.
+fn save_in_pieces(shared: &Shared, checkpointer: &mut Checkpointer, rest: &mut dyn FnMut(Duration)) {
     if shared.unsaved_bytes.swap(0, Ordering::Relaxed) == 0 && !shared.options.faults.checkpoint_ahead_of_sync {
         return;
     }
@@ -243,7 +248,7 @@ fn keep_saving(shared: &Shared, stop: &Stop, checkpointer: &Mutex<Checkpointer>)
                     stop.wait((worked * REST_FACTOR).min(REST_MAX));
                 }
             };
-            save(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner), &mut rest);
+            save_in_pieces(shared, &mut checkpointer.lock().unwrap_or_else(PoisonError::into_inner), &mut rest);
             waited = Duration::ZERO;
         }
     }
@@ -278,7 +283,7 @@ async fn one_batch_slowly(
             owner.after_write();
             if owner.shared.options.faults.checkpoint_ahead_of_sync {
                 owner.apply_early();
-                save(&owner.shared, checkpointer, &mut |_| ());
+                save(&owner.shared, checkpointer);
                 wait(disk).await;
             }
             // As the thread beside the owner does while the disk is at work.
