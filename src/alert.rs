@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::broker::{Broker, Note};
 use crate::config::AlertKind;
 use crate::route::route;
+use crate::split::ElementOf;
 
 /// The source name of what the broker itself makes. `[source.eventyard]` is refused, so it is nobody else's.
 pub static OWN_SOURCE: LazyLock<Name> =
@@ -61,6 +62,7 @@ pub(crate) fn dead_letter(
         "dead_letter": taken.delivery,
         "rule": rule,
         "target": taken.queue.target,
+        "element": ElementOf::new(taken.element.as_ref()),
         "event": taken.envelope.id,
         "cloudevent": {
             "id": taken.envelope.event.id,
@@ -133,7 +135,7 @@ fn announcement(
     for listener in in_force.listeners(kind) {
         let snapshot = in_force.rules.hash();
         let due_at = listener.group.map_or(due_at, |window| group::window_end(due_at, window));
-        deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot });
+        deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot, split: None });
     }
     Admission { envelope, deliveries, dedupe: None, dead: None }
 }
@@ -206,7 +208,7 @@ impl Broker {
         let envelope = own_event(self, AlertKind::Test, &queue.namespace, id, channel.to_string(), &data);
         let event = envelope.id;
         let due_at = self.clocks().steady_now();
-        let deliveries = vec![NewDelivery { queue, lane: None, due_at, snapshot: in_force.rules.hash() }];
+        let deliveries = vec![NewDelivery { queue, lane: None, due_at, snapshot: in_force.rules.hash(), split: None }];
         let admission = Admission { envelope, deliveries, dedupe: None, dead: None };
         self.store().commit(Commit { admissions: vec![admission], position: None }).await?;
         Ok(event)

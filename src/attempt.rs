@@ -12,7 +12,7 @@ use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sink};
 use eventyard_event::{Data, Envelope, Limits, Name, Timestamp, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
-use eventyard_rules::transform::{Seen, Subject};
+use eventyard_rules::transform::Seen;
 use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
 use eventyard_store::{Admission, Begin, QueueKey, Reason, SettleError, Taken};
 use futures_util::FutureExt;
@@ -26,6 +26,7 @@ use crate::reply::Answer;
 use crate::retry::Outcome;
 use crate::route::route;
 use crate::settle::{Ended, Tried, settle};
+use crate::split::Handed;
 
 /// The most `event` targets that an event may pass through. An event that comes this far goes in a circle.
 pub const HOPS_MAX: u8 = 16;
@@ -248,7 +249,7 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
         return Tried::begun(Outcome::Interrupted);
     };
     let as_one = Taken { envelope: joined.envelope, ..newest.clone() };
-    match payload(&as_one, &target.input) {
+    match payload(&Handed::plain(&as_one), &target.input) {
         Ok(payload) => {
             let request = SendRequest { delivery: joined.id, ..request(broker, target, &as_one, payload) };
             send(sink, target, request).await
@@ -258,9 +259,14 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
 }
 
 pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
+    let handed = match broker.splits().hand(taken) {
+        Ok(handed) => handed,
+        Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
+    };
+    let taken = &*handed.taken;
     let payload = match &target.input {
         Input::Object => fetch(broker, target, taken).await,
-        input => payload(taken, input).map_err(|reason| Outcome::Permanent { reason }),
+        input => payload(&handed, input).map_err(|reason| Outcome::Permanent { reason }),
     };
     let payload = match payload {
         Ok(payload) => payload,
@@ -295,10 +301,10 @@ async fn fetch(broker: &Broker, target: &Target, taken: &Taken) -> Result<Payloa
 }
 
 /// What the target receives.
-fn payload(taken: &Taken, input: &Input) -> Result<Payload, Reason> {
-    let envelope = &taken.envelope;
+fn payload(handed: &Handed<'_>, input: &Input) -> Result<Payload, Reason> {
+    let envelope = &handed.taken.envelope;
     match input {
-        Input::Template(transform) => shaped(taken, transform),
+        Input::Template(transform) => shaped(handed, transform),
         Input::Event => Ok(Payload {
             content_type: Some("application/cloudevents+json".into()),
             body: Bytes::from(envelope.structured_json()),
@@ -333,10 +339,11 @@ fn payload(taken: &Taken, input: &Input) -> Result<Payload, Reason> {
 }
 
 /// The head of what a target is given, where its rule shapes it: for people.
-pub(crate) fn given(target: &Target, taken: &Taken) -> Option<String> {
+pub(crate) fn given(broker: &Broker, target: &Target, taken: &Taken) -> Option<String> {
     match &target.input {
         Input::Template(_) | Input::Data => {
-            Some(payload(taken, &target.input).map_or_else(|_| String::new(), |payload| head(&payload.body)))
+            let made = broker.splits().hand(taken).and_then(|handed| payload(&handed, &target.input));
+            Some(made.map_or_else(|_| String::new(), |payload| head(&payload.body)))
         }
         Input::Event | Input::Raw | Input::Object => None,
     }
@@ -344,10 +351,11 @@ pub(crate) fn given(target: &Target, taken: &Taken) -> Option<String> {
 
 /// What a template makes of the event. That it makes nothing is for good: another attempt would see the same event, and
 /// a template that is mended is seen by a replay.
-fn shaped(taken: &Taken, transform: &Transform) -> Result<Payload, Reason> {
+fn shaped(handed: &Handed<'_>, transform: &Transform) -> Result<Payload, Reason> {
+    let taken = &*handed.taken;
     let rule = taken.queue.rule.as_ref().map_or("", Name::as_str);
     let seen = Seen {
-        subject: Subject::Event(&taken.envelope),
+        subject: handed.subject(),
         rule_name: rule,
         rule_arn: &rule_source(&taken.queue),
         ingestion_time: &taken.envelope.received_at.to_string(),
@@ -383,6 +391,10 @@ async fn invoke(
     ];
     environment.extend(taken.queue.rule.iter().map(|rule| fact("RULE", rule.as_str())));
     environment.extend(event.subject.iter().map(|subject| fact("EVENT_SUBJECT", subject)));
+    if let Some(element) = &taken.element {
+        environment.push(fact("ELEMENT", &element.number.to_string()));
+        environment.push(fact("ELEMENT_COUNT", &element.count.to_string()));
+    }
     // An environment variable cannot hold NUL; attributes from outside were checked, data is not among these.
     environment.retain(|(_, value)| !value.contains('\0'));
 

@@ -21,6 +21,7 @@ use crate::in_force::InForce;
 use crate::pauses::Pauses;
 use crate::reply::Replies;
 use crate::sources::Sources;
+use crate::split::Splits;
 use crate::telemetry::metrics::Metrics;
 
 /// One broker. Shared as `Arc<Broker>`; every method may be called from many tasks at once.
@@ -46,6 +47,8 @@ pub struct Broker {
     last_errors: Mutex<HashMap<QueueKey, String>>,
     /// Requests that wait for a target's answer.
     replies: Arc<Replies>,
+    /// Events whose elements are being delivered.
+    splits: Splits,
     /// Where the project came from; set once, by [`run`](crate::run), and never in a simulation.
     home: OnceLock<Arc<ProjectHome>>,
     /// What `/readyz` warns of, by code.
@@ -93,6 +96,7 @@ impl Broker {
             pauses: Pauses::default(),
             last_errors: Mutex::default(),
             replies,
+            splits: Splits::default(),
             home: OnceLock::new(),
             warnings: Mutex::new(Vec::new()),
         };
@@ -121,6 +125,11 @@ impl Broker {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What targets see of deliveries.
+    pub(crate) fn splits(&self) -> &Splits {
+        &self.splits
     }
 
     /// The clocks.

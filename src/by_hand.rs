@@ -9,6 +9,7 @@ use eventyard_store::{DeliveryState, DeliveryView, StoreError};
 
 use crate::broker::Broker;
 use crate::fate::{Fate, OfDelivery};
+use crate::split::ElementOf;
 use crate::telemetry::metrics::TargetLabel;
 
 /// Why nothing was done.
@@ -76,6 +77,7 @@ impl Broker {
             ty: event.envelope.event.ty.clone(),
             rule: view.queue.rule.clone(),
             target: view.queue.target.clone(),
+            element: ElementOf::new(view.element.as_ref()),
         };
         self.tell(Fate::Cancelled { of });
         Ok(view)

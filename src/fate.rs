@@ -7,6 +7,8 @@ use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
 use eventyard_store::{AttemptOutcome, Reason};
 use serde::{Deserialize, Serialize};
 
+use crate::split::ElementOf;
+
 /// How many fates may wait for a slow listener before the oldest are dropped for it.
 pub const FATES_WAITING_MAX: usize = 4096;
 
@@ -24,6 +26,9 @@ pub struct OfDelivery {
     pub rule: Option<Name>,
     /// The target.
     pub target: Name,
+    /// The element that it is of, where its rule splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<ElementOf>,
 }
 
 /// One thing that happened.

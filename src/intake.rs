@@ -179,6 +179,7 @@ impl Broker {
         let waiting_max = waiting_max.filter(|_| events.len() == 1);
         let (makers, made): (Vec<Arc<Maker>>, Vec<Incoming>) = made.into_iter().unzip();
         let (mut memory, mut filtered) = (Memory::default(), BTreeMap::new());
+        let mut elements = 0u64;
         let (mut drafts, mut origins) = (Vec::with_capacity(events.len() + made.len()), Vec::new());
         let mut admissions = Vec::with_capacity(events.len() + made.len() + undecodable.len() * 2);
         let own = events.into_iter().map(|incoming| (origin, filter.as_ref(), incoming));
@@ -190,7 +191,8 @@ impl Broker {
                 *filtered.entry(&origin.source_name).or_insert(0) += 1;
                 continue;
             }
-            let Routed { rules, deliveries, reply, unevaluated } = route(&in_force, &envelope, due_at);
+            let Routed { rules, deliveries, reply, split, unevaluated } = route(&in_force, &envelope, due_at);
+            elements = elements.saturating_add(split as u64);
             self.metrics().when_errors.inc_by(u64::from(unevaluated));
             if let (Some(waiting_max), Some(place)) = (waiting_max, reply) {
                 // Before the commit: the attempt may begin before that has returned.
@@ -205,6 +207,12 @@ impl Broker {
             let [letter, alert] = undecodable::admissions(self, origin, undecodable);
             letters.extend(letter.dead.clone().map(|reason| (letter.envelope.clone(), reason)));
             admissions.extend([letter, alert]);
+        }
+
+        // A few events may be very many deliveries. What alone is over the limit is taken when nothing else waits.
+        let unsettled = self.store().stats().unsettled;
+        if elements > 0 && unsettled > 0 && unsettled.saturating_add(elements) > limit {
+            return Err(IntakeError::BacklogFull(limit));
         }
 
         let began = tokio::time::Instant::now();

@@ -53,6 +53,9 @@ mod undecodable;
 // Which deliveries an event makes: a pure function.
 pub mod route;
 
+// Lists of which each element is delivered alone.
+pub mod split;
+
 // Senders that wait for a target's answer.
 pub mod reply;
 

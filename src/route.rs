@@ -1,11 +1,12 @@
 //! Which deliveries an event makes: a pure function of the event and one snapshot of the compiled rules.
 
 use eventyard_event::{Envelope, Name, Timestamp};
-use eventyard_rules::{OrderAfterDead, Path, Rule, View};
-use eventyard_store::{AfterDead, Lane, NewDelivery};
+use eventyard_rules::{OrderAfterDead, Path, Rule, SPLIT_DELIVERIES_MAX, View};
+use eventyard_store::{AfterDead, Lane, NewDelivery, place_count};
 use sha2::{Digest, Sha256};
 
 use crate::in_force::InForce;
+use crate::split::split;
 
 /// A lane's key is kept beside each delivery; a longer value of `order_by` is replaced by its hash.
 const LANE_KEY_BYTES_MAX: usize = 256;
@@ -15,10 +16,12 @@ const LANE_KEY_BYTES_MAX: usize = 256;
 pub struct Routed {
     /// The rules that matched, by name.
     pub rules: Vec<Name>,
-    /// One for each target of each of them.
+    /// One for each target of each of them, or one for each element of a list.
     pub deliveries: Vec<NewDelivery>,
     /// The place among these of the first whose target has `reply = true`.
     pub reply: Option<u32>,
+    /// How many of the deliveries there are for the sake of elements of lists, each counted.
+    pub split: usize,
     /// How many rules did not match because their `when` could not be evaluated.
     pub unevaluated: u32,
 }
@@ -31,18 +34,28 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
     // Matching needs no tree of the event; looking up what a rule orders by does.
     let mut view = None;
     let mut unevaluated = 0;
+    let mut left = SPLIT_DELIVERIES_MAX;
     for rule in in_force.rules.matches_telling(envelope, |_, _| unevaluated += 1) {
         routed.rules.push(rule.name.clone());
         let lane =
             rule.order_by.as_ref().and_then(|path| lane(rule, path, view.get_or_insert_with(|| View::new(envelope))));
+        let split = match &rule.split {
+            None => None,
+            Some(path) => match split(rule, path, envelope, &mut left) {
+                // An empty list.
+                None => continue,
+                some => some,
+            },
+        };
         for target in &rule.targets {
             let queue = InForce::queue(rule, target);
             if target.reply && routed.reply.is_none() {
-                routed.reply = u32::try_from(routed.deliveries.len()).ok();
+                routed.reply = u32::try_from(place_count(&routed.deliveries)).ok();
             }
-            routed.deliveries.push(NewDelivery { queue, lane: lane.clone(), due_at, snapshot });
+            routed.deliveries.push(NewDelivery { queue, lane: lane.clone(), due_at, snapshot, split: split.clone() });
         }
     }
+    routed.split = SPLIT_DELIVERIES_MAX - left;
     routed.unevaluated = unevaluated;
     routed
 }

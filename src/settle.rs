@@ -14,6 +14,7 @@ use crate::fate::{Fate, OfDelivery};
 use crate::in_force::Target;
 use crate::reply::Answer;
 use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
+use crate::split::ElementOf;
 use crate::telemetry::metrics::{Metrics, TargetLabel};
 
 /// What an attempt saw.
@@ -159,6 +160,7 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
         ty: taken.envelope.event.ty.clone(),
         rule: queue.rule.clone(),
         target: queue.target.clone(),
+        element: ElementOf::new(taken.element.as_ref()),
     });
     if let Some(record) = record {
         match record.outcome {

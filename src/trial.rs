@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::{Envelope, Event, Name};
-use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
+use eventyard_rules::Elements;
+use eventyard_store::{AttemptOutcome, Element, QueueKey, Reason, Taken};
 use serde_json::json;
 
 use crate::alert::{OWN_SOURCE, OWN_TYPES};
 use crate::attempt::{call_with, given};
 use crate::broker::Broker;
+use crate::in_force::InForce;
 use crate::retry::Outcome;
 use crate::settle::Tried;
 
@@ -43,10 +45,11 @@ impl Broker {
             tries: 0,
             deaths: 0,
             budget_began_at: self.clocks().steady_now(),
+            element: first_element(&in_force, queue, &envelope),
             envelope: Arc::new(envelope),
             unreadable: None,
         };
-        let mut given = given(target, &taken);
+        let mut given = given(self, target, &taken);
         if let Some(given) = &mut given {
             in_force.secrets.hide(given);
         }
@@ -67,7 +70,17 @@ impl Broker {
     /// An event to try a target with, where nobody brings one.
     #[must_use]
     pub fn trial_event(&self, rule: &Name, target: &Name) -> Event {
-        let data = json!({ "text": format!("A test of the target {rule}/{target}. Nothing has happened.") });
+        let mut data = json!({ "text": format!("A test of the target {rule}/{target}. Nothing has happened.") });
+        // A rule that splits is given a list with this as its one element.
+        let in_force = self.in_force();
+        let splits =
+            in_force.rules.rules().iter().find(|known| known.name == *rule).and_then(|rule| rule.split.as_ref());
+        if let Some(path) = splits {
+            data = json!([data]);
+            for name in path.as_str().split('.').skip(1).collect::<Vec<_>>().into_iter().rev() {
+                data = json!({ name: data });
+            }
+        }
         Event {
             id: self.new_event_id().to_string(),
             source: "/eventyard".into(),
@@ -94,4 +107,13 @@ impl Broker {
             event,
         }
     }
+}
+
+/// The first element of the event, where the rule of the queue splits.
+fn first_element(in_force: &InForce, queue: &QueueKey, envelope: &Envelope) -> Option<Element> {
+    let rule = in_force.rules.rule(queue.namespace.as_str(), queue.rule.as_ref()?.as_str())?;
+    let path = rule.split.as_ref()?;
+    let count = Elements::find(path, envelope).map_or(0, |elements| elements.count());
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    Some(Element { path: path.as_str().into(), number: count.min(1), count })
 }

@@ -59,7 +59,8 @@ pub(crate) fn admissions(broker: &Broker, origin: &Origin, undecodable: Undecoda
     let alert = alert::undecodable(broker, &envelope, &cloudevent_id, &reason, &Value::Object(at), size);
     let queue = QueueKey { namespace: origin.namespace.clone(), rule: None, target: origin.source_name.clone() };
     let snapshot = broker.in_force().rules.hash();
-    let deliveries = vec![NewDelivery { queue, lane: None, due_at: broker.clocks().steady_now(), snapshot }];
+    let deliveries =
+        vec![NewDelivery { queue, lane: None, due_at: broker.clocks().steady_now(), snapshot, split: None }];
     [Admission { envelope, deliveries, dedupe, dead: Some(reason) }, Admission { dedupe, ..alert }]
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn tell(broker: &Broker, letter: &Envelope, reason: &Reason) {
         ty: letter.event.ty.clone(),
         rule: None,
         target: letter.source_name.clone(),
+        element: None,
     };
     broker.tell(Fate::Dead { of, reason: reason.clone() });
 }

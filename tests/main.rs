@@ -44,6 +44,7 @@ mod schema;
 mod scripted_store;
 mod simulation;
 mod sources;
+mod split;
 mod spoiled_files;
 mod store_commands;
 mod support;

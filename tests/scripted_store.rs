@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
 use eventyard_store::{
-    Admitted, Begin, Commit, DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryState, DeliveryView, EventFilter,
-    EventView, Health, Page, PageRequest, QueueKey, ReadyQueue, Reason, SavedPosition, SettleError, Settlement, Stats,
-    Store, StoreError, Taken,
+    Admitted, Begin, Commit, DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryState, DeliveryView, Element,
+    EventFilter, EventView, Health, NewDelivery, Page, PageRequest, QueueKey, ReadyQueue, Reason, SavedPosition,
+    SettleError, Settlement, Stats, Store, StoreError, Taken, each_place,
 };
 
 #[derive(Default)]
@@ -96,9 +96,10 @@ impl Store for ScriptedStore {
                 continue;
             }
             admitted.push(Admitted { event: envelope.id, duplicate: false });
-            let view = |(place, new): (usize, eventyard_store::NewDelivery)| DeliveryView {
-                id: envelope.id.delivery(u32::try_from(place).unwrap()),
-                queue: new.queue,
+            let view = |(place, (new, element)): (u32, (&NewDelivery, Option<Element>))| DeliveryView {
+                id: envelope.id.delivery(place),
+                queue: new.queue.clone(),
+                element,
                 cloudevent_id: envelope.event.id.clone(),
                 source_name: envelope.source_name.clone(),
                 state: if admission.dead.is_some() { DeliveryState::Dead } else { DeliveryState::Pending },
@@ -109,7 +110,7 @@ impl Store for ScriptedStore {
                 snapshot: new.snapshot,
                 history: Vec::new(),
             };
-            let deliveries: Vec<DeliveryView> = admission.deliveries.into_iter().enumerate().map(view).collect();
+            let deliveries: Vec<DeliveryView> = (0..).zip(each_place(&admission.deliveries)).map(view).collect();
             let envelope = Arc::new(envelope);
             if let Some(reason) = admission.dead {
                 kept.dead.extend(deliveries.iter().map(|delivery| DeadLetter {

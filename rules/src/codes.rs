@@ -40,6 +40,7 @@ codes! {
     RULE_WITHOUT_TARGET = "rule_without_target", "A rule needs a target, else it has nothing to do.";
     TARGET_AMBIGUOUS = "target_ambiguous", "A target is exactly one of function, sink, channel, http and event.";
     TARGET_DUPLICATE = "target_duplicate", "Two targets of one rule have the same name.";
+    SPLIT_TARGET = "split_target", "A target asks for what a rule that splits cannot give.";
     BAD_EVENT = "bad_event", "The event of a rule's test is no CloudEvent.";
     TOO_MANY = "too_many", "There are more of these than the named limit allows.";
 }

@@ -63,6 +63,9 @@ fn definition(rule: &Rule) -> Value {
     if let Some(when) = &rule.when {
         definition["when"] = when.text().into();
     }
+    if let Some(split) = &rule.split {
+        definition["split"] = split.as_str().into();
+    }
     definition
 }
 

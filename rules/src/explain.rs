@@ -10,6 +10,7 @@ use crate::fields::{Fields, Leaf, Wanted};
 use crate::pattern::{Branch, Field, Pattern};
 use crate::reference::{Set, satisfied};
 use crate::rule::Rule;
+use crate::split::{self, SplitFound};
 use crate::syntax::{Dialect, Value, shorten};
 use crate::view::View;
 
@@ -35,6 +36,9 @@ pub struct RuleExplanation {
     /// `enabled`, `from`, `tags`, `not_tags` and `when` as far as the rule says something of them, then the fields of its
     /// pattern by path. Of alternatives in `$or`, those that come nearest.
     pub fields: Vec<FieldVerdict>,
+    /// What its `split` finds, where it has one and matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitFound>,
 }
 
 /// What became of one field.
@@ -74,6 +78,7 @@ pub(crate) fn explain<'r>(rules: impl Iterator<Item = &'r Rule>, view: &View<'_>
             let mut explanation = explain_conditions(rule, view);
             if !rule.enabled {
                 explanation.matched = false;
+                explanation.split = None;
                 explanation.fields.insert(0, switched_off());
             }
             explanation
@@ -98,7 +103,9 @@ pub(crate) fn explain_conditions(rule: &Rule, view: &View<'_>) -> RuleExplanatio
     if let Some(pattern) = &rule.pattern {
         fields.extend(explain_pattern(pattern, view));
     }
-    RuleExplanation { rule: rule.name.clone(), matched: fields.iter().all(|field| field.ok), fields }
+    let matched = fields.iter().all(|field| field.ok);
+    let split = rule.split.as_ref().filter(|_| matched).map(|path| split::explain(path, rule.targets.len(), view));
+    RuleExplanation { rule: rule.name.clone(), matched, fields, split }
 }
 
 /// Explains a pattern alone: the verdicts of its fields, which are all `ok` exactly where it matches.

@@ -29,6 +29,7 @@ use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::reader::Table;
 use crate::rule::{OrderAfterDead, Rule};
+use crate::target::{Input, Target};
 use crate::text::Settings;
 
 /// The most tags a rule or a source may name; more is no word to find something by.
@@ -94,7 +95,11 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     }
     let (order_by, order_after_dead) = read_order(&table);
     let retry = read_retry(&table);
+    let split = read_split(&table);
     let targets = target::read_targets(&table, host);
+    if split.is_some() {
+        targets.iter().for_each(|target| refuse_split(&table, target));
+    }
     let tests = test::read_tests(&table, host, &namespace, &from, &tags);
     let name_place = table.place_of("name");
     let place = table.place();
@@ -113,6 +118,7 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
         when,
         order_by,
         order_after_dead,
+        split,
         retry,
         targets,
         tests,
@@ -194,13 +200,48 @@ fn read_order(table: &Table<'_>) -> (Option<Path>, OrderAfterDead) {
             help,
         );
     }
-    let path = table.filled_string("order_by").and_then(|text| match text.parse::<Path>() {
+    (read_path(table, "order_by", "data.customer.id"), after_dead.unwrap_or_default())
+}
+
+fn read_path(table: &Table<'_>, key: &str, example: &str) -> Option<Path> {
+    let text = table.filled_string(key)?;
+    match text.parse::<Path>() {
         Ok(path) => Some(path),
         Err(problem) => {
-            let help = Some("write a path like data.customer.id");
-            table.refuse("order_by", codes::BAD_PATH, format!("`{text}` is no path into an event: {problem}"), help);
+            let help = format!("write a path like {example}");
+            table.refuse(key, codes::BAD_PATH, format!("`{text}` is no path into an event: {problem}"), Some(&help));
             None
         }
-    });
-    (path, after_dead.unwrap_or_default())
+    }
+}
+
+/// `split`: only the data has lists.
+fn read_split(table: &Table<'_>) -> Option<Path> {
+    let path = read_path(table, "split", "data.items")?;
+    if path.as_str() == "data" || path.as_str().starts_with("data.") {
+        return Some(path);
+    }
+    let message = format!("`{path}` is no list: only what stands in the event's data can be split");
+    table.refuse("split", codes::BAD_PATH, message, Some(&format!("did you mean `data.{path}`?")));
+    None
+}
+
+/// What a target asks for that a rule that splits cannot give.
+fn refuse_split(table: &Table<'_>, target: &Target) {
+    let name = &target.name;
+    let (message, help) = if target.reply {
+        let message =
+            format!("a sender that waits is given one answer, and `split` calls `{name}` once for each element");
+        (message, "remove `reply = true`, or make a rule of its own for it, without `split`")
+    } else if target.input == Some(Input::Object) {
+        let message = format!("`{name}` would be given the same object once for each element");
+        (message, "remove `input = \"object\"`, or make a rule of its own for it, without `split`")
+    } else {
+        return;
+    };
+    table.reading().push(
+        Diagnostic::error_at(codes::SPLIT_TARGET, &target.place, message)
+            .with_related(&table.place_of("split"), "the rule splits")
+            .with_help(help),
+    );
 }

@@ -33,6 +33,8 @@ pub struct Rule {
     pub order_by: Option<Path>,
     /// What a dead letter does to those of its key that wait behind it.
     pub order_after_dead: OrderAfterDead,
+    /// The list in the data whose elements are each delivered alone.
+    pub split: Option<Path>,
     /// What the rule says about the retries of its targets.
     pub retry: RetryOverrides,
     /// At least one; their names differ.
@@ -64,6 +66,8 @@ pub struct RuleTest {
     pub tags_given: bool,
     /// What is expected.
     pub matches: bool,
+    /// How many deliveries the rule makes of the event, where the test says so.
+    pub deliveries: Option<u64>,
     /// Where it stands.
     pub place: Place,
 }

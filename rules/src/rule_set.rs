@@ -45,6 +45,39 @@ pub struct TestFailure<'r> {
     pub test: &'r RuleTest,
     /// Whether the rule matched, and why.
     pub explanation: RuleExplanation,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+/// What a test expected and did not find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The rule matches and should not, or the other way round.
+    Match,
+    /// It makes another number of deliveries.
+    Deliveries {
+        /// As the test says.
+        wanted: u64,
+        /// As it is, or why there are none.
+        made: Result<u64, String>,
+    },
+}
+
+impl TestFailure<'_> {
+    /// What is wrong, as a sentence.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        match &self.wrong {
+            Wrong::Match if self.explanation.matched => "the event matches and should not".to_owned(),
+            Wrong::Match => "the event should match and does not".to_owned(),
+            Wrong::Deliveries { wanted, made: Ok(made) } => {
+                format!("the event should make {wanted} deliveries and makes {made}")
+            }
+            Wrong::Deliveries { wanted, made: Err(problem) } => {
+                format!("the event should make {wanted} deliveries and cannot be split: {problem}")
+            }
+        }
+    }
 }
 
 impl RuleSet {
@@ -134,12 +167,25 @@ pub fn run_tests<'r>(rules: &'r [Rule], tags_of: impl Fn(&Name) -> Vec<String>) 
                 event.tags = tags_of(&event.source_name);
             }
             let explanation = explain::explain_conditions(rule, &View::new(&event));
-            if explanation.matched != test.matches {
-                failures.push(TestFailure { rule, test, explanation });
+            if let Some(wrong) = wrong(rule, test, &explanation) {
+                failures.push(TestFailure { rule, test, explanation, wrong });
             }
         }
     }
     failures
+}
+
+fn wrong(rule: &Rule, test: &RuleTest, explanation: &RuleExplanation) -> Option<Wrong> {
+    if explanation.matched != test.matches {
+        return Some(Wrong::Match);
+    }
+    let wanted = test.deliveries?;
+    let made = match &explanation.split {
+        _ if !explanation.matched => Ok(0),
+        None => Ok(rule.targets.len() as u64),
+        Some(found) => found.deliveries(rule.targets.len()),
+    };
+    (made != Ok(wanted)).then_some(Wrong::Deliveries { wanted, made })
 }
 
 /// Whether `tags` and `not_tags` let the event through.

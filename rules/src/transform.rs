@@ -17,7 +17,7 @@
 //! Texts are escaped for where they come to stand, so no value can end the text that it is in. A value is never looked
 //! at for names: what comes out is no template.
 
-mod find;
+pub(crate) mod find;
 mod path;
 mod render;
 mod template;
@@ -161,6 +161,13 @@ pub enum Subject<'e> {
     /// An event of the broker's: attributes, extensions and `tags` by their names, the payload as `data`, as patterns see
     /// it.
     Event(&'e Envelope),
+    /// The same of a rule that splits, and the element that is delivered as `element`.
+    Element {
+        /// The event, with all of its data.
+        event: &'e Envelope,
+        /// The element's JSON.
+        element: &'e str,
+    },
     /// An event of EventBridge's, as the text of a JSON object that was checked ([`eventyard_event::json::validate`]).
     /// On text that is no JSON, nothing is found, or what comes out is no JSON either.
     Json(&'e str),

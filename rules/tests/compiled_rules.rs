@@ -89,6 +89,7 @@ fn rule() -> impl Strategy<Value = Rule> {
                 when: when.map(|when| Expression::parse(when).expect("an expression")),
                 order_by: None,
                 order_after_dead: OrderAfterDead::Continue,
+                split: None,
                 retry: RetryOverrides::default(),
                 targets: Vec::new(),
                 tests: Vec::new(),

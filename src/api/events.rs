@@ -71,7 +71,15 @@ pub(super) async fn death_note(api: &Api, delivery: &DeliveryItem) -> Result<Opt
 /// What to do about an event that no rule matched. The nearest rule is one of those in force now.
 async fn hint(api: &Api, id: EventId) -> Result<String, Problem> {
     let view = api.broker.store().event(id).await?;
-    let nearest = view.and_then(|view| api.broker.in_force().nearest_rule(&view.envelope));
+    let in_force = api.broker.in_force();
+    let matched = view.as_ref().map(|view| in_force.rules.matches(&view.envelope)).unwrap_or_default();
+    if let Some(rule) = matched.iter().find(|rule| rule.split.is_some()) {
+        let name = &rule.name;
+        return Ok(format!(
+            "nothing is delivered: the list that {name} splits is empty; eventyard explain {id} {name}"
+        ));
+    }
+    let nearest = view.and_then(|view| in_force.nearest_rule(&view.envelope));
     Ok(match nearest {
         Some(rule) => format!("no rule matched; the nearest now is {rule}: eventyard explain {id} {rule}"),
         None => format!("no rule matched; eventyard explain {id}"),

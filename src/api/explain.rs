@@ -11,7 +11,7 @@ use super::ingest::event_limits;
 use super::problem::Problem;
 use super::query::Query;
 use super::requests::{self, ExplainRequest};
-use super::views::{Explained, FieldExplained, RuleExplained};
+use super::views::{Explained, FieldExplained, RuleExplained, SplitExplained};
 use super::{Api, codes, json};
 use crate::in_force::InForce;
 
@@ -95,6 +95,11 @@ impl From<eventyard_rules::Explanation> for Explained {
                     note: field.note,
                 })
                 .collect(),
+            split: rule.split.map(|found| SplitExplained {
+                path: found.path,
+                elements: found.elements,
+                problem: found.problem,
+            }),
         };
         Explained { rules: explanation.rules.into_iter().map(rule).collect(), nearest: explanation.nearest }
     }

@@ -61,6 +61,7 @@ fn rule_item(rule: &Rule) -> RuleItem {
             .and_then(|pattern| serde_json::value::RawValue::from_string(pattern.to_json()).ok()),
         when: rule.when.as_ref().map(|when| when.text().to_owned()),
         order_by: rule.order_by.as_ref().map(ToString::to_string),
+        split: rule.split.as_ref().map(ToString::to_string),
         targets: rule.targets.iter().map(rule_target).collect(),
     }
 }

@@ -18,6 +18,7 @@ use super::cloudevent::CloudEvent;
 use crate::intake::Receipt;
 use crate::pauses::Paused;
 use crate::reply::NoReply;
+use crate::split::ElementOf;
 use crate::undecodable;
 
 /// A page of a list.
@@ -95,6 +96,9 @@ pub struct DeliveryItem {
     pub rule: Option<Name>,
     /// The rule's target, or the alert's channel.
     pub target: Name,
+    /// The element of a list that it is of, where its rule splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<ElementOf>,
     /// Where it stands.
     pub state: DeliveryState,
     /// Attempts that count towards its limit.
@@ -156,6 +160,9 @@ pub struct DeadLetterItem {
     pub rule: Option<Name>,
     /// The rule's target, or the alert's channel; the source, for what it could not decode.
     pub target: Name,
+    /// The element of a list that it is of, where its rule splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<ElementOf>,
     /// Where it stands on the other side, for what a source could not decode: topic, partition and offset, say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<serde_json::Map<String, serde_json::Value>>,
@@ -207,6 +214,9 @@ pub struct RuleItem {
     pub when: Option<String>,
     /// The path whose value keeps events in order.
     pub order_by: Option<String>,
+    /// The path of the list whose elements are each delivered alone.
+    #[serde(default)]
+    pub split: Option<String>,
     /// Its targets.
     pub targets: Vec<RuleTarget>,
 }
@@ -374,6 +384,20 @@ pub struct RuleExplained {
     pub matched: bool,
     /// Each thing that it asks for.
     pub fields: Vec<FieldExplained>,
+    /// What its `split` finds, where it has one and matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitExplained>,
+}
+
+/// What a rule that splits finds in an event.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SplitExplained {
+    /// Where it looks for a list.
+    pub path: String,
+    /// How many elements the list has; `null` where there is none.
+    pub elements: Option<usize>,
+    /// Why the event cannot be split, where it cannot.
+    pub problem: Option<String>,
 }
 
 /// One thing that a rule asks for.
@@ -528,6 +552,7 @@ impl DeliveryItem {
             source: view.source_name,
             rule: view.queue.rule,
             target: view.queue.target,
+            element: ElementOf::new(view.element.as_ref()),
             state: if held { DeliveryState::Waiting } else { view.state },
             attempts: view.attempts,
             next_attempt_at: view.next_attempt_at.filter(|_| !has_ended(view.state)),
@@ -608,6 +633,7 @@ impl From<DeadLetter> for DeadLetterItem {
             at: undecodable.map(|shown| shown.at),
             rule: delivery.queue.rule,
             target: delivery.queue.target,
+            element: ElementOf::new(delivery.element.as_ref()),
             reason,
             attempts: delivery.attempts,
             dead_at,

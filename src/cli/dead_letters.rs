@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{items, rule, shown, shown_lines, text};
+use super::screen::{items, rule, shown, shown_lines, target, text};
 use super::{Context, JsonArgs, PageArgs, Reserved, more, times};
 
 /// How much of what could not be decoded is put on a screen; all that is kept stands in the JSON.
@@ -155,7 +155,7 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
         vec![
             text(letter, "id"),
             rule(letter),
-            text(letter, "target"),
+            target(letter),
             format!("{}: {}", text(reason, "code"), text(reason, "message")),
             text(letter, "attempts"),
             times::field(letter, "dead_at", now),
@@ -183,7 +183,7 @@ async fn show(args: &ShowArgs, context: &Context) -> Outcome {
     let reason = letter.get("reason").unwrap_or(&Value::Null);
     screen.line(screen.bold(format!("dead letter {}", text(&letter, "id"))))?;
     screen.line(format!("  rule     {}", rule(&letter)))?;
-    screen.line(format!("  target   {}", text(&letter, "target")))?;
+    screen.line(format!("  target   {}", target(&letter)))?;
     screen.line(format!("  event    {}", text(&letter, "event")))?;
     screen.line(format!("  died     {}", times::field(&letter, "dead_at", now)))?;
     screen.line(format!("  reason   {} [{}]", screen.bad(text(reason, "message")), text(reason, "code")))?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::broker::BrokerArgs;
 use super::exit::{Failure, Outcome};
-use super::screen::{complain, items, rule, text};
+use super::screen::{complain, items, rule, target, text};
 use super::{Context, JsonArgs, PageArgs, more, timeline, times};
 
 /// Deliveries: each event on its way to each target
@@ -91,7 +91,7 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
         vec![
             text(delivery, "id"),
             rule(delivery),
-            text(delivery, "target"),
+            target(delivery),
             text(delivery, "state"),
             text(delivery, "attempts"),
             times::field(delivery, "next_attempt_at", now),

@@ -91,6 +91,9 @@ fn print(answer: &Value, args: &ExplainArgs, context: &Context) -> Outcome {
             for field in items(rule, "fields") {
                 print_field(field, context)?;
             }
+            if let Some(split) = rule.get("split").filter(|split| split.is_object()) {
+                screen.line(format!("  {}", split_line(split)))?;
+            }
         }
     }
     if let Some(nearest) = nearest.filter(|_| rules.len() > 1) {
@@ -101,6 +104,17 @@ fn print(answer: &Value, args: &ExplainArgs, context: &Context) -> Outcome {
         screen.line(screen.dim(format!("field by field: eventyard explain {event} RULE")))?;
     }
     Ok(())
+}
+
+/// What becomes of an event at a rule that splits it.
+fn split_line(split: &Value) -> String {
+    let path = text(split, "path");
+    match (split.get("problem").and_then(Value::as_str), split.get("elements").and_then(Value::as_u64)) {
+        (Some(problem), _) => format!("split {path}: a dead letter for each target: {}", shown(problem)),
+        (None, Some(0)) => format!("split {path}: the list is empty, so nothing is delivered"),
+        (None, Some(1)) => format!("split {path}: 1 element, delivered alone to each target"),
+        (None, count) => format!("split {path}: {} elements, each delivered alone to each target", count.unwrap_or(0)),
+    }
 }
 
 /// One field: what was wanted, what was found, and why that will not do.

@@ -154,9 +154,10 @@ impl Narrator {
 }
 
 fn target_of(of: &OfDelivery) -> String {
-    match &of.rule {
-        Some(rule) => format!("{rule} → {}", of.target),
-        None => format!("alert → {}", of.target),
+    match (&of.rule, &of.element) {
+        (Some(rule), Some(element)) => format!("{rule} → {} ({} of {})", of.target, element.number, element.count),
+        (Some(rule), None) => format!("{rule} → {}", of.target),
+        (None, _) => format!("alert → {}", of.target),
     }
 }
 
@@ -198,6 +199,7 @@ mod tests {
             ty: "order.created".to_owned(),
             rule: Some(Name::new("orders").unwrap()),
             target: Name::new("receipt").unwrap(),
+            element: None,
         };
         let mut narrator = Narrator::new(Screen::plain());
         let mut told = Vec::new();

@@ -187,6 +187,15 @@ pub(crate) fn rule(delivery: &Value) -> String {
     }
 }
 
+/// The target of a delivery, with the element that it is of where its rule splits: `warehouse (3 of 7)`.
+pub(crate) fn target(delivery: &Value) -> String {
+    let target = text(delivery, "target");
+    match delivery.get("element").filter(|element| element.is_object()) {
+        Some(element) => format!("{target} ({} of {})", text(element, "number"), text(element, "count")),
+        None => target,
+    }
+}
+
 /// The elements of a field that is a list; none where it is not.
 pub(crate) fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -5,7 +5,7 @@ use std::io;
 use eventyard_event::Timestamp;
 use serde_json::Value;
 
-use super::screen::{items, rule, shown, shown_lines, text};
+use super::screen::{items, rule, shown, shown_lines, target, text};
 use super::{Context, times};
 
 /// The states of a delivery, as filters take them.
@@ -44,7 +44,7 @@ pub(crate) fn whole(context: &Context, delivery: &Value, indent: &str) -> io::Re
     let screen = context.screen;
     let (id, state) = (text(delivery, "id"), text(delivery, "state"));
     let told = screen.state(&state);
-    screen.line(format!("{indent}{} → {}: {told}", rule(delivery), text(delivery, "target")))?;
+    screen.line(format!("{indent}{} → {}: {told}", rule(delivery), target(delivery)))?;
     let inner = format!("{indent}  ");
     attempts(context, delivery, &inner)?;
     next(context, delivery, &state, &inner)?;

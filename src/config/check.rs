@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use eventyard_event::Name;
 use eventyard_rules::file::ReadRule;
-use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, TargetTo, nearest};
+use eventyard_rules::{Diagnostic, FieldVerdict, Place, Report, TargetTo, Wrong, nearest};
 
 use super::codes;
 use super::load::{Known, failing_tests};
@@ -230,12 +230,15 @@ pub(super) fn run_tests(project: &Project, report: &mut Report) {
     }
     for failure in failing_tests(project) {
         let (rule, test) = (&failure.rule.name, &failure.test.name);
-        let (verdict, help) = if failure.explanation.matched {
-            ("the event matches and should not", "tighten the pattern, or set matches = true".to_owned())
-        } else {
-            let wrong: Vec<String> = failure.explanation.fields.iter().filter(|field| !field.ok).map(why).collect();
-            ("the event should match and does not", wrong.join("; "))
+        let help = match (&failure.wrong, failure.explanation.matched) {
+            (Wrong::Deliveries { .. }, _) => "mend `split`, or the test's `deliveries`".to_owned(),
+            (Wrong::Match, true) => "tighten the pattern, or set matches = true".to_owned(),
+            (Wrong::Match, false) => {
+                let wrong = failure.explanation.fields.iter().filter(|field| !field.ok).map(why);
+                wrong.collect::<Vec<_>>().join("; ")
+            }
         };
+        let verdict = failure.verdict();
         let message = format!("the test `{test}` of the rule `{rule}` fails: {verdict}");
         report.push(
             Diagnostic::error_at(codes::RULE_TEST_FAILED, &failure.test.place, message)

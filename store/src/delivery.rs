@@ -7,6 +7,7 @@
 //! pending, waiting ──cancel──→ cancelled ←──purge── dead
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
@@ -47,7 +48,30 @@ pub enum AfterDead {
     Wait,
 }
 
-/// A delivery to be. Its id is the event's with its index in [`Admission::deliveries`].
+/// A list within an event that is taken apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Split {
+    /// Where it stands; opaque to the store, and kept with the deliveries, so that an element stays the one it was
+    /// whatever the rule says later.
+    pub path: Arc<str>,
+    /// How many elements it has, each of which is a delivery. 0 where the event cannot be taken apart: then there is one
+    /// delivery, whose attempt says why.
+    pub count: u32,
+}
+
+/// Which element of a list a delivery is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Element {
+    /// Where the list stands.
+    pub path: Arc<str>,
+    /// Counts from 1; 0 where the event could not be taken apart.
+    pub number: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+/// A delivery to be, or one for each element of a list. Its id is the event's with its place among all of
+/// [`Admission::deliveries`], elements counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDelivery {
     /// Where it queues.
@@ -58,6 +82,38 @@ pub struct NewDelivery {
     pub due_at: Timestamp,
     /// The rules that made it.
     pub snapshot: SnapshotHash,
+    /// The list whose elements are each delivered alone, where its rule splits; `None` for one delivery of all of it.
+    pub split: Option<Split>,
+}
+
+impl NewDelivery {
+    /// How many deliveries it is.
+    #[must_use]
+    pub fn place_count(&self) -> usize {
+        self.split.as_ref().map_or(1, |split| (split.count as usize).max(1))
+    }
+
+    fn element(&self, index: usize) -> Option<Element> {
+        let split = self.split.as_ref()?;
+        let number = if split.count == 0 { 0 } else { u32::try_from(index).ok()?.checked_add(1)? };
+        Some(Element { path: Arc::clone(&split.path), number, count: split.count })
+    }
+}
+
+/// Each delivery that is made, in the order of their places, with the element that it is of.
+pub fn each_place(deliveries: &[NewDelivery]) -> impl Iterator<Item = (&NewDelivery, Option<Element>)> {
+    deliveries
+        .iter()
+        .flat_map(|delivery| (0..delivery.place_count()).map(move |index| (delivery, delivery.element(index))))
+}
+
+/// Deliveries of one event, elements counted; far more than the rules of a project.
+pub(crate) const DELIVERIES_MAX: usize = 65_536;
+
+/// How many deliveries these are, elements counted.
+#[must_use]
+pub fn place_count(deliveries: &[NewDelivery]) -> usize {
+    deliveries.iter().map(NewDelivery::place_count).fold(0, usize::saturating_add)
 }
 
 /// How long a repeated `(source, id)` is recognised.
@@ -138,7 +194,9 @@ pub struct Taken {
     /// here, by the clock of due times.
     pub budget_began_at: Timestamp,
     /// The event.
-    pub envelope: std::sync::Arc<Envelope>,
+    pub envelope: Arc<Envelope>,
+    /// The element that it is of, where its rule splits.
+    pub element: Option<Element>,
     /// Why the event cannot be read, where it cannot: what it was written to is damaged. `envelope` then holds its id
     /// and nothing else of it, and there is nothing that a target could be called with.
     pub unreadable: Option<String>,

@@ -17,16 +17,20 @@ use crate::journal::*;
 use crate::state::{ItemPlace, Standing};
 use crate::{
     Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Dedupe, Lane, NewDelivery, NewPosition, QueueKey,
-    Reason, SavedPosition, Verdict,
+    Reason, SavedPosition, Split, Verdict, each_place,
 };
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats")
 }
 
-/// The bytes of a file; first written, where that is asked for.
+/// The bytes of a file of version 1; first written, where that is asked for.
 fn bytes_of(name: &str, written: &[u8]) -> Vec<u8> {
-    let path = folder().join(format!("{name}.hex"));
+    bytes_of_version(1, name, written)
+}
+
+fn bytes_of_version(version: u8, name: &str, written: &[u8]) -> Vec<u8> {
+    let path = folder().join(format!("{version}/{name}.hex"));
     if std::env::var_os("EVENTYARD_BLESS").is_some() {
         let mut text = String::new();
         for line in written.chunks(32) {
@@ -84,7 +88,7 @@ fn admission() -> Admission {
         data: Data::Json(Bytes::from_static(b"{\"amount\": 1500}")),
     };
     let lane = |after_dead| Some(Lane { key: b"c-17".to_vec(), after_dead });
-    let to = |queue, lane| NewDelivery { queue, lane, due_at: at(5), snapshot: [7; 16] };
+    let to = |queue, lane| NewDelivery { queue, lane, due_at: at(5), snapshot: [7; 16], split: None };
     let alert = QueueKey { rule: None, target: name("oncall"), ..queue() };
     Admission {
         envelope: Envelope {
@@ -106,6 +110,18 @@ fn admission() -> Admission {
         dedupe: Some(Dedupe { window: Duration::from_secs(60) }),
         dead: None,
     }
+}
+
+/// Of three rules: one of them splits a list of three, and another finds none.
+fn split_admission() -> Admission {
+    let split = |count| Some(Split { path: "data.items".into(), count });
+    let lane = Some(Lane { key: b"c-17".to_vec(), after_dead: AfterDead::Wait });
+    let mut admission = admission();
+    let whole = NewDelivery { queue: queue(), lane: None, due_at: at(5), snapshot: [7; 16], split: None };
+    let three = NewDelivery { lane, split: split(3), ..whole.clone() };
+    let none = NewDelivery { split: split(0), ..whole.clone() };
+    admission.deliveries = vec![whole.clone(), three, none, whole];
+    admission
 }
 
 fn settlement(verdict: Verdict, outcome: Option<AttemptOutcome>) -> SettlementRecord {
@@ -219,6 +235,57 @@ fn an_event_is_read_as_it_was_written_and_written_as_before() {
 }
 
 #[test]
+fn an_event_that_is_split_is_read_as_it_was_written_and_written_as_before() {
+    let admission = split_admission();
+    let mut written = Vec::new();
+    assert!(put_event(&mut written, &admission, None));
+    let bytes = bytes_of_version(2, "event_split", &written);
+    assert_eq!(written, bytes, "an event that is split is written otherwise than before");
+    assert_eq!(bytes[1], 2, "so that a program that knows nothing of it refuses it, and says so");
+    let raw = split_item(&bytes).unwrap();
+    let Item::Event(head) = read_item(raw).unwrap() else { panic!("it is an event") };
+    assert_eq!(head.deliveries, admission.deliveries);
+    let numbers: Vec<_> = each_place(&head.deliveries).map(|(_, of)| of.map(|of| (of.number, of.count))).collect();
+    assert_eq!(numbers, [None, Some((1, 3)), Some((2, 3)), Some((3, 3)), Some((0, 0)), None]);
+    let elements = read_elements(raw.payload).unwrap();
+    for (place, (_, element)) in (0u32..).zip(each_place(&head.deliveries)) {
+        assert_eq!(elements.at(place), element, "{place}");
+    }
+    assert_eq!(elements.at(6), None);
+
+    let kept = |_| KeptDelivery {
+        standing: Standing::Pending,
+        counts: Counts::default(),
+        due: at(60).as_millis(),
+        budget_began: at(5).as_millis(),
+        begun: None,
+        newest: None,
+        attempts: Vec::new(),
+    };
+    let kept = KeptState { from: place(1, 4136), order: 10 << 16, deliveries: (0..6).map(kept).collect() };
+    let mut written = Vec::new();
+    assert!(put_kept(&mut written, &kept, raw.payload));
+    let bytes = bytes_of_version(2, "kept_split", &written);
+    assert_eq!(written, bytes, "a copy of an event that is split is written otherwise than before");
+    assert_eq!(bytes[1], 2, "for its payload is of version 2");
+    let Item::Kept(read) = read_item(split_item(&bytes).unwrap()).unwrap() else { panic!("it is a copied event") };
+    assert_eq!((read.0.deliveries, read.1), (admission.deliveries, kept));
+}
+
+#[test]
+fn a_forged_number_of_elements_reserves_no_memory() {
+    let mut admission = split_admission();
+    let split = |count| Some(Split { path: "data".into(), count });
+    admission.deliveries.truncate(2);
+    for (count, is_read) in [(65_535, true), (65_536, false), (u32::MAX, false)] {
+        admission.deliveries[1].split = split(count);
+        let mut written = Vec::new();
+        assert!(put_event(&mut written, &admission, None));
+        assert_eq!(read_item(split_item(&written).unwrap()).is_ok(), is_read, "{count}");
+    }
+}
+
+#[test]
 fn a_copied_event_is_read_as_it_was_written_and_written_as_before() {
     let admission = admission();
     let mut event = Vec::new();
@@ -293,7 +360,7 @@ fn an_item_of_a_newer_version_or_of_an_unknown_kind_is_told_from_damage() {
         bytes[8..12].copy_from_slice(&hasher.finalize().to_le_bytes());
         bytes
     };
-    assert_eq!(split_item(&with(1, 2)).unwrap_err(), ItemError::Newer { found: 2 });
+    assert_eq!(split_item(&with(1, 3)).unwrap_err(), ItemError::Newer { found: 3 });
     assert_eq!(split_item(&with(0, 99)).unwrap_err(), ItemError::Kind(99));
     let mut flipped = sound.clone();
     flipped[1] = 2;

@@ -23,10 +23,10 @@ pub(crate) use read::SegmentFiles;
 #[cfg(test)]
 pub(crate) use record::ItemKind;
 pub(crate) use record::{
-    Counts, DedupeMark, EventHead, Forgotten, Item, ItemError, KeptDelivery, KeptState, Place, SettlementRecord,
-    event_payload, events_within, items_of_damaged, put_begins, put_counts, put_event, put_forget, put_hasten,
-    put_kept, put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
-    read_counts, read_envelope, read_item, read_place, read_queue, split_item,
+    Counts, DedupeMark, Elements, EventHead, Forgotten, Item, ItemError, KeptDelivery, KeptState, Place,
+    SettlementRecord, event_payload, events_within, items_of_damaged, put_begins, put_counts, put_event, put_forget,
+    put_hasten, put_kept, put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
+    read_counts, read_elements, read_envelope, read_item, read_place, read_queue, split_item,
 };
 pub(crate) use recover::{FrameRead, RecoverError, Recovered, Segments, recover, survey, used_bytes};
 pub(crate) use segment::{

@@ -41,8 +41,9 @@ pub mod disk;
 
 pub use backup::{BackupReport, CopyError, CopyProgress, RestoreReport, backup, restore};
 pub use delivery::{
-    Admission, Admitted, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, DeliveryState, Lane,
-    NewDelivery, NewPosition, QueueKey, Reason, SavedPosition, Settlement, SnapshotHash, Taken, Verdict,
+    Admission, Admitted, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, DeliveryState, Element, Lane,
+    NewDelivery, NewPosition, QueueKey, Reason, SavedPosition, Settlement, SnapshotHash, Split, Taken, Verdict,
+    each_place, place_count,
 };
 pub use error::{SettleError, StoreError};
 pub use local::LocalStore;

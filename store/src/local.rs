@@ -155,8 +155,7 @@ impl Store for LocalStore {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
-        let event = self.view_event(id.event)?;
-        Ok(event.and_then(|event| event.deliveries.into_iter().nth(id.place as usize)))
+        self.view_delivery(id)
     }
 
     async fn deliveries(&self, filter: DeliveryFilter, page: PageRequest) -> Result<Page<DeliveryView>, StoreError> {

@@ -7,7 +7,7 @@ use eventyard_event::{DeliveryId, Envelope, EventId, Name, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptRecord, DeliveryState, QueueKey, Reason, SnapshotHash};
+use crate::{AttemptRecord, DeliveryState, Element, QueueKey, Reason, SnapshotHash};
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -92,6 +92,8 @@ pub struct DeliveryView {
     pub id: DeliveryId,
     /// Where it queues.
     pub queue: QueueKey,
+    /// The element that it is of, where its rule splits.
+    pub element: Option<Element>,
     /// CloudEvents `id` of its event.
     pub cloudevent_id: String,
     /// The name of the source its event came by.

@@ -205,7 +205,7 @@ impl Shared {
         let item = {
             let state = self.state();
             match state.find(event) {
-                Some((slot, _)) if state.recent(slot).is_some() => return true,
+                Some((slot, _)) if state.recent(slot, event).is_some() => return true,
                 Some((_, open)) => open.item,
                 None if !from_before => return true,
                 None => {

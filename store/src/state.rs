@@ -33,6 +33,7 @@ pub(crate) use lease::Lease;
 pub(crate) use names::Names;
 pub(crate) use queue::Queue;
 use recent::Recent;
+pub(crate) use recent::Stored;
 pub(crate) use slab::{NONE, Slab};
 pub(crate) use slots::{
     Admit, AdmitDelivery, DeliverySlot, EventSlot, ItemPlace, Queued, Slots, Standing, Tally, Turn,
@@ -139,7 +140,7 @@ impl State {
             return;
         }
         let live = u32::try_from(admit.deliveries.len()).unwrap_or(u32::MAX);
-        let recent = envelope.map_or(NONE, |envelope| self.recent.keep(envelope));
+        let recent = envelope.map_or(NONE, |envelope| self.recent.keep(envelope, &admit.elements));
         let event = EventSlot::new(admit.id, item, Slots::with_room(admit.deliveries.len()), live, recent);
         let Some(number) = self.events.insert(event) else { return };
         self.by_id.insert(admit.id, number, &self.events);
@@ -471,9 +472,9 @@ impl State {
         std::mem::take(&mut self.recent.spent)
     }
 
-    /// The envelope of an event, where it is still in memory.
-    pub(crate) fn recent(&self, event: u32) -> Option<&Arc<Envelope>> {
-        self.recent.get(self.events.get(event)?.recent)
+    /// What an event was written with, where it is still in memory.
+    pub(crate) fn recent(&self, event: u32, id: EventId) -> Option<&Stored> {
+        self.recent.get(self.events.get(event)?.recent).filter(|stored| stored.envelope.id == id)
     }
 
     /// A delivery's standing in the words of the contract.

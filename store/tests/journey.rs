@@ -109,6 +109,44 @@ async fn a_dead_letter_is_replayed_once_with_a_fresh_budget() {
 }
 
 #[tokio::test]
+async fn each_element_of_a_list_is_a_delivery_of_its_own_and_stays_the_one_it_was() {
+    const COUNT: u32 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let deliveries = vec![delivery("b", at(0)), split_in(COUNT, "a", at(0)), split_in(0, "c", at(0))];
+    store.commit(commit(vec![admission(1, deliveries)])).await.unwrap();
+    let id = |number| event_id(1).delivery(number);
+    for round in 0..3 {
+        if round > 0 {
+            store = open_again(&dir, store).await;
+        }
+        assert_eq!(store.stats().unsettled, u64::from(COUNT) + 2 - round);
+        let view = store.event(event_id(1)).await.unwrap().unwrap();
+        assert_eq!(view.deliveries.len(), COUNT as usize + 2);
+        let of = |place: usize| view.deliveries[place].element.as_ref().map(|of| (of.number, of.count));
+        assert_eq!(
+            (of(0), of(1), of(10_000), of(10_001)),
+            (None, Some((1, COUNT)), Some((COUNT, COUNT)), Some((0, 0)))
+        );
+        let taken = take(&store, "a", 1, at(0)).await.remove(0);
+        let element = taken.element.unwrap();
+        let number = u32::try_from(round).unwrap() + 1;
+        assert_eq!((taken.delivery, element.number, &*element.path), (id(number), number, "data.items"));
+        store.begin(vec![begin(taken.delivery, at(1))]).await.remove(0).unwrap();
+        settle(&store, if round == 1 { died(id(number), 1, at(9)) } else { delivered(id(number), 1) }).await;
+    }
+    let store = open_again(&dir, store).await;
+    let letter = store.dead_letter(id(2)).await.unwrap().unwrap();
+    assert_eq!(letter.delivery.element.unwrap().number, 2);
+    assert_eq!(store.delivery(id(1)).await.unwrap().unwrap().state, DeliveryState::Delivered);
+    store.replay(vec![(id(2), at(10))], at(10)).await.unwrap();
+    let taken = take(&store, "a", COUNT as usize, at(10)).await;
+    let mut numbers: Vec<u32> = taken.iter().map(|taken| taken.element.as_ref().unwrap().number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (2..=COUNT).filter(|number| *number != 3).collect::<Vec<_>>(), "the replayed one among them");
+}
+
+#[tokio::test]
 async fn a_purged_dead_letter_is_gone_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

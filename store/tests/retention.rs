@@ -181,6 +181,35 @@ async fn what_is_open_is_carried_on_with_its_history() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_element_that_is_open_is_carried_on_as_the_one_it_was() {
+    for index in [true, false] {
+        let (disk, hand) = (SimulatedDisk::new(7), Hand::default());
+        let (store, _) = open_on(&disk, options(), &hand);
+        store.commit(commit(vec![admission(1, vec![split_in(3, "a", at(0))])])).await.unwrap();
+        for (number, taken) in take(&store, "a", 3, at(0)).await.into_iter().enumerate() {
+            store.begin(vec![begin(taken.delivery, at(1))]).await.remove(0).unwrap();
+            match number {
+                0 => settle(&store, delivered(taken.delivery, 1)).await,
+                1 => settle(&store, died(taken.delivery, 1, at(9))).await,
+                _ => settle(&store, retried(taken.delivery, 1, at(DAY))).await,
+            }
+        }
+        let mut options = options();
+        options.dead_letter_retention = Duration::from_secs(365 * 24 * 3600);
+        fill(&store, &mut (10..), 6).await;
+        hand.set(2 * DAY);
+        rest().await;
+        let (store, _) = reopen(store, &disk, options, &hand, index).await;
+        let view = store.event(event_id(1)).await.unwrap().unwrap();
+        let of: Vec<_> =
+            view.deliveries.iter().map(|each| (each.element.as_ref().unwrap().number, each.state)).collect();
+        assert_eq!(of, [(1, DeliveryState::Delivered), (2, DeliveryState::Dead), (3, DeliveryState::Pending)]);
+        let taken = take(&store, "a", 3, at(2 * DAY)).await.remove(0).element.unwrap();
+        assert_eq!((taken.number, taken.count), (3, 3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_repeat_is_known_for_its_window_though_its_event_is_gone() {
     for index in [true, false] {
         let (disk, hand) = (SimulatedDisk::new(3), Hand::default());

@@ -13,8 +13,8 @@ use std::time::Duration;
 use eventyard_event::{DeliveryId, EventId};
 use eventyard_store::disk::{CallKind, Crash, DiskFaults, SimulatedDisk};
 use eventyard_store::{
-    Admission, AfterDead, AttemptOutcome, Commit, Dedupe, DeliveryState, LocalStore, Options, PlantedFaults, Store,
-    StoreError, VerifyError, verify_simulated,
+    Admission, AfterDead, AttemptOutcome, Commit, Dedupe, DeliveryState, Element, LocalStore, Options, PlantedFaults,
+    Store, StoreError, VerifyError, verify_simulated,
 };
 
 mod support;
@@ -57,6 +57,9 @@ struct World {
     next_event: u64,
     /// Events that were asked for.
     asked: BTreeMap<u64, Vec<(&'static str, OnLane)>>,
+    /// Of events whose last delivery is split: the place of the first element, and how many there are; 0 where it could
+    /// not be split.
+    elements: BTreeMap<u64, (u32, u32)>,
     /// Those of them that were sent as dead letters from the start.
     stillborn: BTreeSet<u64>,
     /// Of each id of a sender, the events that were sent with it.
@@ -74,6 +77,15 @@ impl World {
     fn known(&mut self, id: DeliveryId) -> Option<&mut Known> {
         let number = number_of(id.event);
         self.present.get_mut(&number)?.get_mut(id.place as usize)
+    }
+
+    /// Holds the element that a delivery says it is of against what was sent.
+    fn check_element(&mut self, id: DeliveryId, found: Option<&Element>) {
+        let sent = self.elements.get(&number_of(id.event)).filter(|(first, _)| id.place >= *first);
+        let sent = sent.map(|(first, count)| if *count == 0 { (0, 0) } else { (id.place - first + 1, *count) });
+        if sent != found.map(|element| (element.number, element.count)) {
+            self.wrong(format!("{id} is of {found:?} and was sent as {sent:?}"));
+        }
     }
 
     fn wrong(&mut self, what: String) {
@@ -113,6 +125,17 @@ async fn client(store: LocalStore, world: Shared, mut random: fastrand::Rng, lan
                         None => delivery(target, at(0)),
                         Some((lane, after_dead)) => in_lane(target, &lane.to_string(), after_dead, at(0)),
                     });
+                }
+                // Those of a lane keep their places, by which the lanes are held against each other.
+                if let Some((target, None)) = specs.last().copied()
+                    && random.u8(..4) == 0
+                {
+                    let count = random.u32(..6);
+                    let first = u32::try_from(specs.len()).unwrap() - 1;
+                    world.elements.insert(number, (first, count));
+                    specs.extend((1..count).map(|_| (target, None)));
+                    deliveries.pop();
+                    deliveries.push(split_in(count, target, at(0)));
                 }
                 let sender = random.bool().then(|| random.u64(..12));
                 let mut envelope = envelope(number, at(0));
@@ -246,6 +269,9 @@ fn check_taken(world: &mut World, taken: &eventyard_store::Taken, now: i64) {
         world.wrong(format!("{} has no such place", taken.delivery));
         return;
     };
+    if taken.unreadable.is_none() {
+        world.check_element(taken.delivery, taken.element.as_ref());
+    }
     // An answer that is on its way may have been overtaken by the delivery's next turn.
     let state = known.asked.unwrap_or(known.state);
     match state {
@@ -427,6 +453,7 @@ async fn examine(store: &LocalStore, world: &Shared, crash: Crash, forgets: bool
                 world.wrong(format!("{} should not be", view.id));
                 continue;
             };
+            world.check_element(view.id, view.element.as_ref());
             let fits = |stand: Stand| match stand {
                 Stand::Open { .. } => matches!(view.state, DeliveryState::Pending | DeliveryState::Waiting),
                 Stand::Dead => view.state == DeliveryState::Dead,

@@ -62,6 +62,9 @@ kind = "discard"
 [sink.held]
 kind = "discard"
 
+[sink.split]
+kind = "discard"
+
 [channel.people]
 kind = "webhook"
 url = "http://127.0.0.1:9/"
@@ -91,7 +94,7 @@ pattern = { type = ["chain"] }
 target = { event = { type = "chained" } }
 "#;
 
-/// The rule that reloads change: with both targets, or with one of them.
+/// The rules that reloads change: with both targets, or with one of them; splitting, or not.
 const FAN_OUT: [&str; 2] = [
     r#"
 [[rule]]
@@ -106,12 +109,23 @@ name = "second"
 sink = "fan"
 timeout = "5s"
 concurrency = 4
+
+[[rule]]
+name = "split"
+pattern = { type = ["split"] }
+split = "data.items"
+target = { sink = "split", timeout = "5s", concurrency = 4 }
 "#,
     r#"
 [[rule]]
 name = "fan"
 pattern = { type = ["fan"] }
 target = { sink = "fan", timeout = "5s", concurrency = 4 }
+
+[[rule]]
+name = "split"
+pattern = { type = ["split"] }
+target = { sink = "split", timeout = "5s", concurrency = 4 }
 "#,
 ];
 
@@ -209,7 +223,7 @@ impl Client {
         if let Some(event) = &self.unanswered {
             return event.clone();
         }
-        let ty = ["plain", "fan", "ordered", "held", "chain", "nobody-listens"][random.usize(0..6)];
+        let ty = ["plain", "fan", "ordered", "held", "chain", "split", "nobody-listens"][random.usize(0..7)];
         self.sent += 1;
         let (id, data) = if matches!(ty, "ordered" | "held") {
             // A key belongs to one client, so that the order of its events is known.
@@ -218,6 +232,11 @@ impl Client {
             let id = format!("{key}#{count}");
             *count += 1;
             (id, format!(r#"{{"key":"{key}"}}"#))
+        } else if ty == "split" {
+            // Each element says its number, and the id how many there are.
+            let count = random.usize(0..5);
+            let items: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
+            (format!("split-{}-{}-{count}", self.number, self.sent), format!(r#"{{"items":[{}]}}"#, items.join(", ")))
         } else {
             (format!("{ty}-{}-{}", self.number, self.sent), "{}".to_owned())
         };
@@ -316,7 +335,7 @@ impl Setting {
         let mut callees = Callees::default();
         callees.functions.insert(named("plain"), scripted("plain", 4) as Arc<dyn Executor>);
         // Two targets of the rule call the sink `fan`, each with a limit of its own.
-        for (name, limit) in [("fan", 8), ("ordered", 4), ("held", 4)] {
+        for (name, limit) in [("fan", 8), ("ordered", 4), ("held", 4), ("split", 4)] {
             callees.sinks.insert(named(name), scripted(name, limit) as Arc<dyn Sink>);
         }
         callees.channels.insert(named("people"), scripted("people", 4) as Arc<dyn Sink>);
@@ -610,7 +629,10 @@ impl Setting {
                 "fan" => 1..=2,
                 _ => 1..=1,
             };
-            if !wanted.contains(&view.deliveries.len()) {
+            // Split, or whole where it came while the rule did not split.
+            let elements = id.strip_prefix("split-").map(|_| id.rsplit('-').next().unwrap().parse::<usize>().unwrap());
+            let fits = |count: usize| elements.map_or_else(|| wanted.contains(&count), |of| count == of || count == 1);
+            if !fits(view.deliveries.len()) {
                 self.ledger.violation(format!("{id} has {} deliveries", view.deliveries.len()));
             }
             for delivery in view.deliveries {

@@ -90,6 +90,22 @@ impl Scripted {
         }
     }
 
+    /// A delivery of a list's element carries that element, whatever has become of the rule since.
+    fn check_element(&self, envelope: &Envelope, delivery: &str) {
+        let id = &envelope.event.id;
+        let Some((of, number)) = id.rsplit_once('#').filter(|_| self.name == "split") else { return };
+        let delivery: DeliveryId = delivery.parse().unwrap();
+        let (number, count) = (number.parse::<u32>().unwrap(), of.rsplit('-').next().unwrap());
+        let said = envelope.event.extensions.get("elementcount").map(|found| format!("{found:?}"));
+        let right = delivery.place + 1 == number
+            && envelope.event.data.bytes() == number.to_string().as_bytes()
+            && said == Some(format!("Integer({count})"));
+        if !right {
+            self.ledger
+                .violation(format!("{delivery} is of element {number} of {count}, and carries {:?}", envelope.event));
+        }
+    }
+
     fn note_alert(&self, envelope: &Envelope) {
         if self.name == "people" {
             self.ledger.lock().alerted.insert(envelope.event.id.clone());
@@ -101,6 +117,7 @@ impl Scripted {
 impl Sink for Scripted {
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
         self.note_alert(&request.event);
+        self.check_element(&request.event, &request.delivery);
         match self.call(&request.delivery, request.attempt, Some(&request.event)).await {
             Behaviour::Succeed => Ok(Sent::default()),
             Behaviour::Fail => Err(SendError::retryable("http_503", "not now")),

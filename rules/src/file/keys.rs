@@ -44,6 +44,11 @@ pub static RULE: Shape = Shape {
             "A path into the event, such as `data.customer_id`: one after another within its values.",
         ),
         Key::optional("retry", Kind::Table(&RETRY), "How its targets are retried; a target may say otherwise."),
+        Key::optional(
+            "split",
+            Kind::Text,
+            "A path to a list in the data, such as `data.items`: each element is delivered alone, to each target.",
+        ),
         Key::required("target", Kind::Tables(&TARGET), "Whom it calls, one or several."),
         Key::optional(
             "test",
@@ -183,6 +188,11 @@ static TEST: Shape = Shape {
     keys: &[
         Key::optional("name", Kind::Text, "What it shows."),
         Key::required("matches", Kind::Boolean, "What is expected."),
+        Key::optional(
+            "deliveries",
+            Kind::Integer(0, u32::MAX as u64),
+            "How many deliveries the rule makes of the event, all targets together; for rules that split.",
+        ),
         Key::optional("from", Kind::Name, "The source that the event came by."),
         Key::optional("tags", Kind::Texts, "The tags that it came with."),
         Key::optional("event", Kind::Object, "The event as CloudEvents JSON; what is missing is filled in."),

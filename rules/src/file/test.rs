@@ -42,6 +42,11 @@ fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usi
     let name = table.string("name").unwrap_or_else(|| format!("test {number}"));
     table.require("matches", "say what is expected: matches = true, or matches = false");
     let matches = table.boolean("matches");
+    let deliveries = table.integer_u32("deliveries", 0..=u32::MAX).map(u64::from);
+    if deliveries.is_some_and(|count| count > 0) && matches == Some(false) {
+        let help = Some("remove one of the two");
+        table.refuse("deliveries", codes::BAD_VALUE, "an event that does not match makes no deliveries", help);
+    }
     let source_name = table.name("from").or_else(|| origin.from.cloned());
     // Where no source is named that could have tags, the event has those that the rule asks for.
     let tags_given = table.has("tags") || source_name.is_none();
@@ -75,7 +80,7 @@ fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usi
         keys_unique: shape.keys_unique,
         event,
     };
-    Some(RuleTest { name, event, tags_given, matches: matches?, place })
+    Some(RuleTest { name, event, tags_given, matches: matches?, deliveries, place })
 }
 
 /// The event as structured JSON, with what the test left out filled in; the rest as it was written, digit for

@@ -20,6 +20,12 @@ pub(super) enum Value<'e> {
 pub(super) fn find<'e>(subject: Subject<'e>, steps: &[Step]) -> Option<Value<'e>> {
     match subject {
         Subject::Json(text) => in_json(text.trim_ascii(), steps).map(Value::Json),
+        Subject::Element { event, element } => match steps.split_first() {
+            Some((Step::Names(names), rest)) if let Some(below) = below(names, "element") => {
+                in_data(element.as_bytes(), below, rest).map(Value::Json)
+            }
+            _ => find(Subject::Event(event), steps),
+        },
         Subject::Event(envelope) => match steps.split_first() {
             Some((Step::Names(names), rest)) => in_event(envelope, names, rest),
             // What asks for everything sees the event as CloudEvents JSON.
@@ -28,6 +34,14 @@ pub(super) fn find<'e>(subject: Subject<'e>, steps: &[Step]) -> Option<Value<'e>
                 in_json(&whole, steps).map(|found| Value::Json(Cow::Owned(found.into_owned())))
             }
         },
+    }
+}
+
+/// What follows the first of some names, where that is `first`.
+fn below<'n>(names: &'n str, first: &str) -> Option<Option<&'n str>> {
+    match names.strip_prefix(first)? {
+        "" => Some(None),
+        rest => rest.strip_prefix('.').map(Some),
     }
 }
 
@@ -46,6 +60,17 @@ fn in_event<'e>(envelope: &'e Envelope, names: &str, rest: &[Step]) -> Option<Va
         attribute(&envelope.event, name).filter(|_| rest.is_empty())?
     };
     below.is_none().then_some(found)
+}
+
+/// What names with dots between them lead to below a JSON text; all of it without any.
+pub(crate) fn at_names<'j>(json: &'j str, names: Option<&str>) -> Option<&'j str> {
+    let json = json.trim_ascii();
+    let Some(names) = names else { return Some(json) };
+    match by_names(json, names, &[])? {
+        Cow::Borrowed(found) => Some(found),
+        // Only a `*` makes a list that is not in the text.
+        Cow::Owned(_) => None,
+    }
 }
 
 fn in_data<'d>(data: &'d [u8], below: Option<&str>, rest: &[Step]) -> Option<Cow<'d, str>> {
@@ -79,14 +104,16 @@ fn attribute<'e>(event: &'e Event, name: &str) -> Option<Value<'e>> {
 pub(super) fn whole(subject: Subject<'_>) -> Cow<'_, str> {
     match subject {
         Subject::Json(text) => Cow::Borrowed(text.trim_ascii()),
-        Subject::Event(envelope) => Cow::Owned(text_of(envelope.structured_json())),
+        Subject::Event(envelope) | Subject::Element { event: envelope, .. } => {
+            Cow::Owned(text_of(envelope.structured_json()))
+        }
     }
 }
 
 /// The event as JSON without its payload: EventBridge leaves out `detail` and writes `detailType` for `detail-type`.
 pub(super) fn without_payload(subject: Subject<'_>) -> String {
     match subject {
-        Subject::Event(envelope) => {
+        Subject::Event(envelope) | Subject::Element { event: envelope, .. } => {
             let event = Event { data: Data::None, ..envelope.event.clone() };
             text_of(json::write_structured(&event))
         }
@@ -192,7 +219,7 @@ fn members(json: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
 }
 
 /// The elements of a list; none of anything else.
-fn elements(json: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn elements(json: &str) -> impl Iterator<Item = &str> {
     let mut scanner = Scanner::new(json.as_bytes());
     let is_list = enter(&mut scanner, b'[');
     std::iter::from_fn(move || if is_list && next(&mut scanner) { value(json, &mut scanner) } else { None })

@@ -46,8 +46,8 @@ struct Ran {
     test: String,
     /// What it expected.
     matches: bool,
-    /// Why it fails; `None` where it does not.
-    failed: Option<RuleExplanation>,
+    /// What is wrong and why, where it fails.
+    failed: Option<(String, RuleExplanation)>,
 }
 
 pub(crate) fn run(args: &TestArgs, context: &Context) -> Outcome {
@@ -129,7 +129,7 @@ fn ran(project: &Project, rule: Option<&str>) -> Vec<Ran> {
             rule: rule.name.to_string(),
             test: test.name.clone(),
             matches: test.matches,
-            failed: at.map(|at| failures.remove(at).explanation),
+            failed: at.map(|at| failures.remove(at)).map(|failure| (failure.verdict(), failure.explanation)),
         }
     });
     came.collect()
@@ -144,26 +144,22 @@ fn summary(count: usize, failed: usize) -> String {
     }
 }
 
-/// What is wrong, as a sentence.
-fn verdict(one: &Ran) -> &'static str {
-    if one.matches { "the event should match and does not" } else { "the event matches and should not" }
-}
-
 fn print(one: &Ran, context: &Context) -> Outcome {
     let screen = context.screen;
     let name = format!("{}: {}", one.rule, shown(&one.test));
-    let Some(explanation) = &one.failed else {
+    let Some((verdict, explanation)) = &one.failed else {
         return Ok(screen.line(format!("{} {name}", screen.good("✓")))?);
     };
-    screen.line(format!("{} {name}: {}", screen.bad("✗"), verdict(one)))?;
+    screen.line(format!("{} {name}: {}", screen.bad("✗"), shown(verdict)))?;
     let explanation = serde_json::to_value(explanation).map_err(|error| Failure::Failed(error.into()))?;
     items(&explanation, "fields").iter().try_for_each(|field| print_field(field, context))
 }
 
 fn as_json(one: &Ran) -> Value {
     let mut shown = json!({ "rule": one.rule, "test": one.test, "passed": one.failed.is_none() });
-    if let Some(explanation) = &one.failed {
+    if let Some((verdict, explanation)) = &one.failed {
         shown["matches"] = one.matches.into();
+        shown["verdict"] = verdict.as_str().into();
         shown["explanation"] = serde_json::to_value(explanation).unwrap_or_default();
     }
     shown
@@ -178,11 +174,11 @@ fn write_junit(file: &Path, ran: &[Ran]) -> Outcome {
         writeln!(xml, "<testsuites>\n<testsuite name=\"rules\" tests=\"{count}\" failures=\"{failed}\" errors=\"0\">");
     for one in ran {
         let _ = write!(xml, "<testcase classname=\"{}\" name=\"{}\"", escaped(&one.rule), escaped(&one.test));
-        let Some(explanation) = &one.failed else {
+        let Some((verdict, explanation)) = &one.failed else {
             xml.push_str("/>\n");
             continue;
         };
-        let _ = write!(xml, ">\n<failure message=\"{}\">", escaped(verdict(one)));
+        let _ = write!(xml, ">\n<failure message=\"{}\">", escaped(verdict));
         for field in &explanation.fields {
             let mark = if field.ok { "✓" } else { "✗" };
             let found = field.found.as_deref().unwrap_or("nothing");

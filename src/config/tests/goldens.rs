@@ -114,6 +114,8 @@ fn cases() -> Vec<(&'static str, String)> {
         own("bad_duration", "[store]\nretention = \"1w\"\n"),
         own("bad_size", "[limits]\nevent = \"1MB\"\n"),
         ("bad_path", rule("order_by = \"data..id\"")),
+        ("bad_path", rule("split = \"items\"")),
+        ("split_target", rule("split = \"data.items\"").replace("\"s\" }", "\"s\", input = \"object\" }")),
         ("bad_path", http("").replace("/h\"", "h\"")),
         ("bad_expression", rule("when = \"subject == 'x'\"")),
         own("not_in_this_version", "[sink.q]\nkind = \"sqs\"\n"),

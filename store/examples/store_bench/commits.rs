@@ -225,7 +225,7 @@ fn template() -> Admission {
         },
     };
     let queue = QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") };
-    let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16] };
+    let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
     Admission { envelope, deliveries: vec![delivery], dedupe: Some(Dedupe { window: DEDUPE_WINDOW }), dead: None }
 }
 

@@ -28,10 +28,11 @@ fn state() -> State {
     let at = |millis: i64| Timestamp::from_millis(1_800_000_000_000 + millis);
     let lane = Some(Lane { key: b"c-17".to_vec(), after_dead: AfterDead::Wait });
     let to = |lane| AdmitDelivery { queue: 4, lane, due_at: at(0), snapshot: 2 };
-    let mut admit =
-        Admit { id: event_id(1), received_at: at(0), deliveries: vec![to(lane), to(None), to(None), to(None)] };
+    let admit =
+        |id, deliveries| Admit { id, received_at: at(0), deliveries, elements: crate::journal::Elements::default() };
+    let mut first = admit(event_id(1), vec![to(lane), to(None), to(None), to(None)]);
     let item = ItemPlace { place: Place { segment: 1, offset: 4136 }, bytes: 300 };
-    state.admit(10 << 16 | 3, item, &mut admit, None);
+    state.admit(10 << 16 | 3, item, &mut first, None);
     let counts = Counts { attempts: 1, tries: 2, deaths: 1 };
     let place = Place { segment: 1, offset: 5000 };
     for (delivery, turn) in [(1, Turn::Retry { at: at(900) }), (3, Turn::Dead { at: at(800) })] {
@@ -39,8 +40,7 @@ fn state() -> State {
     }
     state.begin(12, event_id(1).delivery(2), at(700), 5000);
     for (number, order) in [(2, 13 << 16), (3, 14 << 16)] {
-        let mut admit = Admit { id: event_id(number), received_at: at(0), deliveries: vec![to(None)] };
-        state.admit(order, item, &mut admit, None);
+        state.admit(order, item, &mut admit(event_id(number), vec![to(None)]), None);
     }
     state.settle(15, event_id(2).delivery(0), place, Counts::default(), Turn::Delivered);
     state

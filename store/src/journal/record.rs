@@ -15,11 +15,14 @@ use crate::codec::{DecodeError, Fields};
 use crate::state::Standing;
 use crate::{AttemptRecord, Begin, NewDelivery, NewPosition, Verdict};
 
+mod elements;
 mod read;
 mod write;
 
+pub(crate) use elements::Elements;
 pub(crate) use read::{
-    event_payload, events_within, items_of_damaged, read_counts, read_envelope, read_item, read_place, read_queue,
+    event_payload, events_within, items_of_damaged, read_counts, read_elements, read_envelope, read_item, read_place,
+    read_queue,
 };
 pub(crate) use write::{
     put_begins, put_counts, put_event, put_forget, put_hasten, put_kept, put_kept_position, put_place, put_position,
@@ -30,7 +33,14 @@ pub(crate) use write::{
 pub(crate) const ITEM_HEADER_BYTES: usize = 12;
 
 /// The newest version of every kind; one number for all, counted up when any of them changes.
-pub(crate) const ITEM_VERSION: u8 = 1;
+pub(crate) const ITEM_VERSION: u8 = 2;
+
+/// What is written with [`SPLIT_VERSION`] where that is needed, and everything else with this: so a program of before
+/// reads every journal of a project that splits nothing.
+pub(crate) const PLAIN_VERSION: u8 = 1;
+
+/// Of an event some of whose deliveries are of elements, and of its copy.
+pub(crate) const SPLIT_VERSION: u8 = 2;
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,8 +247,12 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
 /// Appends one item whose payload `fill` writes. Returns `false`, with nothing appended, where the payload is
 /// longer than a length field can say.
 fn put_item(out: &mut Vec<u8>, kind: ItemKind, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+    put_item_of(out, kind, PLAIN_VERSION, fill)
+}
+
+fn put_item_of(out: &mut Vec<u8>, kind: ItemKind, version: u8, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
     let start = out.len();
-    out.extend_from_slice(&[kind.to_byte(), ITEM_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(&[kind.to_byte(), version, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     fill(out);
     let Ok(bytes) = u32::try_from(out.len() - start - ITEM_HEADER_BYTES) else {
         out.truncate(start);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::views::items_of;
 use crate::catalog::{Catalog, Ended};
 use crate::dedupe::Dedupe;
-use crate::journal::{EventHead, FrameRead, Item, ItemError, KeptState};
+use crate::journal::{Elements, EventHead, FrameRead, Item, ItemError, KeptState};
 use crate::owner::{Kept, KeptPosition, Outcome, apply_outcome, order_of, within};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
 use crate::{NewDelivery, SavedPosition, Verdict};
@@ -39,8 +39,10 @@ impl Rebuild {
                     let order = order_of(frame.sequence, index);
                     index += 1;
                     if frame.sequence > self.held {
+                        // Nothing is kept in memory of what stands in the journal.
+                        let elements = Elements::default();
                         let deliveries = self.numbered(head.deliveries);
-                        let mut admit = Admit { id: head.id, received_at: head.received_at, deliveries };
+                        let mut admit = Admit { id: head.id, received_at: head.received_at, deliveries, elements };
                         self.state.admit(order, item, &mut admit, None);
                     }
                 }
@@ -73,11 +75,15 @@ impl Rebuild {
 
     fn numbered(&mut self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
         let names = &mut self.names;
-        let numbered = deliveries.into_iter().map(|delivery| AdmitDelivery {
-            queue: names.queue_number(&delivery.queue),
-            lane: delivery.lane,
-            due_at: delivery.due_at,
-            snapshot: names.snapshot_number(delivery.snapshot),
+        let numbered = deliveries.into_iter().flat_map(|delivery| {
+            let count = delivery.place_count();
+            let one = AdmitDelivery {
+                queue: names.queue_number(&delivery.queue),
+                lane: delivery.lane,
+                due_at: delivery.due_at,
+                snapshot: names.snapshot_number(delivery.snapshot),
+            };
+            std::iter::repeat_n(one, count)
         });
         numbered.collect()
     }

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use eventyard_event::{DeliveryId, Envelope, Event, EventId, Timestamp};
 
 use super::LocalStore;
 use crate::catalog::Ended;
 use crate::codec::DecodeError;
-use crate::journal::{EventHead, Item, KeptState, Place, read_envelope, read_item, split_item};
+use crate::journal::{EventHead, Item, KeptState, Place, read_elements, read_envelope, read_item, split_item};
 use crate::retention::born;
-use crate::state::{ItemPlace, Standing, State};
-use crate::{DeadLetter, DeliveryState, DeliveryView, EventView, QueueKey, Reason, SnapshotHash, StoreError, Verdict};
+use crate::state::{ItemPlace, Standing, State, Stored};
+use crate::{
+    DeadLetter, DeliveryState, DeliveryView, Element, EventView, NewDelivery, QueueKey, Reason, StoreError, Verdict,
+    each_place, place_count,
+};
 
 /// What memory knows of a delivery, taken out of the lock.
 pub(super) struct Live {
@@ -26,10 +28,26 @@ pub(super) struct Live {
     pub(super) behind: Option<DeliveryId>,
 }
 
+impl Live {
+    fn of(state: &State, slot: u32, now: Timestamp) -> Option<Live> {
+        let delivery = state.deliveries.get(slot)?;
+        Some(Live {
+            queue: delivery.queue,
+            snapshot: delivery.snapshot,
+            state: State::state_of(delivery, now),
+            standing: delivery.standing,
+            attempts: delivery.counts.attempts,
+            due: delivery.due,
+            last: delivery.last,
+            behind: state.behind(slot, delivery),
+        })
+    }
+}
+
 /// What memory knows of an event.
 pub(super) struct LiveEvent {
     pub(super) item: ItemPlace,
-    pub(super) envelope: Option<Arc<Envelope>>,
+    pub(super) stored: Option<Stored>,
     pub(super) deliveries: Vec<Live>,
 }
 
@@ -37,35 +55,35 @@ impl LocalStore {
     /// An event in memory.
     pub(super) fn live(&self, state: &State, id: EventId, now: Timestamp) -> Option<LiveEvent> {
         let (number, event) = state.find(id)?;
-        let deliveries = event
-            .deliveries
-            .iter()
-            .filter_map(|slot| {
-                let delivery = state.deliveries.get(*slot)?;
-                Some(Live {
-                    queue: delivery.queue,
-                    snapshot: delivery.snapshot,
-                    state: State::state_of(delivery, now),
-                    standing: delivery.standing,
-                    attempts: delivery.counts.attempts,
-                    due: delivery.due,
-                    last: delivery.last,
-                    behind: state.behind(*slot, delivery),
-                })
-            })
-            .collect();
-        let envelope = state.recent(number).filter(|envelope| envelope.id == id).cloned();
-        Some(LiveEvent { item: event.item, envelope, deliveries })
+        let deliveries = event.deliveries.iter().filter_map(|slot| Live::of(state, *slot, now)).collect();
+        let stored = state.recent(number, id).cloned();
+        Some(LiveEvent { item: event.item, stored, deliveries })
     }
 
-    pub(super) fn read_envelope(&self, item: ItemPlace) -> Result<Arc<Envelope>, StoreError> {
-        let damaged = |error: DecodeError| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place));
-        read_envelope(&self.read_event_payload(item)?).map(Arc::new).map_err(damaged)
+    /// One delivery of an event in memory: the event may have ten thousand of them.
+    fn live_one(&self, id: DeliveryId) -> Option<(ItemPlace, Option<Stored>, Live)> {
+        let now = (self.shared.clock)();
+        let state = self.shared.state();
+        let (number, event) = state.find(id.event)?;
+        let live = Live::of(&state, *event.deliveries.get(id.place as usize)?, now)?;
+        Some((event.item, state.recent(number, id.event).cloned(), live))
+    }
+
+    pub(super) fn view_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+        if let Some((item, stored, live)) = self.live_one(id) {
+            let stored = stored.map_or_else(|| self.read_stored(item), Ok)?;
+            return self.view_live(id, &stored, &live).map(Some);
+        }
+        let event = self.view_event(id.event)?;
+        Ok(event.and_then(|event| event.deliveries.into_iter().nth(id.place as usize)))
     }
 
     /// What an event was written with at first.
-    fn read_event_payload(&self, item: ItemPlace) -> Result<Bytes, StoreError> {
-        self.shared.read_event_payload(item)
+    pub(super) fn read_stored(&self, item: ItemPlace) -> Result<Stored, StoreError> {
+        let damaged = |error: DecodeError| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place));
+        let payload = self.shared.read_event_payload(item)?;
+        let envelope = read_envelope(&payload).map(Arc::new).map_err(damaged)?;
+        Ok(Stored { envelope, elements: read_elements(&payload).map_err(damaged)? })
     }
 
     /// An event's head, and what was known of it when it was copied, where it was.
@@ -78,7 +96,7 @@ impl LocalStore {
     }
 
     /// A delivery whose event is in memory.
-    fn view_live(&self, id: DeliveryId, envelope: &Envelope, live: &Live) -> Result<DeliveryView, StoreError> {
+    fn view_live(&self, id: DeliveryId, stored: &Stored, live: &Live) -> Result<DeliveryView, StoreError> {
         let (queue, snapshot) = {
             let names = self.shared.names();
             (names.queue(live.queue).map(|queue| QueueKey::clone(queue)), names.snapshot(live.snapshot))
@@ -86,9 +104,11 @@ impl LocalStore {
         let unnamed = || StoreError::Corrupt(format!("the delivery {id} is in a queue without a name"));
         let (history, _) = self.shared.history(id, live.last)?;
         let waits = matches!(live.state, DeliveryState::Pending | DeliveryState::Waiting);
+        let envelope = &stored.envelope;
         Ok(DeliveryView {
             id,
             queue: queue.ok_or_else(unnamed)?,
+            element: stored.elements.at(id.place),
             cloudevent_id: envelope.event.id.clone(),
             source_name: envelope.source_name.clone(),
             state: live.state,
@@ -106,7 +126,7 @@ impl LocalStore {
         &self,
         id: DeliveryId,
         envelope: &Envelope,
-        (queue, snapshot): (QueueKey, SnapshotHash),
+        (made, element): (&NewDelivery, Option<Element>),
         ended: Option<Ended>,
     ) -> Result<DeliveryView, StoreError> {
         let ended =
@@ -114,7 +134,8 @@ impl LocalStore {
         let (history, newest) = self.shared.history(id, ended.last)?;
         Ok(DeliveryView {
             id,
-            queue,
+            queue: made.queue.clone(),
+            element,
             cloudevent_id: envelope.event.id.clone(),
             source_name: envelope.source_name.clone(),
             state: if ended.cancelled { DeliveryState::Cancelled } else { DeliveryState::Delivered },
@@ -122,7 +143,7 @@ impl LocalStore {
             next_attempt_at: None,
             behind: None,
             created_at: envelope.received_at,
-            snapshot,
+            snapshot: made.snapshot,
             history,
         })
     }
@@ -146,15 +167,15 @@ impl LocalStore {
     }
 
     pub(super) fn view_live_event(&self, id: EventId, live: &LiveEvent) -> Result<EventView, StoreError> {
-        let envelope = match &live.envelope {
-            Some(envelope) => Arc::clone(envelope),
-            None => self.read_envelope(live.item)?,
+        let stored = match &live.stored {
+            Some(stored) => stored.clone(),
+            None => self.read_stored(live.item)?,
         };
         let mut deliveries = Vec::with_capacity(live.deliveries.len());
         for (place, live) in (0u32..).zip(&live.deliveries) {
-            deliveries.push(self.view_live(id.delivery(place), &envelope, live)?);
+            deliveries.push(self.view_live(id.delivery(place), &stored, live)?);
         }
-        Ok(EventView { envelope, deliveries })
+        Ok(EventView { envelope: stored.envelope, deliveries })
     }
 
     /// An event of which the catalogue knows where it stands: from memory where it is there.
@@ -164,10 +185,10 @@ impl LocalStore {
         if let Some(live) = live {
             return self.view_live_event(id, &live);
         }
-        let envelope = self.read_envelope(item)?;
+        let Stored { envelope, .. } = self.read_stored(item)?;
         let (head, kept) = self.read_head(item)?;
-        let mut deliveries = Vec::with_capacity(head.deliveries.len());
-        for (place, delivery) in (0u32..).zip(head.deliveries) {
+        let mut deliveries = Vec::with_capacity(place_count(&head.deliveries));
+        for (place, made) in (0u32..).zip(each_place(&head.deliveries)) {
             let id = id.delivery(place);
             // What had ended before its event was copied, for the sake of another delivery, has its history there.
             let before = kept.as_ref().and_then(|kept| kept.deliveries.get(id.place as usize));
@@ -176,28 +197,27 @@ impl LocalStore {
                 last: if before.newest.is_some() { item.place } else { Place::NONE },
             });
             let ended = before.or_else(|| self.shared.catalog().find_end(id));
-            deliveries.push(self.view_ended(id, &envelope, (delivery.queue, delivery.snapshot), ended)?);
+            deliveries.push(self.view_ended(id, &envelope, made, ended)?);
         }
         Ok(EventView { envelope, deliveries })
     }
 
     pub(super) fn view_dead_letter(&self, id: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
-        let now = (self.shared.clock)();
-        let Some(event) = self.live(&self.shared.state(), id.event, now) else { return Ok(None) };
-        let Some(live) = event.deliveries.get(id.place as usize) else { return Ok(None) };
+        let Some((item, stored, live)) = self.live_one(id) else { return Ok(None) };
         if live.standing != Standing::Dead {
             return Ok(None);
         }
-        let envelope = match event.envelope {
-            Some(envelope) => envelope,
-            None => match (self.read_envelope(event.item), self.shared.names().queue(live.queue)) {
-                (Ok(envelope), _) => envelope,
+        let stored = match stored {
+            Some(stored) => stored,
+            None => match (self.read_stored(item), self.shared.names().queue(live.queue)) {
+                (Ok(stored), _) => stored,
                 // That it cannot be read is why it is dead.
-                (Err(StoreError::Corrupt(_)), Some(queue)) => unreadable_envelope(id.event, queue),
+                (Err(StoreError::Corrupt(_)), Some(queue)) => Stored::plain(unreadable_envelope(id.event, queue)),
                 (Err(error), _) => return Err(error),
             },
         };
-        let delivery = self.view_live(id, &envelope, live)?;
+        let delivery = self.view_live(id, &stored, &live)?;
+        let envelope = stored.envelope;
         let (_, newest) = self.shared.history(id, live.last)?;
         let reason = match newest.map(|newest| newest.verdict) {
             Some(Verdict::Dead { reason }) => reason,

@@ -3,28 +3,27 @@
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
-use eventyard_event::{DeliveryId, Timestamp};
+use eventyard_event::{DeliveryId, EventId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::views::unreadable_envelope;
 use super::{LocalStore, blanks};
+use crate::delivery::DELIVERIES_MAX;
 use crate::journal::{
-    Counts, DedupeMark, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum, put_begins,
-    put_event, put_hasten, put_position, put_purge, put_replay, put_settlement,
+    Counts, DedupeMark, Elements, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum,
+    put_begins, put_event, put_hasten, put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Outcome, OutcomeWork, Part};
-use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Turn};
+use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Stored, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
-    dedupe,
+    dedupe, place_count,
 };
 
 /// A source's position, at most.
 const POSITION_BYTES_MAX: usize = 64 * 1024;
 /// A lane's key, at most; longer ones are hashed by the caller.
 const LANE_KEY_BYTES_MAX: usize = 1024;
-/// Deliveries of one event; far more than the rules of a project.
-const DELIVERIES_MAX: usize = 65_536;
 /// Deliveries that one frame replays, purges, cancels or hastens; a call with more makes several frames.
 const LETTERS_MAX: usize = 1000;
 
@@ -69,6 +68,7 @@ impl LocalStore {
             let admit = Admit {
                 id: admission.envelope.id,
                 received_at: admission.envelope.received_at,
+                elements: Elements::of(&admission.deliveries),
                 deliveries: self.number(admission.deliveries),
             };
             parts.push(Part { item, admit, mark, envelope: Arc::new(admission.envelope), deaths });
@@ -78,7 +78,7 @@ impl LocalStore {
 
     /// Looks up the numbers of queues and snapshots.
     fn number(&self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
-        let mut numbered = Vec::with_capacity(deliveries.len());
+        let mut numbered = Vec::with_capacity(place_count(&deliveries));
         let mut names = self.shared.names();
         for delivery in deliveries {
             let found = names.find_queue(&delivery.queue).zip(names.find_snapshot(&delivery.snapshot));
@@ -93,7 +93,9 @@ impl LocalStore {
                     made
                 }
             };
-            numbered.push(AdmitDelivery { queue, lane: delivery.lane, due_at: delivery.due_at, snapshot });
+            let count = delivery.place_count();
+            let one = AdmitDelivery { queue, lane: delivery.lane, due_at: delivery.due_at, snapshot };
+            numbered.extend(std::iter::repeat_n(one, count));
         }
         numbered
     }
@@ -155,21 +157,27 @@ impl LocalStore {
             for slot in state.take(number, count, now) {
                 let Some(delivery) = state.deliveries.get(slot) else { continue };
                 let Some(event) = state.events.get(delivery.event) else { continue };
-                let envelope = state.recent(delivery.event).filter(|envelope| envelope.id == event.id).cloned();
+                let recent = state.recent(delivery.event, event.id).cloned();
                 let budget_began_at = Timestamp::from_millis(delivery.budget_began);
-                found.push((event.id.delivery(delivery.place), delivery.counts, budget_began_at, event.item, envelope));
+                found.push((event.id.delivery(delivery.place), delivery.counts, budget_began_at, event.item, recent));
             }
         }
-        let mut taken = Vec::with_capacity(found.len());
-        for (delivery, counts, budget_began_at, item, envelope) in found {
-            let read = envelope.map_or_else(|| self.read_envelope(item), Ok);
-            let (envelope, unreadable) = match read {
-                Ok(envelope) => (envelope, None),
-                Err(error) => {
-                    tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
-                    (unreadable_envelope(delivery.event, queue), Some(error.to_string()))
-                }
-            };
+        let mut taken: Vec<Taken> = Vec::with_capacity(found.len());
+        let mut last: Option<(EventId, Stored)> = None;
+        for (delivery, counts, budget_began_at, item, recent) in found {
+            // The elements of one event follow each other: it is read once for them.
+            let read_before = last.as_ref().filter(|(event, _)| *event == delivery.event).map(|(_, stored)| stored);
+            let (stored, unreadable) =
+                match recent.or_else(|| read_before.cloned()).map_or_else(|| self.read_stored(item), Ok) {
+                    Ok(stored) => (stored, None),
+                    Err(error) => {
+                        tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
+                        (Stored::plain(unreadable_envelope(delivery.event, queue)), Some(error.to_string()))
+                    }
+                };
+            let element = stored.elements.at(delivery.place);
+            let envelope = Arc::clone(&stored.envelope);
+            last = unreadable.is_none().then_some((delivery.event, stored));
             let Counts { attempts, tries, deaths } = counts;
             taken.push(Taken {
                 delivery,
@@ -179,6 +187,7 @@ impl LocalStore {
                 deaths,
                 budget_began_at,
                 envelope,
+                element,
                 unreadable,
             });
         }
@@ -407,7 +416,7 @@ impl LocalStore {
 fn put_deaths(body: &mut Vec<u8>, admission: &Admission) -> Vec<Range<usize>> {
     let Some(reason) = &admission.dead else { return Vec::new() };
     let (id, at) = (admission.envelope.id, admission.envelope.received_at);
-    let places = (0u32..).take(admission.deliveries.len());
+    let places = (0u32..).take(place_count(&admission.deliveries));
     let settlements = places.map(|place| {
         let start = body.len();
         let record = SettlementRecord {
@@ -433,7 +442,7 @@ fn claim(state: &mut State, delivery: DeliveryId) -> Result<Claimed, SettleError
 }
 
 fn check(admission: &Admission) -> Result<(), StoreError> {
-    if admission.deliveries.len() > DELIVERIES_MAX {
+    if place_count(&admission.deliveries) > DELIVERIES_MAX {
         return Err(StoreError::TooLarge { what: "the number of deliveries of an event", max: DELIVERIES_MAX });
     }
     let long = |delivery: &NewDelivery| delivery.lane.as_ref().is_some_and(|lane| lane.key.len() > LANE_KEY_BYTES_MAX);

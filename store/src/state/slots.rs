@@ -3,7 +3,7 @@
 use eventyard_event::{EventId, Timestamp};
 
 use super::slab::NONE;
-use crate::journal::{Counts, Place};
+use crate::journal::{Counts, Elements, Place};
 use crate::{AfterDead, Lane};
 
 /// Where an event's item stands in the journal.
@@ -174,7 +174,10 @@ pub(crate) struct AdmitDelivery {
 pub(crate) struct Admit {
     pub(crate) id: EventId,
     pub(crate) received_at: Timestamp,
+    /// By place.
     pub(crate) deliveries: Vec<AdmitDelivery>,
+    /// Which of them are of elements.
+    pub(crate) elements: Elements,
 }
 
 /// What a settlement does to a delivery.

@@ -5,7 +5,6 @@ use bytes::Bytes;
 
 use super::copy::Copied;
 use super::{Compared, Ground, Progress, VerifyProgress, VerifyReport};
-use crate::Damage;
 use crate::checkpoint::{Found, Meta};
 use crate::dedupe::{Dedupe, Place as DedupePlace, dedupe_folder};
 use crate::disk::AnyDisk;
@@ -15,6 +14,7 @@ use crate::journal::{
 use crate::local::{Rebuild, find_checkpoint, index_folder};
 use crate::owner::within;
 use crate::state::{Names, State};
+use crate::{Damage, place_count};
 
 /// What the walk has found.
 pub(super) struct Walked {
@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
                 }
                 if anew {
                     self.report.event_count += 1;
-                    self.report.delivery_count += head.deliveries.len() as u64;
+                    self.report.delivery_count += place_count(&head.deliveries) as u64;
                 }
                 self.mark(frame.sequence, head);
             }

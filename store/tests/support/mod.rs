@@ -16,7 +16,7 @@ use bytes::Bytes;
 use eventyard_event::{Clock, Data, DeliveryId, Envelope, Event, EventId, Name, Timestamp};
 use eventyard_store::{
     Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, Lane, LocalStore, NewDelivery, Options,
-    QueueKey, Reason, Settlement, Store, Taken, Verdict, VerifyReport, verify,
+    QueueKey, Reason, Settlement, Split, Store, Taken, Verdict, VerifyReport, verify,
 };
 
 /// Long enough for every test; the local store ignores it.
@@ -65,7 +65,12 @@ pub fn envelope(number: u64, received_at: Timestamp) -> Envelope {
 }
 
 pub fn delivery(target: &str, due_at: Timestamp) -> NewDelivery {
-    NewDelivery { queue: queue(target), lane: None, due_at, snapshot: [7; 16] }
+    NewDelivery { queue: queue(target), lane: None, due_at, snapshot: [7; 16], split: None }
+}
+
+/// One delivery for each of `count` elements.
+pub fn split_in(count: u32, target: &str, due_at: Timestamp) -> NewDelivery {
+    NewDelivery { split: Some(Split { path: "data.items".into(), count }), ..delivery(target, due_at) }
 }
 
 pub fn in_lane(target: &str, key: &str, after_dead: AfterDead, due_at: Timestamp) -> NewDelivery {

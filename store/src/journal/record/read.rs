@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use eventyard_event::{Data, Envelope, Event, ExtensionValue};
 
+use super::write::SPLIT_FLAG;
 use super::{
-    Counts, DedupeMark, EventHead, Forgotten, ITEM_HEADER_BYTES, ITEM_VERSION, Item, ItemKind, KeptDelivery, KeptState,
-    Place, RawItem, SettlementRecord, item_bytes, split_item,
+    Counts, DedupeMark, Elements, EventHead, Forgotten, ITEM_HEADER_BYTES, ITEM_VERSION, Item, ItemKind, KeptDelivery,
+    KeptState, Place, RawItem, SettlementRecord, item_bytes, split_item,
 };
 use crate::codec::{DecodeError, Fields};
+use crate::delivery::DELIVERIES_MAX;
 use crate::state::Standing;
 use crate::{
-    AfterDead, AttemptOutcome, AttemptRecord, Begin, Lane, NewDelivery, NewPosition, QueueKey, Reason, Verdict,
+    AfterDead, AttemptOutcome, AttemptRecord, Begin, Lane, NewDelivery, NewPosition, QueueKey, Reason, Split, Verdict,
+    place_count,
 };
 
 pub(crate) fn read_queue(fields: &mut Fields<'_>) -> Result<QueueKey, DecodeError> {
@@ -98,7 +101,7 @@ pub(crate) fn read_item(item: RawItem<'_>) -> Result<Item, DecodeError> {
             let state = read_kept(&mut kept)?;
             kept.end("kept")?;
             let head = read_event(&mut fields)?;
-            if head.deliveries.len() != state.deliveries.len() {
+            if place_count(&head.deliveries) != state.deliveries.len() {
                 return Err(DecodeError("deliveries"));
             }
             return Ok(Item::Kept(Box::new((head, state))));
@@ -170,6 +173,11 @@ fn read_event(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
     Ok(read)
 }
 
+/// Which deliveries of an event are of elements, from the payload that it was written with at first.
+pub(crate) fn read_elements(payload: &[u8]) -> Result<Elements, DecodeError> {
+    Ok(Elements::of(&read_event(&mut Fields::new(payload))?.deliveries))
+}
+
 /// The payload that an event was written with at first, whether or not it was copied since. `None` where the item
 /// is no event.
 pub(crate) fn event_payload(kind: ItemKind, payload: &Bytes) -> Result<Option<Bytes>, DecodeError> {
@@ -227,7 +235,9 @@ fn read_head(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
     let mut deliveries = Vec::with_capacity(count);
     for _ in 0..count {
         let queue = read_queue(fields)?;
-        let after_dead = match fields.u8("lane")? {
+        let lane = fields.u8("lane")?;
+        let splits = lane & SPLIT_FLAG != 0;
+        let after_dead = match lane & !SPLIT_FLAG {
             0 => None,
             1 => Some(AfterDead::Continue),
             2 => Some(AfterDead::Wait),
@@ -238,7 +248,17 @@ fn read_head(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
             Some(after_dead) => Some(Lane { key: fields.bytes("lane.key")?.to_vec(), after_dead }),
         };
         let due_at = fields.time("due_at")?;
-        deliveries.push(NewDelivery { queue, lane, due_at, snapshot: fields.hash("snapshot")? });
+        let snapshot = fields.hash("snapshot")?;
+        let split = if splits {
+            Some(Split { path: fields.text("split.path")?.into(), count: fields.u32("split.count")? })
+        } else {
+            None
+        };
+        deliveries.push(NewDelivery { queue, lane, due_at, snapshot, split });
+    }
+    // A forged number must not make us reserve memory for what nobody could have written.
+    if place_count(&deliveries) > DELIVERIES_MAX.max(deliveries.len()) {
+        return Err(DecodeError("split.count"));
     }
     Ok(EventHead { id, received_at, dedupe, deliveries })
 }

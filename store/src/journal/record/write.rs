@@ -2,7 +2,11 @@
 
 use eventyard_event::{Data, DeliveryId, Envelope, EventId, ExtensionValue, Timestamp};
 
-use super::{Counts, DedupeMark, Forgotten, ItemKind, KeptDelivery, KeptState, Place, SettlementRecord, put_item};
+use super::read::read_elements;
+use super::{
+    Counts, DedupeMark, Forgotten, ItemKind, KeptDelivery, KeptState, PLAIN_VERSION, Place, SPLIT_VERSION,
+    SettlementRecord, put_item, put_item_of,
+};
 use crate::codec::Put;
 use crate::state::Standing;
 use crate::{Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, NewPosition, QueueKey, Verdict};
@@ -10,7 +14,8 @@ use crate::{Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, NewPosit
 /// Appends an event item. The head comes first and says its length, so that each of the two parts can be read
 /// without the other.
 pub(crate) fn put_event(out: &mut Vec<u8>, admission: &Admission, dedupe: Option<DedupeMark>) -> bool {
-    put_item(out, ItemKind::Event, |out| {
+    let version = version_of(admission.deliveries.iter().any(|delivery| delivery.split.is_some()));
+    put_item_of(out, ItemKind::Event, version, |out| {
         let start = out.len();
         out.put_u32(0);
         put_head(out, admission, dedupe);
@@ -21,6 +26,13 @@ pub(crate) fn put_event(out: &mut Vec<u8>, admission: &Admission, dedupe: Option
         put_envelope(out, &admission.envelope);
     })
 }
+
+fn version_of(splits: bool) -> u8 {
+    if splits { SPLIT_VERSION } else { PLAIN_VERSION }
+}
+
+/// What is added to the byte of a lane where a [`Split`](crate::Split) stands behind the delivery.
+pub(super) const SPLIT_FLAG: u8 = 4;
 
 fn put_head(out: &mut Vec<u8>, admission: &Admission, dedupe: Option<DedupeMark>) {
     out.put_event_id(admission.envelope.id);
@@ -36,18 +48,25 @@ fn put_head(out: &mut Vec<u8>, admission: &Admission, dedupe: Option<DedupeMark>
     out.put_count(admission.deliveries.len());
     for delivery in &admission.deliveries {
         put_queue(out, &delivery.queue);
+        let flag = if delivery.split.is_some() { SPLIT_FLAG } else { 0 };
         match &delivery.lane {
-            None => out.put_u8(0),
+            None => out.put_u8(flag),
             Some(lane) => {
-                out.put_u8(match lane.after_dead {
-                    AfterDead::Continue => 1,
-                    AfterDead::Wait => 2,
-                });
+                out.put_u8(
+                    flag | match lane.after_dead {
+                        AfterDead::Continue => 1,
+                        AfterDead::Wait => 2,
+                    },
+                );
                 out.put_bytes(&lane.key);
             }
         }
         out.put_time(delivery.due_at);
         out.extend_from_slice(&delivery.snapshot);
+        if let Some(split) = &delivery.split {
+            out.put_text(&split.path);
+            out.put_u32(split.count);
+        }
     }
 }
 
@@ -162,7 +181,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
 /// Appends an event that is copied. `event` is the payload of the item that it was written with at first; what
 /// is known of it comes before that and says its length, so that each of the two can be read without the other.
 pub(crate) fn put_kept(out: &mut Vec<u8>, kept: &KeptState, event: &[u8]) -> bool {
-    put_item(out, ItemKind::Kept, |out| {
+    put_item_of(out, ItemKind::Kept, version_of(read_elements(event).is_ok_and(|found| found.any())), |out| {
         let start = out.len();
         out.put_u32(0);
         put_place(out, kept.from);
