@@ -62,9 +62,10 @@ pub struct CodecConfig {
     max_size: Option<u64>,
 }
 
+/// How bytes are read. Sources that are told by HTTP requests take some of them, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Codec {
+pub(crate) enum Codec {
     Auto,
     Json,
     Xml,
@@ -243,7 +244,8 @@ impl Decoder {
 
     fn wrap(&self, message: &Message<'_>, body: Bytes, wrap: Wrap) -> Result<(Event, bool), DecodeError> {
         let content_type = message.content_type.filter(|text| media_type::is_well_formed(text));
-        let (data, keys_unique, datacontenttype) = self.data(content_type, body)?;
+        let (data, keys_unique, datacontenttype) =
+            self.config.codec.data(content_type, body, self.limits.json_depth_max)?;
         let Wrap { id, subject, time, extensions, dedupe: _ } = wrap;
         let mut event = Event {
             id: if id.is_empty() { "-".to_owned() } else { id },
@@ -263,12 +265,19 @@ impl Decoder {
         }
         Ok((event, keys_unique))
     }
+}
 
+impl Codec {
     /// The data as patterns will see it, whether its keys are unique, and its media type.
-    fn data(&self, content_type: Option<&str>, body: Bytes) -> Result<(Data, bool, Option<String>), DecodeError> {
+    pub(crate) fn data(
+        self,
+        content_type: Option<&str>,
+        body: Bytes,
+        json_depth_max: usize,
+    ) -> Result<(Data, bool, Option<String>), DecodeError> {
         let said = content_type.map(str::to_owned);
         let declared = content_type.map(media_type::is_json);
-        match self.config.codec {
+        match self {
             Codec::Bytes => Ok((bytes_or_none(body), true, said)),
             Codec::Text => {
                 if let Err(error) = std::str::from_utf8(&body) {
@@ -285,7 +294,7 @@ impl Decoder {
                 if body.is_empty() {
                     return Err(DecodeError::new("decode", "the message is empty, and JSON is demanded"));
                 }
-                let shape = json::validate(&body, self.limits.json_depth_max)?;
+                let shape = json::validate(&body, json_depth_max)?;
                 let said = said.filter(|_| declared == Some(true)).unwrap_or_else(|| "application/json".to_owned());
                 Ok((Data::Json(body), shape.keys_unique, Some(said)))
             }
@@ -294,7 +303,7 @@ impl Decoder {
             Codec::Form => of_format(Format::Form, said, body),
             Codec::Auto | Codec::Cloudevents if body.is_empty() => Ok((Data::None, true, said)),
             Codec::Auto | Codec::Cloudevents if declared == Some(false) => Ok((Data::Bytes(body), true, said)),
-            Codec::Auto | Codec::Cloudevents => match json::validate(&body, self.limits.json_depth_max) {
+            Codec::Auto | Codec::Cloudevents => match json::validate(&body, json_depth_max) {
                 Ok(shape) => {
                     let said = said.unwrap_or_else(|| "application/json".to_owned());
                     Ok((Data::Json(body), shape.keys_unique, Some(said)))

@@ -109,9 +109,7 @@ impl Format {
     /// # Errors
     /// [`DecodeError`]: they are not of this format, or too much is made of them.
     pub fn decode(self, bytes: &[u8], content_type: &str) -> Result<String, DecodeError> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| malformed(error.valid_up_to(), "there are bytes that are not UTF-8"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text_of(bytes)?;
         let json = match self {
             Format::Xml => xml::decode(text)?,
             Format::Csv => csv::decode(text, !header_is_absent(content_type))?,
@@ -119,6 +117,20 @@ impl Format {
         };
         if json.len() > DECODED_BYTES_MAX { Err(too_large()) } else { Ok(json) }
     }
+}
+
+/// Each row of a table as JSON of its own; `content_type` is asked for its parameters.
+///
+/// # Errors
+/// [`DecodeError`]: it is no table, or it has more than `rows_max` rows, or too much is made of it.
+pub fn csv_rows(bytes: &[u8], content_type: &str, rows_max: usize) -> Result<Vec<String>, DecodeError> {
+    csv::rows(text_of(bytes)?, !header_is_absent(content_type), rows_max)
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, DecodeError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| malformed(error.valid_up_to(), "there are bytes that are not UTF-8"))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 impl Event {

@@ -45,6 +45,14 @@ pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
              Without it, and where it is missing from a request, the id is ours.",
         ),
         Field::with_default(
+            "codec",
+            FieldKind::OneOf(&["auto", "json", "xml", "csv", "csv-rows", "form", "text", "bytes"]),
+            "auto",
+            "What the body is, where its content type lies or is missing. `auto` goes by the content type. The others demand \
+             what they name, and a body that is not so is refused with 400; rules look into `xml`, `csv` and `form` as \
+             into JSON. `csv-rows` makes an event of each row of a table.",
+        ),
+        Field::with_default(
             "dedupe",
             FieldKind::DurationOr(&["off"]),
             "24h",
@@ -251,6 +259,8 @@ pub(super) struct SourceConfig {
     pub(super) secret: Option<Secrets>,
     pub(super) verify: Option<VerifyConfig>,
     pub(super) id_from: Option<String>,
+    #[serde(default)]
+    pub(super) codec: Option<String>,
     pub(super) dedupe: Value,
     pub(super) reply: String,
     #[serde(rename = "reply_timeout")]

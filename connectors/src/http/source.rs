@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use eventyard_event::decode::{self, csv_rows};
 use eventyard_event::http::read_request;
 use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, json, media_type};
 use http::{HeaderMap, Method};
@@ -14,6 +15,7 @@ use super::field::{text_at, text_of};
 use super::path::{PATH_BYTES_MAX, PathTemplate};
 use super::preset::{Preset, Reading, Unreadable};
 use super::verify::{Disbelief, Verifier, header_name};
+use crate::codec::{Codec, DecodeError};
 use crate::source::Incoming;
 use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
 
@@ -40,6 +42,18 @@ pub struct HttpSource {
     dedupe: Option<Duration>,
     reply_timeout: Option<Duration>,
     ty: Option<String>,
+    body: BodyKind,
+}
+
+/// What bodies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyKind {
+    /// What the content type says, where they are so.
+    Auto,
+    /// This, whatever the content type says.
+    Told(Codec),
+    /// Tables, each row of which is an event.
+    Rows,
 }
 
 /// Where the sender's id stands.
@@ -120,12 +134,14 @@ impl HttpSource {
         let dedupe = dedupe(&config.dedupe);
         keep(dedupe.as_ref().map(|_| ()).map_err(Clone::clone));
         keep(check_type(config.ty.as_deref()));
+        let body = body_kind(&config);
+        keep(body.as_ref().map(|_| ()).map_err(Clone::clone));
         let ty = config.ty.clone();
         let proof_stated = config.preset.is_some() || config.verify.is_some();
         let proof = proof(config);
         keep(proof.as_ref().map(|_| ()).map_err(Clone::clone));
-        match (path, methods, id_from, dedupe, reply_timeout, proof) {
-            (Ok(path), Ok(methods), Ok(id_from), Ok(dedupe), Ok(reply_timeout), Ok((preset, verifier)))
+        match (path, methods, id_from, dedupe, reply_timeout, body, proof) {
+            (Ok(path), Ok(methods), Ok(id_from), Ok(dedupe), Ok(reply_timeout), Ok(body), Ok((preset, verifier)))
                 if errors.is_empty() =>
             {
                 let source = HttpSource {
@@ -139,6 +155,7 @@ impl HttpSource {
                     dedupe,
                     reply_timeout,
                     ty,
+                    body,
                 };
                 Ok((source, Vec::new()))
             }
@@ -217,7 +234,7 @@ impl HttpSource {
             return Err(refusal(414, "uri_too_long", &message, "send what is long in the body"));
         }
         self.verifier.verify(head.headers, &body, now).map_err(|disbelief| self.disbelieved(disbelief))?;
-        if self.preset.is_none() && says_cloudevent(head.headers) {
+        if self.preset.is_none() && self.body == BodyKind::Auto && says_cloudevent(head.headers) {
             return self.take_whole(head.headers, body, limits).map(Taken::Events);
         }
         self.wrap(head, parameters, body, limits)
@@ -267,7 +284,18 @@ impl HttpSource {
     ) -> Result<Taken, Refusal> {
         let content_type =
             text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text) && fits(text, limits));
-        let (data, keys_unique) = data(content_type, body, limits);
+        let (data, keys_unique, content_type) = match self.body {
+            BodyKind::Auto => {
+                let (data, keys_unique) = data(content_type, body, limits);
+                (data, keys_unique, content_type.map(str::to_owned))
+            }
+            BodyKind::Told(codec) => {
+                codec.data(content_type, body, limits.json_depth_max).map_err(|why| undecoded(&why))?
+            }
+            BodyKind::Rows => {
+                Codec::Csv.data(content_type, body, limits.json_depth_max).map_err(|why| undecoded(&why))?
+            }
+        };
         let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
         let query = head.query.filter(|query| fits(query, limits));
@@ -297,12 +325,16 @@ impl HttpSource {
             ty: self.ty.clone().unwrap_or(ty),
             subject: Some(head.path).filter(|path| fits(path, limits)).map(str::to_owned),
             time: None,
-            datacontenttype: content_type.map(str::to_owned),
+            datacontenttype: content_type,
             dataschema: None,
             extensions,
             data,
         };
-        Ok(Taken::Events(vec![Incoming { event, keys_unique, dedupe }]))
+        let whole = Incoming { event, keys_unique, dedupe };
+        match self.body {
+            BodyKind::Rows => rows(&whole, limits).map(Taken::Events),
+            BodyKind::Auto | BodyKind::Told(_) => Ok(Taken::Events(vec![whole])),
+        }
     }
 
     /// The sender's id, where the request has one. A preset's is asked for besides.
@@ -338,6 +370,38 @@ fn data(content_type: Option<&str>, body: Bytes, limits: &Limits) -> (Data, bool
         return (Data::Json(body), shape.keys_unique);
     }
     (Data::Bytes(body), true)
+}
+
+/// An event for each row of a table. Their ids are the table's with the row's number, so that a table that comes again is
+/// known again row by row.
+fn rows(table: &Incoming, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
+    let Incoming { event, keys_unique: _, dedupe } = table;
+    let content_type = event.datacontenttype.as_deref().unwrap_or_default();
+    let rows = csv_rows(event.data.bytes(), content_type, limits.batch_events_max).map_err(|error| match error {
+        decode::DecodeError::Limit { limit: "batch", .. } => {
+            refusal(413, "batch_too_large", &error.to_string(), "send the table in parts, or raise `[limits] batch`")
+        }
+        _ => undecoded(&DecodeError::new("decode", error.to_string())),
+    })?;
+    let count = rows.len();
+    // An id that leaves no room for a number is none, as one that is too long by itself.
+    let id = Some(&event.id).filter(|id| !id.is_empty() && fits(&format!("{id}#{count}"), limits));
+    let number = |number: usize| ExtensionValue::Integer(i32::try_from(number).unwrap_or(i32::MAX));
+    let made = rows.into_iter().enumerate().map(|(index, row)| {
+        let mut event = Event { data: Data::Json(row.into()), ..event.clone() };
+        event.id = id.map(|id| format!("{id}#{}", index + 1)).unwrap_or_default();
+        event.datacontenttype = Some("application/json".to_owned());
+        event.extensions.insert("row".to_owned(), number(index + 1));
+        event.extensions.insert("rows".to_owned(), number(count));
+        // Two columns never have one name.
+        Incoming { event, keys_unique: true, dedupe: dedupe.filter(|_| id.is_some()) }
+    });
+    Ok(made.collect())
+}
+
+/// A body that is not what the source says.
+fn undecoded(why: &DecodeError) -> Refusal {
+    refusal(400, why.code, &why.message, "send what the source's `codec` says, or set it to what is sent")
 }
 
 /// Why what a known sender proved to be its own is not taken.
@@ -376,6 +440,29 @@ fn methods(words: &[String]) -> Result<Vec<Method>, Vec<ConfigError>> {
         }
     }
     Ok(methods)
+}
+
+fn body_kind(config: &SourceConfig) -> Result<BodyKind, Vec<ConfigError>> {
+    let kind = match config.codec.as_deref() {
+        None | Some("auto") => return Ok(BodyKind::Auto),
+        Some("json") => BodyKind::Told(Codec::Json),
+        Some("xml") => BodyKind::Told(Codec::Xml),
+        Some("csv") => BodyKind::Told(Codec::Csv),
+        Some("form") => BodyKind::Told(Codec::Form),
+        Some("text") => BodyKind::Told(Codec::Text),
+        Some("csv-rows") => BodyKind::Rows,
+        Some(_) => BodyKind::Told(Codec::Bytes),
+    };
+    if config.preset.is_some() {
+        let found = ConfigError::at("codec", "conflict", "the preset says what the body is");
+        return Err(vec![found.help("remove one of the two")]);
+    }
+    if kind == BodyKind::Rows && config.reply == "sync" {
+        let found =
+            ConfigError::at("codec", "conflict", "a sender that waits is given one answer, and each row is an event");
+        return Err(vec![found.help("set codec = \"csv\", or remove reply = \"sync\"")]);
+    }
+    Ok(kind)
 }
 
 /// How long a sender waits for an answer; `None` for one that does not.

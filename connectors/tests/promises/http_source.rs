@@ -579,3 +579,71 @@ proptest! {
         }
     }
 }
+
+/// What the source says of its bodies goes before what the content type says, and what is not so is refused.
+#[test]
+fn a_source_that_says_what_its_bodies_are_is_believed() {
+    let told = |codec: &str| build(json!({ "path": "/in", "codec": codec }));
+    let event = one(post(&told("json"), "/in", &[("content-type", "text/plain")], b"{\"a\":1.50}")).event;
+    assert_eq!(event.datacontenttype.as_deref(), Some("application/json"));
+    assert_eq!(event.data, Data::Json("{\"a\":1.50}".into()));
+    for (codec, body, seen) in [
+        ("xml", "<a b=\"1\"/>", r#"{"a":{"@b":"1"}}"#),
+        ("csv", "sku,n\na,1\n", r#"[{"sku":"a","n":"1"}]"#),
+        ("form", "a=1&b=2", r#"{"a":"1","b":"2"}"#),
+    ] {
+        let event =
+            one(post(&told(codec), "/in", &[("content-type", "application/octet-stream")], body.as_bytes())).event;
+        assert_eq!(event.data.bytes(), body.as_bytes(), "the bytes stay those that came");
+        assert_eq!(event.seen_data().unwrap().json, seen.as_bytes(), "{codec}");
+    }
+    let event = one(post(&told("bytes"), "/in", &[("content-type", "application/json")], b"{}")).event;
+    assert_eq!(event.data, Data::Bytes("{}".into()));
+    let cloud = &[("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/x"), ("ce-type", "t")];
+    assert_eq!(one(post(&told("text"), "/in", cloud, b"x")).event.ty, "http.received", "all that comes is a body");
+    for (codec, body) in [("json", "{"), ("json", ""), ("xml", "<a>"), ("csv", "a\n\"1"), ("csv-rows", "a,a\n1,2")] {
+        let refusal = post(&told(codec), "/in", &[], body.as_bytes()).unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (400, "decode"), "{codec}");
+    }
+    let conflict = |table: Value| try_build(table).unwrap_err().remove(0).code;
+    assert_eq!(conflict(json!({ "path": "/in", "codec": "json", "preset": "github", "secret": "s" })), "conflict");
+    assert_eq!(conflict(json!({ "path": "/in", "codec": "csv-rows", "reply": "sync" })), "conflict");
+}
+
+#[test]
+fn each_row_of_a_table_is_an_event_with_an_id_that_stays() {
+    let source = build(json!({ "path": "/in", "codec": "csv-rows", "id_from": "header:x-request-id" }));
+    let table = b"sku,note\r\na,\"one, \"\"two\"\"\"\r\n\r\nb,\r\n";
+    let events = post(&source, "/in", &[("x-request-id", "r-7"), ("content-type", "application/json")], table).unwrap();
+    let rows: Vec<_> = events.iter().map(|one| (one.event.id.as_str(), one.event.data.bytes())).collect();
+    assert_eq!(
+        rows,
+        [
+            ("r-7#1", br#"{"sku":"a","note":"one, \"two\""}"#.as_slice()),
+            ("r-7#2", br#"{"sku":"b","note":""}"#.as_slice())
+        ]
+    );
+    for (number, one) in (1..).zip(&events) {
+        assert_eq!(one.event.extensions["row"], ExtensionValue::Integer(number));
+        assert_eq!(one.event.extensions["rows"], ExtensionValue::Integer(2));
+        assert_eq!(one.event.datacontenttype.as_deref(), Some("application/json"));
+        assert!(one.dedupe.is_some() && one.keys_unique);
+    }
+    assert_eq!(
+        events,
+        post(&source, "/in", &[("x-request-id", "r-7")], table).unwrap(),
+        "the same table is the same events"
+    );
+
+    let nameless = post(&source, "/in", &[], table).unwrap();
+    assert!(nameless.iter().all(|one| one.event.id.is_empty() && one.dedupe.is_none()), "ids are ours then");
+    let long = "x".repeat(Limits::default().attribute_bytes_max);
+    assert!(post(&source, "/in", &[("x-request-id", &long)], table).unwrap()[0].event.id.is_empty());
+    assert!(post(&source, "/in", &[], b"sku,note\n").unwrap().is_empty(), "a table without rows is no event");
+    let lists = post(&source, "/in", &[("content-type", "text/csv; header=absent")], b"1,2\n").unwrap();
+    assert_eq!(lists[0].event.data.bytes(), br#"["1","2"]"#);
+
+    let many = "a\n".repeat(Limits::default().batch_events_max + 2);
+    let refusal = post(&source, "/in", &[], many.as_bytes()).unwrap_err();
+    assert_eq!((refusal.status, refusal.code), (413, "batch_too_large"));
+}

@@ -4,53 +4,87 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{DecodeError, malformed, push_text};
+use super::{DECODED_BYTES_MAX, DecodeError, malformed, push_text, too_large};
 
 /// The most columns.
 const COLUMNS_MAX: usize = 4096;
 
 pub(super) fn decode(text: &str, has_header: bool) -> Result<String, DecodeError> {
-    let mut reader = Reader { text, at: 0 };
-    let mut names = Vec::new();
-    if has_header {
+    let mut rows = Rows::new(text, has_header)?;
+    let mut out = String::from("[");
+    while rows.push_next(&mut out)? {
+        out.push(',');
+    }
+    if out.ends_with(',') {
+        out.pop();
+    }
+    out.push(']');
+    Ok(out)
+}
+
+/// Each row as JSON of its own; at most `rows_max`, and no more than [`DECODED_BYTES_MAX`] together.
+pub(super) fn rows(text: &str, has_header: bool, rows_max: usize) -> Result<Vec<String>, DecodeError> {
+    let mut rows = Rows::new(text, has_header)?;
+    let (mut made, mut bytes) = (Vec::new(), 0);
+    loop {
+        let mut row = String::new();
+        if !rows.push_next(&mut row)? {
+            return Ok(made);
+        }
+        bytes += row.len();
+        if bytes > DECODED_BYTES_MAX {
+            return Err(too_large());
+        }
+        if made.len() >= rows_max {
+            return Err(DecodeError::Limit { what: format!("there are more than {rows_max} rows"), limit: "batch" });
+        }
+        made.push(row);
+    }
+}
+
+/// What is read is held against the names of the columns, and nothing of it is guessed at. The `csv` crate makes values of
+/// whatever comes: quotes that never end, or text behind them.
+struct Rows<'t> {
+    reader: Reader<'t>,
+    /// Of the columns; none without a row of names.
+    names: Option<Vec<Cow<'t, str>>>,
+}
+
+impl<'t> Rows<'t> {
+    fn new(text: &'t str, has_header: bool) -> Result<Rows<'t>, DecodeError> {
+        let mut reader = Reader { text, at: 0 };
         let at = reader.at;
-        names = reader.row()?.unwrap_or_default();
+        let names = if has_header { Some(reader.row()?.unwrap_or_default()) } else { None };
         let mut seen: HashSet<&str> = HashSet::new();
-        let mut twice = None;
-        for name in &names {
+        for name in names.iter().flatten() {
             if !seen.insert(name) {
-                twice = Some(name);
+                return Err(malformed(at, format!("two columns have the name `{}`", name.escape_debug())));
             }
         }
-        if let Some(twice) = twice {
-            return Err(malformed(at, format!("two columns have the name `{}`", twice.escape_debug())));
-        }
+        Ok(Rows { reader, names })
     }
-    let mut out = String::from("[");
-    loop {
-        let at = reader.at;
-        let Some(row) = reader.row()? else { break };
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push(if has_header { '{' } else { '[' });
-        if has_header && row.len() > names.len() {
+
+    /// Adds the next row as JSON; false at the end.
+    fn push_next(&mut self, out: &mut String) -> Result<bool, DecodeError> {
+        let at = self.reader.at;
+        let Some(row) = self.reader.row()? else { return Ok(false) };
+        if let Some(names) = self.names.as_ref().filter(|names| row.len() > names.len()) {
             return Err(malformed(at, format!("a row has {} values for {} columns", row.len(), names.len())));
         }
+        out.push(if self.names.is_some() { '{' } else { '[' });
         for (place, value) in row.iter().enumerate() {
             if place > 0 {
                 out.push(',');
             }
-            if let Some(name) = names.get(place) {
-                push_text(&mut out, name)?;
+            if let Some(name) = self.names.as_ref().and_then(|names| names.get(place)) {
+                push_text(out, name)?;
                 out.push(':');
             }
-            push_text(&mut out, value)?;
+            push_text(out, value)?;
         }
-        out.push(if has_header { '}' } else { ']' });
+        out.push(if self.names.is_some() { '}' } else { ']' });
+        Ok(true)
     }
-    out.push(']');
-    Ok(out)
 }
 
 struct Reader<'t> {

@@ -156,6 +156,10 @@ proptest! {
         let line = |row: &Vec<String>| row.iter().map(quoted).collect::<Vec<_>>().join(",");
         let csv = format!("x,y\r\n{}\r\n", rows.iter().map(line).collect::<Vec<_>>().join("\r\n"));
         let wanted: Vec<Value> = rows.iter().map(|row| json!({"x": row[0], "y": row[1]})).collect();
-        prop_assert_eq!(made(Format::Csv, &csv), Value::from(wanted));
+        prop_assert_eq!(made(Format::Csv, &csv), Value::from(wanted.clone()));
+        let rows = csv_rows(csv.as_bytes(), "text/csv", wanted.len()).unwrap();
+        let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
+        prop_assert_eq!(&rows, &wanted, "row by row it is the same");
+        prop_assert_eq!(csv_rows(csv.as_bytes(), "text/csv", rows.len().wrapping_sub(1)).is_err(), !rows.is_empty());
     }
 }
