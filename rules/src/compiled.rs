@@ -29,14 +29,14 @@ use std::sync::Arc;
 use eventyard_event::Envelope;
 
 use crate::fields::{Context, Fields, Leaf};
-use crate::pattern::matcher::{Matcher, Scalar};
+use crate::pattern::matcher::{Except, Matcher, Scalar};
 use crate::pattern::{Branch, Field, Pattern, number};
 use crate::reference;
 use crate::syntax::json;
 use hash::Fast;
 use paths::{NONE, Paths, ROOT};
 use scratch::{LeafKind, NumberValue, Scratch, Sizes, Spread};
-use table::{AffixLengths, Filed, Key, Lookup, NO, Table, known_hash};
+use table::{AffixLengths, Filed, Key, Lookup, NO, Table, ToFile, known_hash};
 use together::{FIELDS_MAX, Together};
 
 /// Marks a field of a branch that no other branch has.
@@ -59,6 +59,8 @@ pub struct PatternSet {
     branches: Vec<SetBranch>,
     /// The fields of all branches, one branch after the other.
     branch_fields: Vec<u32>,
+    /// The hashes of the strings that fields leave out.
+    left_out: Vec<u64>,
     sizes: Sizes,
     has_source: bool,
     /// Branches that ask for nothing.
@@ -70,9 +72,22 @@ pub struct PatternSet {
 struct SetField {
     slot: u32,
     accepts_absence: bool,
-    /// The hash of the only entry of its list, where that is a string: a value with another is not looked at.
-    text: Option<u64>,
+    by_hash: ByHash,
     field: Arc<Field>,
+}
+
+/// What the hash of a text says of a field, so that most texts need not be looked at.
+#[derive(Clone, Copy, Debug)]
+enum ByHash {
+    Nothing,
+    /// The only entry of the list is a string with this hash: a text with another is refused.
+    Only(u64),
+    /// The only entry of the list leaves out strings, whose hashes stand here in the set's list, sorted: a text with
+    /// another is accepted.
+    AllBut {
+        first: u32,
+        count: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -232,6 +247,9 @@ impl PatternSet {
     /// Finds what the values at one path lead to.
     fn find_candidates(&self, slot: u32, text: &[u8], scratch: &mut Scratch) {
         let Some(table) = self.tables.get(slot as usize) else { return };
+        if !self.find_guards(table, text, scratch) {
+            return table.find_all(&self.filed, &mut scratch.places);
+        }
         let mut next = scratch.found(slot).map_or(NONE, |found| found.first);
         // What any value leads to, the first one leads to.
         let (mut any, mut any_string) = (true, true);
@@ -274,6 +292,27 @@ impl PatternSet {
         }
     }
 
+    /// Finds out which guards a table's values are to be looked up with. False where there are too many.
+    #[inline]
+    fn find_guards(&self, table: &Table, text: &[u8], scratch: &mut Scratch) -> bool {
+        scratch.guards.clear();
+        if !table.is_guarded_alone() {
+            scratch.guards.push(table::NO_GUARD);
+        }
+        let Some(path) = table.guarded_by else { return true };
+        let mut next = scratch.found(path).map_or(NONE, |found| found.first);
+        while let Some(leaf) = scratch.leaves.get(next as usize) {
+            let following = leaf.next;
+            if let Some(hash) = leaf_hash(next, text, scratch)
+                && !table::add_guard(hash, &mut scratch.guards)
+            {
+                return false;
+            }
+            next = following;
+        }
+        true
+    }
+
     #[inline]
     fn fields_of(&self, branch: &SetBranch) -> &[u32] {
         let first = branch.first as usize;
@@ -297,7 +336,7 @@ impl PatternSet {
         let Some(found) = scratch.found(field.slot) else { return field.accepts_absence };
         let mut next = found.first;
         while (next as usize) < scratch.leaves.len() {
-            if accepts(field, next, text, scratch) {
+            if accepts(field, &self.left_out, next, text, scratch) {
                 return true;
             }
             next = scratch.leaves.get(next as usize).map_or(NONE, |leaf| leaf.next);
@@ -321,7 +360,7 @@ impl PatternSet {
             let (mut first, mut last) = (u32::MAX, 0);
             let mut next = found.first;
             while let Some(context) = scratch.leaves.get(next as usize).map(|leaf| leaf.context) {
-                if accepts(field, next, text, scratch) {
+                if accepts(field, &self.left_out, next, text, scratch) {
                     (first, last) = (first.min(context), last.max(context));
                     if context == 0 {
                         break;
@@ -389,23 +428,41 @@ fn number_between(filed: Filed, text: &[u8], scratch: &mut Scratch) -> bool {
     false
 }
 
-/// Whether a field accepts a leaf.
-fn accepts(field: &SetField, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
-    let Some(leaf) = scratch.leaves.get(at as usize) else { return false };
-    if let Some(wanted) = field.text {
-        if leaf.kind != LeafKind::String {
-            return false;
-        }
-        let (mut known, at) = (leaf.hash, at as usize);
-        let text = if leaf.kept { &scratch.kept } else { text };
-        let text = text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default();
-        if known_hash(&mut known, text) != wanted {
-            if let Some(leaf) = scratch.leaves.get_mut(at) {
-                leaf.hash = known;
+/// Whether a field accepts a leaf. `left_out` are the hashes of all strings that the set's fields leave out.
+#[inline]
+fn accepts(field: &SetField, left_out: &[u64], at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+    let known = match field.by_hash {
+        ByHash::Nothing => None,
+        ByHash::Only(wanted) => match leaf_hash(at, text, scratch) {
+            Some(hash) if hash == wanted => None,
+            Some(_) | None => Some(false),
+        },
+        ByHash::AllBut { first, count } => {
+            let left_out = left_out.get(first as usize..).and_then(|rest| rest.get(..count as usize));
+            match leaf_hash(at, text, scratch) {
+                Some(hash) if left_out.is_none_or(|hashes| hashes.binary_search(&hash).is_ok()) => None,
+                Some(_) | None => Some(true),
             }
-            return false;
         }
+    };
+    known.unwrap_or_else(|| accepts_text(field, at, text, scratch))
+}
+
+/// The hash of a leaf's text; `None` where it is no string.
+#[inline]
+fn leaf_hash(at: u32, text: &[u8], scratch: &mut Scratch) -> Option<u64> {
+    let Scratch { leaves, kept, .. } = scratch;
+    let leaf = leaves.get_mut(at as usize).filter(|leaf| leaf.kind == LeafKind::String)?;
+    if leaf.hash == 0 {
+        let text = if leaf.kept { kept } else { text };
+        leaf.hash = known_hash(&mut 0, text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default());
     }
+    Some(leaf.hash)
+}
+
+/// Whether a field accepts a leaf, by its matchers.
+fn accepts_text(field: &SetField, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+    let Some(leaf) = scratch.leaves.get(at as usize) else { return false };
     let mut value = leaf.number;
     let accepts = scalar(leaf, text, &scratch.kept, &mut value).is_some_and(|scalar| field.field.accepts(scalar));
     if let Some(leaf) = scratch.leaves.get_mut(at as usize) {
@@ -512,13 +569,23 @@ impl Builder {
         let slot = slot.unwrap_or_else(|| self.slot(&field.path));
         let number = u32::try_from(self.set.fields.len()).unwrap_or(u32::MAX);
         let accepts_absence = field.accepts_absence();
-        let text = match field.accepts.as_slice() {
-            [Matcher::String { text, .. }] => Some(known_hash(&mut 0, text.as_bytes())),
-            _ => None,
+        let by_hash = match field.accepts.as_slice() {
+            [Matcher::String { text, .. }] => ByHash::Only(known_hash(&mut 0, text.as_bytes())),
+            [Matcher::AnythingBut(Except::Strings(strings))] => self.leave_out(strings),
+            _ => ByHash::Nothing,
         };
-        self.set.fields.push(SetField { slot, accepts_absence, text, field: Arc::clone(field) });
+        self.set.fields.push(SetField { slot, accepts_absence, by_hash, field: Arc::clone(field) });
         self.known.insert(hash, number);
         number
+    }
+
+    fn leave_out(&mut self, strings: &[Box<str>]) -> ByHash {
+        let mut hashes: Vec<u64> = strings.iter().map(|text| known_hash(&mut 0, text.as_bytes())).collect();
+        hashes.sort_unstable();
+        let (first, count) = (u32::try_from(self.set.left_out.len()), u32::try_from(hashes.len()));
+        let (Ok(first), Ok(count)) = (first, count) else { return ByHash::Nothing };
+        self.set.left_out.extend(hashes);
+        ByHash::AllBut { first, count }
     }
 
     fn slot(&mut self, path: &Arc<str>) -> u32 {
@@ -544,31 +611,46 @@ impl Builder {
         let keys_of = |slot: u32, matcher: &Matcher| Key::all_of(matcher, lengths.get(slot as usize).unwrap_or(&none));
         // Only wildcards have a choice.
         let mut shared: HashMap<(u32, u64), usize, Fast> = HashMap::default();
-        let mut pairs: HashMap<(u32, Option<Lookup>), usize> = HashMap::new();
-        for field in &self.set.fields {
-            for keys in
-                field.field.accepts.iter().map(|matcher| keys_of(field.slot, matcher)).filter(|keys| keys.len() > 1)
-            {
-                for key in &keys {
-                    if let Some(identity) = key.identity() {
-                        *shared.entry((field.slot, identity)).or_default() += 1;
-                    }
-                }
-                if let Some(pair) = keys.last().filter(|key| key.is_pair()) {
-                    *pairs.entry((field.slot, pair.lookup())).or_default() += 1;
+        let wildcards = || {
+            let entries = self
+                .set
+                .fields
+                .iter()
+                .flat_map(|field| field.field.accepts.iter().map(move |entry| (field.slot, entry)));
+            entries.map(|(slot, entry)| (slot, keys_of(slot, entry))).filter(|(_, keys)| keys.len() > 1)
+        };
+        for (slot, keys) in wildcards() {
+            for key in &keys {
+                if let Some(identity) = key.identity() {
+                    *shared.entry((slot, identity)).or_default() += 1;
                 }
             }
         }
-        let pairs = most_used(pairs);
-        let choose = |slot: u32, mut keys: Vec<Key>| {
-            let count =
-                |key: &Key| key.identity().and_then(|identity| shared.get(&(slot, identity))).copied().unwrap_or(0);
+        let count = |slot: u32, key: &Key| {
+            key.identity().and_then(|identity| shared.get(&(slot, identity))).copied().unwrap_or(0)
+        };
+        // The keys of a wildcard: the best of those of one piece, and that of both its ends.
+        let best_two = |slot: u32, mut keys: Vec<Key>| {
             let pair = keys.pop_if(|key| key.is_pair());
-            let one = keys.into_iter().min_by_key(count).unwrap_or(Key::Any);
-            let is_worth_it = |pair: &Key| {
-                count(&one) >= SHARED_MAX && count(pair) <= count(&one) / 2 && pairs.contains(&(slot, pair.lookup()))
-            };
-            pair.filter(is_worth_it).unwrap_or(one)
+            let one = keys.into_iter().min_by_key(|key| count(slot, key)).unwrap_or(Key::Any);
+            (one, pair)
+        };
+        // A pair of lengths that is looked up for some serves the others with the same ones at no more cost.
+        let mut used: HashMap<(u32, Option<Lookup>), usize> = HashMap::new();
+        for (slot, keys) in wildcards() {
+            if let (one, Some(pair)) = best_two(slot, keys)
+                && count(slot, &one) >= SHARED_MAX
+                && count(slot, &pair) <= count(slot, &one) / 2
+            {
+                *used.entry((slot, pair.lookup())).or_default() += 1;
+            }
+        }
+        let used = most_used(used);
+        let choose = |slot: u32, keys: Vec<Key>| {
+            let (one, pair) = best_two(slot, keys);
+            let is_better =
+                |pair: &Key| count(slot, pair) <= count(slot, &one) && used.contains(&(slot, pair.lookup()));
+            pair.filter(is_better).unwrap_or(one)
         };
         let chosen = |field: &SetField| {
             field.field.accepts.iter().map(|matcher| choose(field.slot, keys_of(field.slot, matcher))).collect()
@@ -597,7 +679,7 @@ impl Builder {
         };
         let costs: Vec<f64> = self.set.fields.iter().zip(&keys).map(cost).collect();
         let cost_of = |at: &u32| costs.get(*at as usize).copied().unwrap_or(f64::MAX);
-        let mut filed: Vec<Vec<(Key, Filed)>> = vec![Vec::new(); self.set.tables.len()];
+        let mut to_file: Vec<Vec<ToFile>> = vec![Vec::new(); self.set.tables.len()];
         let mut shares = vec![0_u32; self.set.fields.len()];
         for at in &self.set.branch_fields {
             if let Some(share) = shares.get_mut(*at as usize) {
@@ -619,8 +701,14 @@ impl Builder {
             };
             let others = fields.iter().filter(|other| **other != at && **other != guard);
             let range = others.filter_map(|other| self.set.fields.get(*other as usize)).find_map(range);
-            if let Some(filed) = filed.get_mut(field.slot as usize) {
-                filed.extend(keys.iter().map(|key| (key.clone(), Filed::new(number, guard, range))));
+            let asked = self.set.fields.get(guard as usize).filter(|guard| guard.slot != field.slot);
+            let asked = asked.and_then(|guard| match guard.by_hash {
+                ByHash::Only(text) => Some((guard.slot, text)),
+                ByHash::AllBut { .. } | ByHash::Nothing => None,
+            });
+            if let Some(to_file) = to_file.get_mut(field.slot as usize) {
+                let filed = Filed::new(number, guard, range);
+                to_file.extend(keys.iter().map(|key| ToFile { key: key.clone(), filed, guard: asked }));
             }
         }
         for at in &mut self.set.branch_fields {
@@ -630,7 +718,8 @@ impl Builder {
         }
         let mut grams = 0;
         let list = &mut self.set.filed;
-        self.set.tables = (0..).zip(filed).map(|(slot, filed)| Table::new(slot, filed, list, &mut grams)).collect();
+        self.set.tables =
+            (0..).zip(to_file).map(|(slot, to_file)| Table::new(slot, to_file, list, &mut grams)).collect();
         let tables = (0..).zip(&self.set.tables);
         self.set.absent_slots = tables.filter(|(_, table)| table.absent.is_some()).map(|(slot, _)| slot).collect();
         self.set.sizes = Sizes {

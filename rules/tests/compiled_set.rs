@@ -128,8 +128,11 @@ fn keys_are_unique(text: &str) -> bool {
     eventyard_event::json::validate(text.as_bytes(), 127).is_ok_and(|shape| shape.keys_unique)
 }
 
+/// So many cases; `PROPTEST_CASES` for more.
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: None, ..default }
 }
 
 fn agree(patterns: &[String], event: &str, memory: &mut Memory) -> Result<(), TestCaseError> {
@@ -166,6 +169,62 @@ proptest! {
 
     #[test]
     fn nothing_is_left_over_from_the_event_before(patterns in prop::collection::vec(few_fields(), 1..4), events in prop::collection::vec(lists_of_objects(), 2..6)) {
+        let mut memory = Memory::default();
+        for event in &events {
+            agree(&patterns, event, &mut memory)?;
+        }
+    }
+}
+
+/// Patterns that mostly ask for one of a few texts at one path, as rules do for an event's type, and for something else
+/// at another.
+fn kind_and_more() -> impl Strategy<Value = String> {
+    let kind = prop_oneof![
+        20 => (0..14).prop_map(|kind| format!("[\"t{kind}\"]")),
+        1 => (0..14, 0..14).prop_map(|(one, other)| format!("[\"t{one}\",\"t{other}\"]")),
+        1 => Just("[{\"prefix\":\"t\"}]".to_owned()),
+    ];
+    let more = prop_oneof![
+        4 => (0..14).prop_map(|text| format!("\"t{text}\"")),
+        1 => (0i32..4).prop_map(|number| number.to_string()),
+        1 => prop::sample::select(vec!["t", "t1"]).prop_map(|head| json!({"prefix": head}).to_string()),
+        1 => (0..10).prop_map(|tail| json!({"wildcard": format!("t*{tail}")}).to_string()),
+        1 => prop::collection::vec((0..14).prop_map(|text| format!("t{text}")), 1..4)
+            .prop_map(|texts| json!({"anything-but": texts}).to_string()),
+        1 => Just("{\"exists\":false}".to_owned()),
+    ];
+    (kind, more, 0..12).prop_map(|(kind, more, place)| match place {
+        0 => format!("{{\"kind\":{kind}}}"),
+        1 => format!("{{\"more\":[{more}]}}"),
+        2 => format!("{{\"kind\":{kind},\"x\":[{more}],\"more\":[{more}]}}"),
+        _ => format!("{{\"kind\":{kind},\"more\":[{more}]}}"),
+    })
+}
+
+/// Events for these, with as many kinds as no sender has any reason to send.
+fn kinds_and_more() -> impl Strategy<Value = String> {
+    let text = || (0..14).prop_map(|text| format!("\"t{text}\"")).boxed();
+    let value = || prop_oneof![6 => text(), 1 => Just("1".to_owned()), 1 => Just("null".to_owned())];
+    let values = |most| {
+        let list = prop::collection::vec(value(), 0..most).prop_map(|values| format!("[{}]", values.join(",")));
+        prop_oneof![2 => value(), 1 => list]
+    };
+    (values(20), values(4), any::<bool>()).prop_map(|(kinds, more, later)| {
+        if later {
+            format!("{{\"more\":{more},\"kind\":{kinds}}}")
+        } else {
+            format!("{{\"kind\":{kinds},\"more\":{more}}}")
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn what_most_patterns_share_is_found_with_the_rest(
+        patterns in prop::collection::vec(kind_and_more(), 2..60), events in prop::collection::vec(kinds_and_more(), 1..6),
+    ) {
         let mut memory = Memory::default();
         for event in &events {
             agree(&patterns, event, &mut memory)?;

@@ -1,4 +1,5 @@
-//! Hashes and the places they lead to: one array, so that a hash that leads nowhere costs one look at memory.
+//! Hashes and the places they lead to. Before the array of places stands one of bits, small enough for the processor's
+//! cache where the places are not: nearly all hashes of an event lead nowhere, and are told by it.
 
 use super::paths::NONE;
 
@@ -9,7 +10,14 @@ pub(super) struct Places {
     slots: Vec<Slot>,
     /// What is left of a tag where its search begins.
     shift: u32,
+    /// One bit for each of the stretches of tags, set where one of them is here; at most one in eight is.
+    bits: Vec<u64>,
+    /// What is left of a tag where its bit stands.
+    bit_shift: u32,
 }
+
+/// How many times as many bits as slots there are, as a power of two.
+const BITS_FOR_A_SLOT: u32 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
@@ -31,9 +39,15 @@ impl Places {
     pub(super) fn new(places: &[(u64, u32)]) -> Places {
         let size = (2 * places.len()).next_power_of_two().max(2);
         let shift = 32 - size.trailing_zeros();
-        let mut made = Places { slots: vec![FREE; size], shift };
+        let bit_count = (size << BITS_FOR_A_SLOT).max(64);
+        let bit_shift = 32_u32.saturating_sub(bit_count.trailing_zeros());
+        let mut made = Places { slots: vec![FREE; size], shift, bits: vec![0; bit_count / 64], bit_shift };
         for &(tag, place) in places {
             let tag = Places::tag(tag);
+            let bit = tag >> bit_shift;
+            if let Some(bits) = made.bits.get_mut(bit as usize / 64) {
+                *bits |= 1 << (bit % 64);
+            }
             let mut at = made.home(tag);
             while let Some(slot) = made.slots.get_mut(at) {
                 if slot.place == NONE {
@@ -52,6 +66,13 @@ impl Places {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
         let tag = hash as u32;
         tag
+    }
+
+    /// False where a tag leads nowhere for sure.
+    #[inline]
+    pub(super) fn may_hold(&self, tag: u32) -> bool {
+        let bit = tag >> self.bit_shift;
+        self.bits.get(bit as usize / 64).is_some_and(|bits| bits >> (bit % 64) & 1 == 1)
     }
 
     /// What stands where a tag belongs: mostly what it leads to. To ask for all that an event needs before any of it is
@@ -110,6 +131,7 @@ mod tests {
             for (tag, place) in &places {
                 // The upper half of a hash does not count.
                 prop_assert_eq!(get(*tag | 7 << 40), Some(*place));
+                prop_assert!(made.may_hold(Places::tag(*tag)));
             }
             prop_assert_eq!(get(u64::from(other)).is_some(), tags.contains(&other));
         }

@@ -91,6 +91,8 @@ pub(super) struct Scratch {
     pub(super) kept: Vec<u8>,
     pub(super) contexts: Vec<Context>,
     pub(super) lists: Vec<List>,
+    /// What the guards of the table that is asked add to what is looked up.
+    pub(super) guards: Vec<u32>,
     /// The hashes that values are looked up by.
     pub(super) probes: Vec<Probe>,
     /// Where the branches are filed that a value has led to.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::hash::{Fast, Kind, hash, hash_both, hash_network, hash_number};
 use super::paths::NONE;
@@ -336,11 +337,27 @@ fn above(value: f64) -> f32 {
     -below(-value)
 }
 
+/// A branch that is to be filed.
+#[derive(Clone, Debug)]
+pub(super) struct ToFile {
+    pub(super) key: Key,
+    pub(super) filed: Filed,
+    /// The path and the hash of the text that its guard asks for, where it is at another path and asks for one text.
+    pub(super) guard: Option<(u32, u64)>,
+}
+
 /// Everything that is filed at one path: for each key the place in the set's list where its branches begin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     slot: u32,
     hashes: Places,
+    /// The path of the guards that are part of the keys: of what shares a key with many others mostly nothing is found
+    /// but what shares the guard too.
+    pub(super) guarded_by: Option<u32>,
+    /// Whether there are keys without a guard.
+    has_plain: bool,
+    /// Where in the set's list the branches of this table stand.
+    branches: Range<u32>,
     /// One bit for each kind of value that leads anywhere.
     asked: u8,
     /// The ways of looking that are needed, one for each way and length.
@@ -361,17 +378,21 @@ pub(super) struct Table {
 
 impl Table {
     /// Files the branches of a slot, which go to the end of `list`. `grams` counts the grams of the whole set.
-    pub(super) fn new(slot: u32, filed: Vec<(Key, Filed)>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
-        let mut table = Table { slot, ..Table::default() };
+    pub(super) fn new(slot: u32, to_file: Vec<ToFile>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
+        let mut table = Table { slot, guarded_by: guarding_path(&to_file), ..Table::default() };
+        let first = place(list);
         let mut by_hash: Vec<(u64, Filed)> = Vec::new();
         let mut by_gram: Vec<(u64, Filed)> = Vec::new();
         let (mut any_string, mut any, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         let mut ranges = Vec::new();
-        for (key, branch) in filed {
+        for ToFile { key, filed: branch, guard } in to_file {
             match key {
                 Key::Hash(hash, lookup) => {
+                    let guard = guard.filter(|(path, _)| table.guarded_by == Some(*path));
+                    table.has_plain |= guard.is_none();
                     // As much of the hash as is looked at: what shares that is filed together.
-                    by_hash.push((u64::from(Places::tag(hash)), branch));
+                    let tag = Places::tag(hash) ^ guard.map_or(NO_GUARD, |(_, text)| guard_tag(text));
+                    by_hash.push((u64::from(tag), branch));
                     table.ask(lookup);
                 }
                 Key::Gram(gram) => by_gram.push((u64::from(u32::from_le_bytes(gram)), branch)),
@@ -404,6 +425,7 @@ impl Table {
         table.any_string = side_by_side(&mut any_string, list);
         table.any = side_by_side(&mut any, list);
         table.absent = side_by_side(&mut absent, list);
+        table.branches = first..place(list);
         for kind in LeafKind::ALL {
             table.asked |= u8::from(table.leads_anywhere(kind)) << kind as u8;
         }
@@ -439,6 +461,23 @@ impl Table {
                 LeafKind::Number => self.numbers || !self.ranges.is_empty(),
                 LeafKind::Null | LeafKind::True | LeafKind::False => self.words,
             }
+    }
+
+    /// Whether each key has a guard.
+    #[inline]
+    pub(super) fn is_guarded_alone(&self) -> bool {
+        !self.has_plain && self.guarded_by.is_some()
+    }
+
+    /// Finds every branch of this table.
+    pub(super) fn find_all(&self, list: &[Filed], places: &mut Vec<u32>) {
+        let mut is_first = true;
+        for place in self.branches.clone() {
+            if is_first {
+                places.push(place);
+            }
+            is_first = list.get(place as usize).is_none_or(|filed| filed.is_last());
+        }
     }
 
     /// Finds the branches that any value of this kind could be for.
@@ -524,7 +563,13 @@ impl Table {
 
     #[inline]
     fn find_hash(&self, hash: u64, scratch: &mut Scratch) {
-        scratch.probes.push(Probe { slot: self.slot, tag: Places::tag(hash), home: FREE });
+        let Scratch { probes, guards, .. } = scratch;
+        for guard in guards.iter() {
+            let tag = Places::tag(hash) ^ guard;
+            if self.hashes.may_hold(tag) {
+                probes.push(Probe { slot: self.slot, tag, home: FREE });
+            }
+        }
     }
 
     /// What stands where a tag belongs.
@@ -538,6 +583,44 @@ impl Table {
     pub(super) fn place(&self, probe: &Probe) -> Option<u32> {
         self.hashes.get(probe.tag, probe.home)
     }
+}
+
+/// How many texts at the path of the guards are looked up with each value of another path. An event with more costs a
+/// look at everything that is filed there.
+const GUARDS_MAX: usize = 8;
+
+/// What stands for a guard where there is none.
+pub(super) const NO_GUARD: u32 = 0;
+
+/// What a guard adds to the tag of a key: the half of its text's hash that is no tag, so that equal texts at both paths
+/// do not take each other away.
+#[inline]
+fn guard_tag(text: u64) -> u32 {
+    Places::tag(text >> 32)
+}
+
+/// Adds the guard with this text to those that values are looked up with. False where there are too many.
+#[inline]
+pub(super) fn add_guard(text: u64, guards: &mut Vec<u32>) -> bool {
+    let guard = guard_tag(text);
+    if !guards.contains(&guard) {
+        guards.push(guard);
+    }
+    guards.len() <= GUARDS_MAX
+}
+
+/// The path whose texts become part of the keys: that of the guards of nearly all branches that are filed by hash, for
+/// the others cost each value a look of their own.
+fn guarding_path(to_file: &[ToFile]) -> Option<u32> {
+    let guards = || to_file.iter().filter(|branch| branch.key.lookup().is_some()).map(|branch| branch.guard);
+    let (path, _) = guards().flatten().next()?;
+    let share = guards().filter(|guard| guard.is_some_and(|guard| guard.0 == path)).count();
+    (10 * share >= 9 * guards().count()).then_some(path)
+}
+
+/// The next place of a list.
+fn place(list: &[Filed]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(NONE)
 }
 
 /// A text in lower case.
