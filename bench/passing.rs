@@ -1,6 +1,7 @@
 //! What the benches beside a real queue share: how they are asked, what a message is, and how far eventyard has come.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
@@ -22,11 +23,32 @@ pub(crate) struct Asked {
     pub(crate) dir: PathBuf,
 }
 
+/// Runs what was asked for, or says why not. `server` and `messages` hold where nothing else is asked.
+#[expect(clippy::print_stderr, reason = "a program for the terminal")]
+pub(crate) async fn main(
+    name: &str,
+    server: &str,
+    messages: u64,
+    run: impl AsyncFn(&Asked) -> Result<(), Failure>,
+) -> ExitCode {
+    let ended = match read(server, messages, std::env::args().skip(1)) {
+        Ok(asked) => run(&asked).await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reads `--server URL --messages N --size BYTES --rounds N --binary PATH --dir FOLDER`.
-pub(crate) fn read(server: &str, mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
+fn read(server: &str, messages: u64, mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
     let mut asked = Asked {
         server: server.to_owned(),
-        messages: 50_000,
+        messages,
         size: 1024,
         rounds: 3,
         binary: "target/release/eventyard".into(),

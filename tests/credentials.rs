@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Broker, eventyard, free_port, project, run, service};
+use crate::servers::service;
+use crate::support::{Broker, eventyard, free_port, project, run};
 
 /// In place of each right one.
 const WRONG: &str = "canary-d41d8cd98f";

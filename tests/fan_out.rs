@@ -1,17 +1,14 @@
 //! examples/fan-out against real servers: one event to four places, one of them down and caught up with later.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use serde_json::{Value, json};
 
-use crate::support::{Broker, copy_project, free_port, run, run_with};
+use crate::servers::{create_stream, create_topics, script, service};
+use crate::support::{Broker, copy_project, eventyard, free_port, run, run_with};
 
 /// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,50 +36,6 @@ impl Drop for Own {
     fn drop(&mut self) {
         self.nats("wipe");
     }
-}
-
-fn script(service: &str) -> Command {
-    let mut command = Command::new(format!("{}/tests/services/{service}.sh", env!("CARGO_MANIFEST_DIR")));
-    command.stderr(Stdio::inherit());
-    command
-}
-
-/// What a shared server's script says of how to reach it; `None`, and a word about it, where there can be none.
-#[expect(clippy::print_stdout, reason = "who runs the tests is to see what they leave out")]
-fn reach(service: &str, key: &str) -> Option<String> {
-    let started = script(service).arg("start").output().unwrap();
-    if !started.status.success() {
-        assert!(std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_none(), "{service} does not start");
-        println!("skipped: {service} does not start here");
-        return None;
-    }
-    let said = String::from_utf8(started.stdout).unwrap();
-    said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
-}
-
-async fn create_topic(brokers: &str, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-    let new = NewTopic::new(topic, 3, TopicReplication::Fixed(1));
-    for made in admin.create_topics([&new], &AdminOptions::new()).await.unwrap() {
-        made.unwrap();
-    }
-}
-
-/// Makes the stream by NATS's own words: what a client library would say for us.
-fn create_stream(port: u16) {
-    let stream = json!({ "name": "ORDERS", "subjects": ["orders.>"] }).to_string();
-    let mut connection = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        connection,
-        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.CREATE.ORDERS answer {}\r\n{stream}\r\n",
-        stream.len()
-    )
-    .unwrap();
-    let mut lines = BufReader::new(connection).lines();
-    let answer = lines.find(|line| line.as_ref().unwrap().contains("stream_create_response")).unwrap().unwrap();
-    assert!(!answer.contains("\"error\""), "{answer}");
 }
 
 /// How often each order stands in the files of a place.
@@ -123,11 +76,6 @@ fn listed(folder: &Path, arguments: &[&str]) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-fn start(folder: &Path, variables: &[(&str, String)]) -> Broker {
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Broker::start_with("run", folder, &variables)
-}
-
 fn place_order(folder: &Path, order: usize) {
     let event = json!({
         "specversion": "1.0", "id": order.to_string(), "source": "/shop", "type": "order.placed",
@@ -139,15 +87,15 @@ fn place_order(folder: &Path, order: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_one_that_is_down_is_caught_up_with_and_nobody_waits_for_it() {
-    let Some(brokers) = reach("kafka", "KAFKA_BROKERS") else { return };
-    let Some(amqp) = reach("rabbitmq", "AMQP_URL") else { return };
+    let (Some(kafka), Some(amqp)) = (service("kafka"), service("rabbitmq")) else { return };
+    let brokers = kafka["KAFKA_BROKERS"].clone();
     // Its programs are there or are made now; the server itself is not to run yet.
-    if reach("nats", "NATS_URL").is_none() {
+    if service("nats").is_none() {
         return;
     }
     let own = Own { name: format!("nats-fan-out-{}", std::process::id()), port: free_port() };
     let name = format!("fan-out-{}-{}", std::process::id(), own.port);
-    create_topic(&brokers, &name).await;
+    create_topics(&brokers, &[&name]).await;
 
     let folder = copy_project("examples/fan-out");
     let receiving: PathBuf = folder.path().join("receiver");
@@ -157,20 +105,24 @@ async fn the_one_that_is_down_is_caught_up_with_and_nobody_waits_for_it() {
     let receiver_port = free_port();
     let variables = [
         ("KAFKA_BROKERS", brokers),
-        ("AMQP_URL", amqp),
+        ("AMQP_URL", amqp["AMQP_URL"].clone()),
         ("NATS_URL", format!("nats://127.0.0.1:{}", own.port)),
         ("TOPIC", name.clone()),
         ("QUEUE", name),
         ("PARTNER_URL", format!("http://127.0.0.1:{receiver_port}/events")),
         ("RECEIVER_LISTEN", format!("127.0.0.1:{receiver_port}")),
     ];
-    let receiver = start(&receiving, &variables);
-    let mut broker = start(folder.path(), &variables);
+    // As its README says: the folders of a project do not depend on where it is started.
+    let receiver = {
+        let mut command = eventyard(&["run", "receiver"], folder.path());
+        Broker::spawn(command.envs(variables.iter().map(|(name, value)| (name, value))).stderr(Stdio::inherit()))
+    };
+    let mut broker = Broker::start_with("run", folder.path(), &variables);
     for order in 0..ORDERS {
         place_order(folder.path(), order);
         if order == ORDERS / 2 {
             broker.kill();
-            broker = start(folder.path(), &variables);
+            broker = Broker::start_with("run", folder.path(), &variables);
         }
     }
     let place = |name: &str| receiving.join("received").join(name);
@@ -185,7 +137,7 @@ async fn the_one_that_is_down_is_caught_up_with_and_nobody_waits_for_it() {
     assert!(waiting.iter().all(|delivery| delivery["target"] == "mailing"), "{waiting:#?}");
 
     own.nats("start").expect("NATS starts");
-    create_stream(own.port);
+    create_stream(&format!("127.0.0.1:{}", own.port), "ORDERS", "orders.>").await;
     all_received(&place("mailing"), 0).await;
     assert!(listed(folder.path(), &["dead-letters", "list", "--json"]).is_empty());
     drop((broker, receiver));

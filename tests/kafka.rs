@@ -1,53 +1,23 @@
 //! From Kafka by a rule to Kafka, through the real program and a real Kafka.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::Value;
 
+use super::servers::{create_topics, service};
 use super::support::{Broker, free_port, project, run};
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where a real Kafka is; `None`, and a word about it, where there can be none.
-#[expect(clippy::print_stdout, reason = "who runs the tests is to see what they leave out")]
-fn brokers() -> Option<String> {
-    static BROKERS: OnceLock<Option<String>> = OnceLock::new();
-    let start = || {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/kafka.sh");
-        let started = Command::new(script).arg("start").stderr(Stdio::inherit()).output().unwrap();
-        if !started.status.success() {
-            assert!(std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_none(), "Kafka does not start");
-            println!("skipped: Kafka does not start here");
-            return None;
-        }
-        let said = String::from_utf8(started.stdout).unwrap();
-        said.lines().find_map(|line| line.strip_prefix("KAFKA_BROKERS=")).map(str::to_owned)
-    };
-    BROKERS.get_or_init(start).clone()
-}
-
 fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
     config
-}
-
-async fn create_topics(brokers: &str, topics: &[&str]) {
-    let admin: AdminClient<DefaultClientContext> = config(brokers).create().unwrap();
-    let new: Vec<NewTopic<'_>> =
-        topics.iter().map(|topic| NewTopic::new(topic, 3, TopicReplication::Fixed(1))).collect();
-    for made in admin.create_topics(&new, &AdminOptions::new()).await.unwrap() {
-        made.unwrap();
-    }
 }
 
 async fn produce(brokers: &str, topic: &str, values: impl Iterator<Item = String>) {
@@ -88,7 +58,8 @@ fn numbers(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_rule_takes_goes_from_topic_to_topic_whatever_is_killed() {
-    let Some(brokers) = brokers() else { return };
+    let Some(said) = service("kafka") else { return };
+    let brokers = said["KAFKA_BROKERS"].clone();
     let run_id = free_port();
     let (from, to) =
         (format!("e2e-in-{run_id}-{}", std::process::id()), format!("e2e-out-{run_id}-{}", std::process::id()));

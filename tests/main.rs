@@ -42,6 +42,8 @@ mod rule_refusals;
 mod s3;
 mod schema;
 mod scripted_store;
+#[cfg(any(feature = "kafka", feature = "s3"))]
+mod servers;
 mod simulation;
 mod sources;
 mod split;

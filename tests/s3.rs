@@ -56,8 +56,7 @@ fn variables(store: &Store) -> Vec<(&'static str, String)> {
 
 fn start(folder: &Path, variables: &[(&str, String)]) -> Broker {
     eventyard_connectors::http::install_crypto();
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Broker::start_with("run", folder, &variables)
+    Broker::start_with("run", folder, variables)
 }
 
 #[tokio::test]

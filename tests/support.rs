@@ -1,5 +1,6 @@
 //! What tests of the real program share: running it, and folders that go away by themselves.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -74,22 +75,6 @@ pub(crate) fn copy_project(path: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Starts a real server by its script, or finds it running, and gives what that printed; `None`, and a line that says so,
-/// where it cannot be had.
-#[cfg(feature = "s3")]
-#[expect(clippy::print_stdout, reason = "who runs the tests is to see what they leave out")]
-pub(crate) fn service(name: &str) -> Option<std::collections::HashMap<String, String>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/services/{name}.sh"));
-    let started = Command::new(script).arg("start").stderr(Stdio::inherit()).output().unwrap();
-    if !started.status.success() {
-        assert!(std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_none(), "{name} does not start");
-        println!("SKIPPED: {name} does not start here");
-        return None;
-    }
-    let said = String::from_utf8(started.stdout).unwrap();
-    Some(said.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
-}
-
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -127,12 +112,13 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts `eventyard run` or `dev` in a project's folder and waits until it is ready.
     pub(crate) fn start(command: &str, folder: &Path) -> Broker {
-        Broker::start_with(command, folder, &[])
+        Broker::start_with::<&str>(command, folder, &[])
     }
 
     /// The same with variables.
-    pub(crate) fn start_with(command: &str, folder: &Path, variables: &[(&str, &str)]) -> Broker {
-        Broker::spawn(eventyard(&[command], folder).envs(variables.iter().copied()).stderr(Stdio::inherit()))
+    pub(crate) fn start_with<V: AsRef<OsStr>>(command: &str, folder: &Path, variables: &[(&str, V)]) -> Broker {
+        let variables = variables.iter().map(|(name, value)| (name, value));
+        Broker::spawn(eventyard(&[command], folder).envs(variables).stderr(Stdio::inherit()))
     }
 
     /// The same from a command that is the caller's, for one who wants its standard error.

@@ -1,7 +1,7 @@
 //! From RabbitMQ by a rule, durably, to RabbitMQ; beside a bare loop of the same client, which keeps nothing.
 //!
 //! ```text
-//! bench/amqp.sh [--server URL] [--messages N] [--size BYTES] [--rounds N] [--binary PATH] [--dir FOLDER]
+//! bench/queue.sh amqp [--server URL] [--messages N] [--size BYTES] [--rounds N] [--binary PATH] [--dir FOLDER]
 //! ```
 //!
 //! The messages, persistent, lie in a durable classic queue before the clock starts, and are put there anew for each
@@ -31,7 +31,7 @@ mod machine;
 #[path = "../passing.rs"]
 mod passing;
 
-use passing::{Asked, Failure, RUN_MAX, Rounds, body, read, through_eventyard};
+use passing::{Asked, Failure, RUN_MAX, Rounds, body, through_eventyard};
 
 /// How many messages are published at a time: what eventyard's sink asks for.
 const AT_ONCE: usize = 500;
@@ -40,20 +40,9 @@ const PREFETCH: u16 = 2000;
 /// Kept on disk by the server.
 const PERSISTENT: u8 = 2;
 
-#[expect(clippy::print_stderr, reason = "a program for the terminal")]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let ended = match read("amqp://guest:guest@127.0.0.1:5722/%2f", std::env::args().skip(1)) {
-        Ok(asked) => run(&asked).await,
-        Err(error) => Err(error),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("amqp: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    passing::main("amqp", "amqp://guest:guest@127.0.0.1:5722/%2f", 50_000, run).await
 }
 
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]

@@ -1,7 +1,7 @@
 //! From JetStream by a rule, durably, to JetStream; beside a bare loop of the same client, which keeps nothing.
 //!
 //! ```text
-//! bench/nats.sh [--server URL] [--messages N] [--size BYTES] [--rounds N] [--binary PATH] [--dir FOLDER]
+//! bench/queue.sh nats [--server URL] [--messages N] [--size BYTES] [--rounds N] [--binary PATH] [--dir FOLDER]
 //! ```
 //!
 //! The messages lie in a stream before the clock starts. The bare loop reads them by a durable pull consumer, publishes
@@ -27,7 +27,7 @@ mod machine;
 #[path = "../passing.rs"]
 mod passing;
 
-use passing::{Asked, Failure, RUN_MAX, Rounds, body, read, through_eventyard};
+use passing::{Asked, Failure, RUN_MAX, Rounds, body, through_eventyard};
 
 /// How many messages are published at a time: what eventyard's sink asks for.
 const AT_ONCE: usize = 512;
@@ -36,20 +36,9 @@ const AHEAD: usize = 1000;
 /// How many may be unacknowledged at the server: what eventyard's source asks for when it makes its consumer.
 const ACK_PENDING: i64 = 4000;
 
-#[expect(clippy::print_stderr, reason = "a program for the terminal")]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let ended = match read("nats://127.0.0.1:4322", std::env::args().skip(1)) {
-        Ok(asked) => run(&asked).await,
-        Err(error) => Err(error),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("nats: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    passing::main("nats", "nats://127.0.0.1:4322", 50_000, run).await
 }
 
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]

@@ -4,16 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::store::{Kind, bucket_name, store_with};
 use super::{DEADLINE, events, get, start};
-use crate::support::{Broker, free_port, project, service};
+use crate::servers::{create_stream, create_topics, service};
+use crate::support::{Broker, free_port, project};
 
 /// What stumbles over encodings; what MinIO itself refuses (a segment `..`) is in the tests of the reader.
 const KEYS: [&str; 7] = [
@@ -135,10 +131,7 @@ async fn running(broker: &Broker) {
 async fn what_minio_says_through_kafka_becomes_the_same_events() {
     let Some(said) = service("kafka") else { return };
     let (brokers, topic) = (said["KAFKA_BROKERS"].clone(), bucket_name());
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
-    let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
-    admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    create_topics(&brokers, &[&topic]).await;
     let target = [("BROKERS", brokers.clone()), ("TOPIC", topic.clone()), ("VERSION", "2.8.0".to_owned())];
     let source = format!("kind = \"kafka\"\nbrokers = \"{brokers}\"\ntopics = \"{topic}\"\ngroup = \"{topic}\"");
     come_through("kafka", &target, &source).await;
@@ -169,26 +162,8 @@ async fn what_minio_says_through_rabbitmq_becomes_the_same_events() {
 async fn what_minio_says_through_jetstream_becomes_the_same_events() {
     let Some(said) = service("nats") else { return };
     let (address, name) = (said["NATS_URL"].trim_start_matches("nats://").to_owned(), bucket_name());
-    make_stream(&address, &name).await;
+    create_stream(&address, &name, &format!("{name}.>")).await;
     let target = [("ADDRESS", address.clone()), ("SUBJECT", format!("{name}.photos")), ("JETSTREAM", "on".to_owned())];
     let source = format!("kind = \"nats\"\nservers = \"{address}\"\nstream = \"{name}\"");
     come_through("nats", &target, &source).await;
-}
-
-/// By hand: the client would have to be compiled for every test of this program.
-async fn make_stream(address: &str, name: &str) {
-    let mut server = TcpStream::connect(address).await.unwrap();
-    let config = format!("{{\"name\":\"{name}\",\"subjects\":[\"{name}.>\"],\"storage\":\"file\"}}");
-    let asked = format!(
-        "CONNECT {{\"verbose\":false}}\r\nSUB _INBOX.{name} 1\r\nPUB $JS.API.STREAM.CREATE.{name} _INBOX.{name} {}\r\n{config}\r\n",
-        config.len()
-    );
-    server.write_all(asked.as_bytes()).await.unwrap();
-    let (mut said, mut some) = (String::new(), [0; 4096]);
-    while !said.contains("stream_create_response") {
-        let count = tokio::time::timeout(DEADLINE, server.read(&mut some)).await.unwrap().unwrap();
-        assert!(count > 0, "{said}");
-        said.push_str(&String::from_utf8_lossy(&some[..count]));
-    }
-    assert!(!said.contains("\"error\""), "{said}");
 }
