@@ -592,11 +592,14 @@ fn traceparent(taken: &Taken) -> String {
         Some(eventyard_event::ExtensionValue::String(text)) => trace_id(text),
         _ => None,
     };
-    let ours = || taken.envelope.id.to_string().replace('-', "");
-    let trace = theirs.map_or_else(ours, str::to_owned);
-    let place = taken.delivery.place;
-    let attempt = taken.tries.saturating_add(1);
-    format!("00-{trace}-{place:08x}{attempt:08x}-01")
+    let (place, attempt) = (taken.delivery.place, taken.tries.saturating_add(1));
+    match theirs {
+        Some(trace) => format!("00-{trace}-{place:08x}{attempt:08x}-01"),
+        None => {
+            let trace = u128::from_be_bytes(taken.envelope.id.to_bytes());
+            format!("00-{trace:032x}-{place:08x}{attempt:08x}-01")
+        }
+    }
 }
 
 /// The trace id of a well-formed `traceparent`.

@@ -235,10 +235,13 @@ impl Made {
     }
 }
 
+/// Headers that a message mostly has, so that their memory is asked for once.
+const HEADERS: usize = 16;
+
 /// Headers and value of one delivery's message.
 fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Bytes>) {
     let payload = &request.payload;
-    let mut headers = OwnedHeaders::new();
+    let mut headers = OwnedHeaders::new_with_capacity(HEADERS);
     let mut content_type = payload.content_type.clone();
     let mut value = Some(payload.body.clone());
     match payload.form {
@@ -272,28 +275,27 @@ fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Byt
 
 /// The attributes as CloudEvents' binding for Kafka has them in binary mode: `ce_` before the name, values as they are.
 fn attributes(event: &Event, headers: OwnedHeaders) -> OwnedHeaders {
-    let with = |headers: OwnedHeaders, name: &str, value: &str| {
-        headers.insert(Header { key: &format!("ce_{name}"), value: Some(value) })
-    };
-    let mut headers = with(headers, "specversion", "1.0");
+    let with = |headers: OwnedHeaders, key: &str, value: &str| headers.insert(Header { key, value: Some(value) });
+    let mut headers = with(headers, "ce_specversion", "1.0");
     let defined = [
-        ("id", Some(&event.id)),
-        ("source", Some(&event.source)),
-        ("type", Some(&event.ty)),
-        ("subject", event.subject.as_ref()),
-        ("time", event.time.as_ref()),
-        ("dataschema", event.dataschema.as_ref()),
+        ("ce_id", Some(&event.id)),
+        ("ce_source", Some(&event.source)),
+        ("ce_type", Some(&event.ty)),
+        ("ce_subject", event.subject.as_ref()),
+        ("ce_time", event.time.as_ref()),
+        ("ce_dataschema", event.dataschema.as_ref()),
     ];
-    for (name, value) in defined {
+    for (key, value) in defined {
         if let Some(value) = value {
-            headers = with(headers, name, value);
+            headers = with(headers, key, value);
         }
     }
     for (name, value) in &event.extensions {
+        let key = format!("ce_{name}");
         headers = match value {
-            ExtensionValue::String(text) => with(headers, name, text),
-            ExtensionValue::Integer(number) => with(headers, name, &number.to_string()),
-            ExtensionValue::Boolean(truth) => with(headers, name, if *truth { "true" } else { "false" }),
+            ExtensionValue::String(text) => with(headers, &key, text),
+            ExtensionValue::Integer(number) => with(headers, &key, &number.to_string()),
+            ExtensionValue::Boolean(truth) => with(headers, &key, if *truth { "true" } else { "false" }),
         };
     }
     headers

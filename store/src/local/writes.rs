@@ -29,6 +29,8 @@ const LETTERS_MAX: usize = 1000;
 
 /// Bytes that an admission takes beside its data, roughly: enough that most buffers are allocated once.
 const ADMISSION_BYTES: usize = 512;
+/// What a settlement that delivered takes, so that its memory is asked for once.
+const SETTLEMENT_BYTES: usize = 256;
 
 /// A delivery's counts, its newest settlement and its first, as they stand when a lease is settled.
 type Claimed = (Counts, Place, Place);
@@ -297,7 +299,7 @@ impl LocalStore {
         };
         counts.attempts = counts.attempts.saturating_add(u32::from(counted));
         counts.deaths = counts.deaths.saturating_add(u32::from(matches!(turn, Turn::Dead { .. })));
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(SETTLEMENT_BYTES);
         let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
         let at_in_body = body.len();
         put_settlement(&mut body, &record);
