@@ -3,6 +3,7 @@
 mod fetched;
 #[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
 mod queues;
+mod role;
 mod store;
 
 use std::path::Path;

@@ -8,8 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -18,6 +17,7 @@ use eventyard_event::with_causes;
 use serde_json::Value;
 use url::Url;
 
+use super::credentials;
 use super::settings::StoreConfig;
 use super::text::cut;
 use crate::sink::{RETRY_AFTER_MAX, SendError};
@@ -45,19 +45,10 @@ impl std::fmt::Debug for Bucket {
     }
 }
 
-/// What is used in place of what the project does not say.
-struct FromEnvironment {
-    region: Option<String>,
-    key: Option<(String, String, Option<String>)>,
-}
-
-impl FromEnvironment {
-    fn read() -> FromEnvironment {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let id = variable("AWS_ACCESS_KEY_ID");
-        let key = id.and_then(|id| Some((id, variable("AWS_SECRET_ACCESS_KEY")?, variable("AWS_SESSION_TOKEN"))));
-        FromEnvironment { region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")), key }
-    }
+/// Where the project names no region.
+fn region_of_environment() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
 impl Bucket {
@@ -82,6 +73,10 @@ impl Bucket {
             (Some(_), None) => errors.push(lacks("secret_access_key", "access_key_id")),
             (None, Some(_)) => errors.push(lacks("access_key_id", "secret_access_key")),
             (None, None) if config.session_token.is_some() => errors.push(lacks("access_key_id", "session_token")),
+            (Some(_), Some(_)) if config.credentials.is_some() => {
+                let message = "`credentials` says where to look for what stands here already";
+                errors.push(ConfigError::at("credentials", "conflict", message).help("leave it out"));
+            }
             _ => {}
         }
         if errors.is_empty() { Ok(Bucket { config, client: OnceLock::new() }) } else { Err(errors) }
@@ -100,7 +95,7 @@ impl Bucket {
     /// The client.
     ///
     /// # Errors
-    /// Where there are no credentials.
+    /// Where there are no keys, and no role is asked for.
     pub(super) fn client(&self) -> Result<&Client, Failure> {
         if let Some(client) = self.client.get() {
             return Ok(client);
@@ -110,25 +105,15 @@ impl Bucket {
     }
 
     fn make(&self) -> Result<Client, Failure> {
-        let around = FromEnvironment::read();
-        let given = match (&self.config.access_key_id, &self.config.secret_access_key) {
-            (Some(id), Some(secret)) => {
-                let token = self.config.session_token.as_ref().map(|token| token.expose().to_owned());
-                Some((id.clone(), secret.expose().to_owned(), token))
-            }
-            _ => around.key,
-        };
-        let Some((id, secret, token)) = given else {
-            let message = "there are no credentials: neither `access_key_id` and `secret_access_key` nor \
-                           AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set";
-            return Err(Failure::lasting("auth", message));
-        };
-        let region = self.config.region.clone().or(around.region).unwrap_or_else(|| "us-east-1".to_owned());
+        let region = self.config.region.clone().or_else(region_of_environment);
+        let region = Region::new(region.unwrap_or_else(|| "us-east-1".to_owned()));
+        let https = || Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
+        let credentials = credentials::provider(&self.config, &region, https)?;
         let endpoint = self.config.endpoint.as_deref();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(region))
-            .credentials_provider(Credentials::new(id, secret, token, None, "eventyard"))
+            .region(region)
+            .credentials_provider(credentials)
             .force_path_style(self.config.path_style.unwrap_or(endpoint.is_some()))
             // The supervisor and the broker do this, and people see it.
             .retry_config(RetryConfig::disabled())
@@ -144,11 +129,7 @@ impl Bucket {
         }
         // Without TLS no certificates are read, which some machines do not have.
         let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let http = if plain {
-            Builder::new().build_http()
-        } else {
-            Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
-        };
+        let http = if plain { Builder::new().build_http() } else { https() };
         Ok(Client::from_conf(config.http_client(http).build()))
     }
 }
@@ -201,6 +182,9 @@ impl Failure {
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         match &error {
+            _ if credentials::are_missing(&error) => {
+                Failure::passing("auth", format!("{doing}: there are no credentials: {}", causes(&error)))
+            }
             SdkError::ServiceError(context) => {
                 let raw = context.raw();
                 let said = Said {
@@ -280,7 +264,7 @@ impl Said<'_> {
                 | "ExpiredToken"
                 | "TokenRefreshRequired",
             )
-            | (401, _) => ("auth", "the store does not believe our credentials", false),
+            | (401, _) => ("auth", "the store does not believe our credentials", true),
             (403, _) => ("forbidden", "the store does not let us", false),
             (_, "NoSuchBucket") => ("no_such_bucket", "there is no such bucket", false),
             (404, _) => ("object_gone", "there is no such object", false),
@@ -317,8 +301,8 @@ mod tests {
         };
         assert_eq!(judged(403, "AccessDenied"), ("forbidden", false, None));
         assert_eq!(judged(403, ""), ("forbidden", false, None));
-        assert_eq!(judged(403, "SignatureDoesNotMatch"), ("auth", false, None));
-        assert_eq!(judged(403, "InvalidAccessKeyId"), ("auth", false, None));
+        assert_eq!(judged(403, "SignatureDoesNotMatch"), ("auth", true, Some(7)));
+        assert_eq!(judged(403, "InvalidAccessKeyId"), ("auth", true, Some(7)));
         assert_eq!(judged(403, "RequestTimeTooSkewed"), ("clock_skew", true, Some(7)));
         assert_eq!(judged(404, "NoSuchBucket"), ("no_such_bucket", false, None));
         assert_eq!(judged(404, "NoSuchKey"), ("object_gone", false, None));

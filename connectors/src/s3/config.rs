@@ -25,12 +25,19 @@ const PATH_STYLE: Field = Field::optional(
 const ACCESS_KEY_ID: Field = Field::optional(
     "access_key_id",
     FieldKind::String,
-    "Who we are. Without it and the next, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of the \
-     environment.",
+    "Who we are. Without it and the next, `credentials` says where to look.",
 );
 const SECRET_ACCESS_KEY: Field = Field::optional("secret_access_key", FieldKind::String, "What proves it.").secret();
 const SESSION_TOKEN: Field =
     Field::optional("session_token", FieldKind::String, "For credentials that hold for a while only.").secret();
+const CREDENTIALS: Field = Field::optional(
+    "credentials",
+    FieldKind::OneOf(&["environment", "role"]),
+    "Where keys come from that do not stand here. `environment`: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and \
+     `AWS_SESSION_TOKEN`. `role`: where AWS's own programs look, which is there too, then in the profile files, and then \
+     the role of the Kubernetes service account, the container or the instance; fetched anew before it ends. Without it, \
+     `role` where no `endpoint` is given, and `environment` for any other store, which is shown no proof of a role.",
+);
 
 /// `[source.NAME] kind = "s3"`.
 pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
@@ -46,6 +53,7 @@ pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
         ACCESS_KEY_ID,
         SECRET_ACCESS_KEY,
         SESSION_TOKEN,
+        CREDENTIALS,
         FILTER,
         Field::optional(
             "notifications",
@@ -114,6 +122,7 @@ pub const SINK_SPEC: ConnectorSpec = ConnectorSpec {
         ACCESS_KEY_ID,
         SECRET_ACCESS_KEY,
         SESSION_TOKEN,
+        CREDENTIALS,
         Field::with_default(
             "write",
             FieldKind::OneOf(&["lines", "object"]),

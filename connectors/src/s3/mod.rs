@@ -8,14 +8,15 @@
 //! - The **guard** ([`guard`]) keeps what a source brought in from coming in by it again: the sink marks what it
 //!   writes with the sources it came through, and a source passes over what is marked with itself.
 //!
-//! What is not here: the client retries nothing, for the supervisor and the broker do; and an instance's role or a
-//! profile's file is not asked for credentials.
+//! What is not here: the client retries nothing, for the supervisor and the broker do.
 
 #[cfg(feature = "s3")]
 mod change;
 #[cfg(feature = "s3")]
 mod client;
 mod config;
+#[cfg(feature = "s3")]
+mod credentials;
 #[cfg(feature = "s3")]
 mod guard;
 #[cfg(feature = "s3")]

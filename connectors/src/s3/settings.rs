@@ -16,6 +16,17 @@ pub(super) struct StoreConfig {
     pub(super) access_key_id: Option<String>,
     pub(super) secret_access_key: Option<Secret>,
     pub(super) session_token: Option<Secret>,
+    pub(super) credentials: Option<Whence>,
+}
+
+/// Where credentials are looked for that the project does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Whence {
+    /// The variables of the environment, and nowhere else.
+    Environment,
+    /// Wherever AWS's own programs look.
+    Role,
 }
 
 /// A source's own keys, after their shape was checked.

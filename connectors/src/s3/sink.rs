@@ -310,5 +310,7 @@ pub(super) mod tests {
         assert_eq!(codes(json!({ "write": "object", "compression": "gzip" })), ["conflict"]);
         assert_eq!(codes(json!({ "prefix": "../" })), ["bad_value"]);
         assert_eq!(codes(json!({ "write": "object", "key": "" })), ["bad_value"]);
+        let keys = json!({ "access_key_id": "a", "secret_access_key": "b", "credentials": "role" });
+        assert_eq!(codes(keys), ["conflict"]);
     }
 }
