@@ -301,7 +301,7 @@ async fn fetch(broker: &Broker, target: &Target, taken: &Taken) -> Result<Payloa
 }
 
 /// What the target receives.
-fn payload(handed: &Handed<'_>, input: &Input) -> Result<Payload, Reason> {
+pub(crate) fn payload(handed: &Handed<'_>, input: &Input) -> Result<Payload, Reason> {
     let envelope = &handed.taken.envelope;
     match input {
         Input::Template(transform) => shaped(handed, transform),

@@ -65,6 +65,9 @@ pub mod dispatch;
 // One attempt of one delivery.
 pub mod attempt;
 
+// What targets would receive of the events of rules' tests.
+mod payloads;
+
 // Takes the project's secrets out of what targets answered.
 pub mod secrets;
 

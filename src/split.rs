@@ -63,6 +63,13 @@ pub(crate) fn split(rule: &Rule, path: &Path, envelope: &Envelope, left: &mut us
     Some(Split { path: path.as_str().into(), count })
 }
 
+/// The element of an event that nobody sent, where the rule splits.
+pub(crate) fn element(rule: &Rule, envelope: &Envelope, number: u32) -> Option<Element> {
+    let path = rule.split.as_ref()?;
+    let count = Elements::find(path, envelope).map_or(0, |elements| elements.count());
+    Some(Element { path: path.as_str().into(), number, count: u32::try_from(count).unwrap_or(u32::MAX) })
+}
+
 /// A delivery as its target sees it.
 pub(crate) struct Handed<'t> {
     /// With the element in the place of the data, where it is of one.

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::{Envelope, Event, Name};
-use eventyard_rules::Elements;
-use eventyard_store::{AttemptOutcome, Element, QueueKey, Reason, Taken};
+use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
 use serde_json::json;
 
 use crate::alert::{OWN_SOURCE, OWN_TYPES};
 use crate::attempt::{call_with, given};
 use crate::broker::Broker;
-use crate::in_force::InForce;
 use crate::retry::Outcome;
 use crate::settle::Tried;
+use crate::split::element;
 
 /// What a target said when it was tried.
 #[derive(Clone, Debug)]
@@ -38,6 +37,8 @@ impl Broker {
     pub async fn try_target(&self, queue: &QueueKey, envelope: Envelope) -> Option<Trial> {
         let in_force = self.in_force();
         let target = in_force.target(queue)?;
+        let rule = queue.rule.as_ref();
+        let rule = rule.and_then(|rule| in_force.rules.rule(queue.namespace.as_str(), rule.as_str()));
         let taken = Taken {
             delivery: envelope.id.delivery(0),
             queue: queue.clone(),
@@ -45,7 +46,7 @@ impl Broker {
             tries: 0,
             deaths: 0,
             budget_began_at: self.clocks().steady_now(),
-            element: first_element(&in_force, queue, &envelope),
+            element: rule.and_then(|rule| element(rule, &envelope, 1)),
             envelope: Arc::new(envelope),
             unreadable: None,
         };
@@ -107,13 +108,4 @@ impl Broker {
             event,
         }
     }
-}
-
-/// The first element of the event, where the rule of the queue splits.
-fn first_element(in_force: &InForce, queue: &QueueKey, envelope: &Envelope) -> Option<Element> {
-    let rule = in_force.rules.rule(queue.namespace.as_str(), queue.rule.as_ref()?.as_str())?;
-    let path = rule.split.as_ref()?;
-    let count = Elements::find(path, envelope).map_or(0, |elements| elements.count());
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    Some(Element { path: path.as_str().into(), number: count.min(1), count })
 }

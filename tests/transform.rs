@@ -216,3 +216,42 @@ async fn rules_look_into_what_is_no_json() {
     let answer = super::wire::request(broker.address(), "POST /shop HTTP/1.1\ncontent-type: text/xml", bomb).await;
     assert_eq!((answer.status, &answer.json()["accepted"][0]["rules"]), (202, &serde_json::json!([])));
 }
+
+/// A test of a rule holds what a target would receive against what it says, and shows both where they differ.
+#[test]
+fn a_rule_test_may_say_what_a_target_receives() {
+    let checked = |tests: &str| {
+        let rule = "[[rule]]\nname = \"orders\"\npattern = { type = [\"order\"] }\n[[rule.target]]\nname = \"shaped\"\nsink = \
+             \"trash\"\ninput = { paths = { id = \"data.id\" }, strict = true, template = '{\"order\": <id>, \"n\": [1]}' }\n\
+             [[rule.target]]\nname = \"raw\"\nsink = \"trash\"\n";
+        let folder = project(&[("eventyard.toml", MAIN), ("rules/orders.toml", &format!("{rule}{tests}"))]);
+        let tested = run(&["rules", "test"], folder.path());
+        (tested.code, tested.stdout + &run(&["check"], folder.path()).stdout)
+    };
+    let test = |rest: &str| {
+        format!("[[rule.test]]\nevent = {{ type = \"order\", data = {{ id = 7 }} }}\nmatches = true\n{rest}\n")
+    };
+    for good in [
+        "target = \"shaped\"\npayload = { n = [1.0], order = 7 }",
+        "target = \"shaped\"\npayload = '{\"order\": 7, \"n\": [1]}'",
+        "target = \"raw\"\npayload = { id = 7 }",
+    ] {
+        let (code, said) = checked(&test(good));
+        assert_eq!(code, 0, "{said}");
+    }
+    let (code, said) = checked(&test("target = \"shaped\"\npayload = { n = [1], order = 8 }"));
+    assert_eq!(code, 1, "{said}");
+    let differs = r#"`shaped` should receive {"n":[1],"order":8} and would receive {"order": 7, "n": [1]}"#;
+    assert_eq!(said.matches(differs).count(), 2, "by both commands: {said}");
+    let gap = test("target = \"shaped\"\npayload = 1").replace("id = 7", "no = 7");
+    let (_, said) = checked(&gap);
+    assert!(said.contains("would receive nothing: ") && said.contains("[input_missing_path]"), "{said}");
+    for (bad, why) in [
+        ("payload = 1", "set `target` to one of `shaped`, `raw`"),
+        ("payload = 1\ntarget = \"other\"", "does not say which target"),
+        ("target = \"raw\"", "`target` means nothing without `payload`"),
+    ] {
+        let (code, said) = checked(&test(bad));
+        assert!(code == 2 && said.contains(why), "{said}");
+    }
+}

@@ -100,7 +100,11 @@ fn read_rule(mut table: Table<'_>, host: &Host<'_>) -> Option<ReadRule> {
     if split.is_some() {
         targets.iter().for_each(|target| refuse_split(&table, target));
     }
-    let tests = test::read_tests(&table, host, &namespace, &from, &tags);
+    let tests = test::read_tests(
+        &table,
+        host,
+        &test::Tested { namespace: &namespace, from: &from, tags: &tags, targets: &targets },
+    );
     let name_place = table.place_of("name");
     let place = table.place();
     let reading = table.reading();

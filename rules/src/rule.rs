@@ -1,6 +1,7 @@
 //! What a rule is, as its file says it.
 
 use eventyard_event::{Envelope, Name};
+use serde_json::Value;
 
 use crate::cesql::Expression;
 use crate::diagnostic::Place;
@@ -68,6 +69,30 @@ pub struct RuleTest {
     pub matches: bool,
     /// How many deliveries the rule makes of the event, where the test says so.
     pub deliveries: Option<u64>,
+    /// What a target would receive, where the test says so.
+    pub payload: Option<TestPayload>,
     /// Where it stands.
     pub place: Place,
+}
+
+/// What a test says that a target would receive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestPayload {
+    /// A text is the bytes themselves; anything else is held against them as JSON.
+    pub wanted: Value,
+    /// One of the rule's.
+    pub target: Name,
+    /// Counts from 1; of which element it is, where the rule splits.
+    pub element: u32,
+}
+
+impl RuleTest {
+    /// The event as the rule sees it. One whose tags the test does not name has those of the source it comes from.
+    pub(crate) fn envelope(&self, tags_of: impl Fn(&Name) -> Vec<String>) -> Envelope {
+        let mut event = self.event.clone();
+        if !self.tags_given {
+            event.tags = tags_of(&event.source_name);
+        }
+        event
+    }
 }

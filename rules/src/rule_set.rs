@@ -13,7 +13,7 @@ use crate::compiled::{Entry, Memory, PatternSet};
 
 use crate::definition;
 use crate::explain::{self, Explanation, RuleExplanation};
-use crate::rule::{Rule, RuleTest};
+use crate::rule::{Rule, RuleTest, TestPayload};
 use crate::view::View;
 
 /// Compiled rules.
@@ -61,6 +61,15 @@ pub enum Wrong {
         /// As it is, or why there are none.
         made: Result<u64, String>,
     },
+    /// A target would receive something else.
+    Payload {
+        /// Which one.
+        target: Name,
+        /// As the test says.
+        wanted: String,
+        /// As it is, or why there is nothing.
+        made: Result<String, String>,
+    },
 }
 
 impl TestFailure<'_> {
@@ -75,6 +84,12 @@ impl TestFailure<'_> {
             }
             Wrong::Deliveries { wanted, made: Err(problem) } => {
                 format!("the event should make {wanted} deliveries and cannot be split: {problem}")
+            }
+            Wrong::Payload { target, wanted, made: Ok(made) } => {
+                format!("`{target}` should receive {wanted} and would receive {made}")
+            }
+            Wrong::Payload { target, wanted, made: Err(problem) } => {
+                format!("`{target}` should receive {wanted} and would receive nothing: {problem}")
             }
         }
     }
@@ -156,18 +171,22 @@ impl RuleSet {
 
 /// Runs every `[[rule.test]]`, those of rules that are not enabled too: a test asks what the rule says, not whether it
 /// is in force. A test that does not name its event's tags gets those of the source it comes from, which `tags_of`
-/// knows.
+/// knows. What a target would receive is the caller's to say: `payload` is asked about each test that names one and holds
+/// otherwise.
 #[must_use]
-pub fn run_tests<'r>(rules: &'r [Rule], tags_of: impl Fn(&Name) -> Vec<String>) -> Vec<TestFailure<'r>> {
+pub fn run_tests<'r>(
+    rules: &'r [Rule],
+    tags_of: impl Fn(&Name) -> Vec<String>,
+    payload: impl Fn(&Rule, &TestPayload, Envelope) -> Option<Wrong>,
+) -> Vec<TestFailure<'r>> {
     let mut failures = Vec::new();
     for rule in rules {
         for test in &rule.tests {
-            let mut event = test.event.clone();
-            if !test.tags_given {
-                event.tags = tags_of(&event.source_name);
-            }
+            let event = test.envelope(&tags_of);
             let explanation = explain::explain_conditions(rule, &View::new(&event));
-            if let Some(wrong) = wrong(rule, test, &explanation) {
+            let wrong = wrong(rule, test, &explanation)
+                .or_else(|| test.payload.as_ref().and_then(|wanted| payload(rule, wanted, event)));
+            if let Some(wrong) = wrong {
                 failures.push(TestFailure { rule, test, explanation, wrong });
             }
         }

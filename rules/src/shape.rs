@@ -71,6 +71,8 @@ pub enum Kind {
     Map,
     /// JSON data of any shape.
     Object,
+    /// A value of any type.
+    Any,
     /// A pattern: a table, or a text of JSON.
     Pattern,
     /// Something that is told elsewhere: what another crate reads.

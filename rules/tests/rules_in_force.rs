@@ -258,15 +258,16 @@ tags = []
 event = { type = "order.created", data = { amount = 2000 } }
 matches = false"#,
     ));
-    let failures = run_tests(rules.rules(), |source| {
+    let tags_of = |source: &Name| {
         assert_eq!(source.as_str(), "shop");
         vec!["finance".to_owned()]
-    });
+    };
+    let failures = run_tests(rules.rules(), tags_of, |_, _, _| None);
     let failed: Vec<&str> = failures.iter().map(|failure| failure.test.name.as_str()).collect();
     assert_eq!(failed, ["small"]);
     assert!(!failures[0].explanation.matched);
     // The source has lost its tag: now the test of the large order fails too.
-    assert_eq!(run_tests(rules.rules(), |_| Vec::new()).len(), 2);
+    assert_eq!(run_tests(rules.rules(), |_| Vec::new(), |_, _, _| None).len(), 2);
 }
 
 /// An explanation as text.

@@ -232,6 +232,7 @@ pub(super) fn run_tests(project: &Project, report: &mut Report) {
         let (rule, test) = (&failure.rule.name, &failure.test.name);
         let help = match (&failure.wrong, failure.explanation.matched) {
             (Wrong::Deliveries { .. }, _) => "mend `split`, or the test's `deliveries`".to_owned(),
+            (Wrong::Payload { .. }, _) => "mend the target's `input`, or the test's `payload`".to_owned(),
             (Wrong::Match, true) => "tighten the pattern, or set matches = true".to_owned(),
             (Wrong::Match, false) => {
                 let wrong = failure.explanation.fields.iter().filter(|field| !field.ok).map(why);

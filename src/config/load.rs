@@ -21,6 +21,7 @@ use super::server::{read_limits, read_server, read_store};
 use super::sinks::{read_http_target, read_sinks};
 use super::sources::{ReadSource, read_sources};
 use super::{check, keys, resolve};
+use crate::payloads;
 
 /// The most bytes of the event file of a test.
 const EVENT_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -84,7 +85,7 @@ pub fn failing_tests(project: &Project) -> Vec<TestFailure<'_>> {
         let source = project.sources.iter().find(|source| source.name == *name);
         source.map(|source| source.tags.clone()).unwrap_or_default()
     };
-    eventyard_rules::run_tests(&project.rules, tags_of)
+    eventyard_rules::run_tests(&project.rules, tags_of, payloads::wrong)
 }
 
 /// Checks a project whose files have been read already (from the copy of the last good one). Its tests have

@@ -51,6 +51,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::Map => (json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/text" } }), None),
         Kind::Object => (json!({ "type": "object" }), None),
+        Kind::Any => (json!({}), None),
         Kind::Pattern => (text_with_pattern(), None),
         Kind::Foreign => (foreign(key.name), None),
     };

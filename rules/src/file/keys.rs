@@ -193,6 +193,17 @@ static TEST: Shape = Shape {
             Kind::Integer(0, u32::MAX as u64),
             "How many deliveries the rule makes of the event, all targets together; for rules that split.",
         ),
+        Key::optional(
+            "payload",
+            Kind::Any,
+            "What a target would receive: a text is held against it byte by byte, anything else as JSON.",
+        ),
+        Key::optional("target", Kind::Name, "Whose `payload` it is, where the rule has several targets."),
+        Key::optional(
+            "element",
+            Kind::Integer(1, u32::MAX as u64),
+            "Of which element `payload` is, where the rule splits; without it the first.",
+        ),
         Key::optional("from", Kind::Name, "The source that the event came by."),
         Key::optional("tags", Kind::Texts, "The tags that it came with."),
         Key::optional("event", Kind::Object, "The event as CloudEvents JSON; what is missing is filled in."),

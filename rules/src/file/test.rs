@@ -9,36 +9,72 @@ use super::{Host, read_tags};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::reader::Table;
-use crate::rule::RuleTest;
+use crate::rule::{RuleTest, TestPayload};
+use crate::target::{Input, Target};
 
 /// The most tests of one rule; they run at every reload.
 pub const TESTS_MAX: usize = 1_000;
 
-pub(super) fn read_tests(
-    rule: &Table<'_>,
-    host: &Host<'_>,
-    namespace: &Name,
-    from: &[Name],
-    rule_tags: &[String],
-) -> Vec<RuleTest> {
+/// What is known of the rule whose tests are read.
+pub(super) struct Tested<'r> {
+    pub(super) namespace: &'r Name,
+    /// Where a test's event comes from if the test does not say, and with which tags.
+    pub(super) from: &'r [Name],
+    pub(super) tags: &'r [String],
+    pub(super) targets: &'r [Target],
+}
+
+pub(super) fn read_tests(rule: &Table<'_>, host: &Host<'_>, tested: &Tested<'_>) -> Vec<RuleTest> {
     let tables = rule.one_or_more_tables("test", "[[rule.test]]");
     if tables.len() > TESTS_MAX {
         let message = format!("a rule has at most {TESTS_MAX} tests, this one has {}", tables.len());
         rule.refuse("test", codes::TOO_MANY, message, None);
         return Vec::new();
     }
-    let origin = Origin { namespace, from: from.first(), tags: rule_tags };
-    tables.into_iter().enumerate().filter_map(|(at, table)| read_test(table, host, &origin, at + 1)).collect()
+    tables.into_iter().enumerate().filter_map(|(at, table)| read_test(table, host, tested, at + 1)).collect()
 }
 
-/// Where a test's event comes from if the test does not say.
-struct Origin<'o> {
-    namespace: &'o Name,
-    from: Option<&'o Name>,
-    tags: &'o [String],
+/// `payload`, with the target and the element that it is of.
+fn read_payload(table: &Table<'_>, tested: &Tested<'_>, matches: Option<bool>) -> Option<TestPayload> {
+    let wanted = table.json("payload");
+    let target = table.name("target");
+    let element = table.integer_u32("element", 1..=u32::MAX);
+    if !table.has("payload") {
+        for key in ["target", "element"].into_iter().filter(|key| table.has(key)) {
+            let message = format!("`{key}` means nothing without `payload`");
+            table.refuse(key, codes::BAD_VALUE, message, Some("say what the target receives: payload = { … }"));
+        }
+        return None;
+    }
+    if matches == Some(false) {
+        let help = Some("remove one of the two");
+        table.refuse("payload", codes::BAD_VALUE, "of an event that does not match nobody receives anything", help);
+        return None;
+    }
+    let found = match &target {
+        Some(name) => tested.targets.iter().find(|known| known.name == *name),
+        None => tested.targets.first().filter(|_| tested.targets.len() == 1),
+    };
+    let Some(found) = found else {
+        // A rule whose targets could not be read has been told of that.
+        if !tested.targets.is_empty() {
+            let names: Vec<String> = tested.targets.iter().map(|known| format!("`{}`", known.name)).collect();
+            let help = format!("set `target` to one of {}", names.join(", "));
+            let key = if target.is_some() { "target" } else { "payload" };
+            table.refuse(key, codes::BAD_VALUE, "the test does not say which target receives this", Some(&help));
+        }
+        return None;
+    };
+    if found.input == Some(Input::Object) {
+        let message =
+            format!("what `{}` receives is fetched for each attempt, and cannot be told beforehand", found.name);
+        table.refuse("payload", codes::BAD_VALUE, message, Some("remove `payload`"));
+        return None;
+    }
+    Some(TestPayload { wanted: wanted?, target: found.name.clone(), element: element.unwrap_or(1) })
 }
 
-fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usize) -> Option<RuleTest> {
+fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Tested<'_>, number: usize) -> Option<RuleTest> {
     let name = table.string("name").unwrap_or_else(|| format!("test {number}"));
     table.require("matches", "say what is expected: matches = true, or matches = false");
     let matches = table.boolean("matches");
@@ -47,7 +83,8 @@ fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usi
         let help = Some("remove one of the two");
         table.refuse("deliveries", codes::BAD_VALUE, "an event that does not match makes no deliveries", help);
     }
-    let source_name = table.name("from").or_else(|| origin.from.cloned());
+    let payload = read_payload(&table, origin, matches);
+    let source_name = table.name("from").or_else(|| origin.from.first().cloned());
     // Where no source is named that could have tags, the event has those that the rule asks for.
     let tags_given = table.has("tags") || source_name.is_none();
     let own_tags = read_tags(&table, "tags");
@@ -80,7 +117,7 @@ fn read_test(table: Table<'_>, host: &Host<'_>, origin: &Origin<'_>, number: usi
         keys_unique: shape.keys_unique,
         event,
     };
-    Some(RuleTest { name, event, tags_given, matches: matches?, deliveries, place })
+    Some(RuleTest { name, event, tags_given, matches: matches?, deliveries, payload, place })
 }
 
 /// The event as structured JSON, with what the test left out filled in; the rest as it was written, digit for

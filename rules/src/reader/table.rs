@@ -476,7 +476,7 @@ impl<'t> Table<'t> {
     /// Data of any shape as JSON, nothing in it resolved.
     #[must_use]
     pub fn json(&self, key: &str) -> Option<serde_json::Value> {
-        self.read_as(key, |kind| matches!(kind, Kind::Object));
+        self.read_as(key, |kind| matches!(kind, Kind::Object | Kind::Any));
         self.reading.plain_json(self.value(key)?)
     }
 
