@@ -204,6 +204,34 @@ fn rules_match_answers_each_line_and_goes_on_after_a_bad_one() {
 }
 
 #[test]
+fn rules_match_answers_in_the_order_of_the_lines_however_many_there_are() {
+    const LINES: usize = 20_000;
+    const TOO_LONG: usize = 7_000;
+    let event = |number: usize| {
+        let amount = if number.is_multiple_of(3) { 1500 } else { 5 };
+        format!(
+            r#"{{"id":"{number}","type":"order.created","data":{{"amount":{amount},"note":"{}"}}}}"#,
+            "x".repeat(90)
+        )
+    };
+    let line = |number| if number == TOO_LONG { "x".repeat(1_100_000) } else { event(number) };
+    let input: String = (1..=LINES).map(|number| line(number) + "\n").collect();
+    let ended = run_with(&["rules", "match"], &quickstart(), &input);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), LINES);
+    for (number, line) in (1..).zip(&lines) {
+        if number == TOO_LONG {
+            assert_eq!((&line["line"], &line["error"]["code"]), (&number.into(), &"body_too_large".into()));
+            continue;
+        }
+        assert_eq!(line["id"], number.to_string(), "{line}");
+        assert_eq!(line["rules"].as_array().unwrap().len(), if number.is_multiple_of(3) { 2 } else { 1 }, "{line}");
+    }
+    assert!(ended.stderr.contains("1 line holds no event"), "{}", ended.stderr);
+}
+
+#[test]
 fn rules_with_from_are_tried_by_naming_the_source() {
     let line = r#"{"type":"alert.received"}"#;
     let ended = run_with(&["rules", "match", "--from", "alerts"], &quickstart(), line);

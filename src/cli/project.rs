@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use eventyard::config::{self, Project, Surroundings};
-use eventyard_event::json::read_structured;
-use eventyard_event::{Envelope, EventError, EventId, Limits, Name};
+use eventyard_event::json::{Shape, read_structured};
+use eventyard_event::{Envelope, Event, EventError, EventId, Limits, Name, Timestamp};
 use eventyard_rules::Report;
 
 use super::Context;
@@ -81,31 +81,38 @@ impl FromArgs {
 impl Arrival {
     /// Reads an event's JSON as the broker would, after filling in what it lacks.
     pub(crate) fn envelope(&self, json: &str, context: &Context) -> Result<Envelope, EventError> {
-        let bytes = Bytes::copy_from_slice(json.as_bytes());
-        let read = match read_structured(&bytes, &self.limits) {
-            Err(EventError::MissingAttribute(name)) if name != "type" => self.completed(json, name)?,
-            other => other?,
-        };
-        let (event, shape) = read;
-        Ok(Envelope {
-            id: EventId::new(context.clocks.now(), [0; 10]),
+        let mut envelope = self.empty(context.clocks.now());
+        self.fill(&Bytes::copy_from_slice(json.as_bytes()), &mut envelope)?;
+        Ok(envelope)
+    }
+
+    /// What the broker adds to each event, without any event.
+    pub(crate) fn empty(&self, now: Timestamp) -> Envelope {
+        Envelope {
+            id: EventId::new(now, [0; 10]),
             namespace: self.namespace.clone(),
             source_name: self.source_name.clone(),
             tags: self.tags.clone(),
-            received_at: context.clocks.now(),
+            received_at: now,
             hop_count: 0,
-            keys_unique: shape.keys_unique,
-            event,
-        })
+            keys_unique: true,
+            event: Event::default(),
+        }
     }
 
-    fn completed(
-        &self,
-        json: &str,
-        missing: &'static str,
-    ) -> Result<(eventyard_event::Event, eventyard_event::json::Shape), EventError> {
+    /// Puts another event into an envelope, read as by [`Arrival::envelope`]. Its data stays a slice of `json`.
+    pub(crate) fn fill(&self, json: &Bytes, envelope: &mut Envelope) -> Result<(), EventError> {
+        let (event, shape) = match read_structured(json, &self.limits) {
+            Err(EventError::MissingAttribute(name)) if name != "type" => self.completed(json, name)?,
+            other => other?,
+        };
+        (envelope.event, envelope.keys_unique) = (event, shape.keys_unique);
+        Ok(())
+    }
+
+    fn completed(&self, json: &[u8], missing: &'static str) -> Result<(Event, Shape), EventError> {
         let wrong = || EventError::MissingAttribute(missing);
-        let attributes: Attributes = serde_json::from_str(json).map_err(|_| wrong())?;
+        let attributes: Attributes = serde_json::from_slice(json).map_err(|_| wrong())?;
         let complete = draft::complete(&attributes, &Overrides::default(), None, &mut || "unnamed".to_owned());
         let complete = complete.map_err(|_| wrong())?;
         read_structured(&Bytes::from(complete), &self.limits)

@@ -102,9 +102,17 @@ enum Open<'a> {
     Object {
         /// Where this object's keys begin in [`Scanner::seen`].
         seen_from: usize,
-        /// All its keys, once they are more than [`KEYS_COMPARED_MAX`].
-        many: Option<HashSet<Cow<'a, str>>>,
+        /// All its keys, once they are more than [`KEYS_COMPARED_MAX`]. Elsewhere, for most objects have none.
+        #[expect(clippy::box_collection, reason = "a word in place of six, for each object that is open")]
+        many: Option<Box<HashSet<Cow<'a, str>>>>,
     },
+}
+
+/// A key of an object that is open.
+struct Seen<'a> {
+    /// See [`head`]: most keys that differ differ in it.
+    head: u64,
+    key: Cow<'a, str>,
 }
 
 struct Scanner<'a> {
@@ -117,7 +125,7 @@ struct Scanner<'a> {
     depth_max: usize,
     layers: usize,
     /// The keys of the open objects, the innermost object's last; cut back when an object ends.
-    seen: Vec<Cow<'a, str>>,
+    seen: Vec<Seen<'a>>,
     /// Falls to false at the first key that is repeated or has a dot; from then on keys are not kept.
     keys_unique: bool,
     /// The outermost object's key whose value is being read.
@@ -230,7 +238,9 @@ impl<'a> Scanner<'a> {
         if !self.keys_unique {
             return;
         }
-        if key.contains('.') {
+        let head = head(key.as_bytes());
+        let has_dot = if key.len() <= 8 { equal_bytes(head, b'.') != 0 } else { key.contains('.') };
+        if has_dot {
             // Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that this may be another key's twin.
             self.keys_unique = false;
             return;
@@ -241,13 +251,13 @@ impl<'a> Scanner<'a> {
             return;
         }
         let own = self.seen.get(*seen_from..).unwrap_or_default();
-        self.keys_unique = !own.contains(&key);
+        self.keys_unique = !own.iter().any(|seen| seen.head == head && seen.key == key);
         if own.len() < KEYS_COMPARED_MAX {
-            self.seen.push(key);
+            self.seen.push(Seen { head, key });
         } else {
-            let mut set: HashSet<Cow<'a, str>> = self.seen.drain(*seen_from..).collect();
+            let mut set: HashSet<Cow<'a, str>> = self.seen.drain(*seen_from..).map(|seen| seen.key).collect();
             set.insert(key);
-            *many = Some(set);
+            *many = Some(Box::new(set));
         }
     }
 
@@ -400,10 +410,38 @@ impl<'a> Scanner<'a> {
 /// Of eight bytes, those that are a quote, a backslash or a control character: the highest bit of each is set in the
 /// answer, and no bit of a byte before the first of them. (A borrow may set bits of later ones.)
 fn special_bytes(eight: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word;
-    let equal = |byte: u8| below(eight ^ (EACH * u64::from(byte)), 1);
-    (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & (EACH * 0x80)
+    (below(eight, 0x20) & HIGHEST) | equal_bytes(eight, b'"') | equal_bytes(eight, b'\\')
+}
+
+/// One in each of eight bytes.
+const EACH: u64 = 0x0101_0101_0101_0101;
+/// The highest bit of each of eight bytes.
+const HIGHEST: u64 = EACH * 0x80;
+
+fn below(word: u64, limit: u64) -> u64 {
+    word.wrapping_sub(EACH * limit) & !word
+}
+
+/// Of eight bytes, those that are `byte`, as with [`special_bytes`]; 0 where none is.
+fn equal_bytes(eight: u64, byte: u8) -> u64 {
+    below(eight ^ (EACH * u64::from(byte)), 1) & HIGHEST
+}
+
+/// The first eight bytes of a key; all of a shorter one, the same for the same key. A key of no more than eight bytes
+/// has no byte in it that is not its own or 0.
+fn head(key: &[u8]) -> u64 {
+    if let Some(eight) = key.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    match *key {
+        [a] => u64::from(a),
+        [a, b] => u64::from(a) | u64::from(b) << 8,
+        [a, b, c] => u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16,
+        _ => 0,
+    }
 }
 
 /// The text of a string in quotes, for one that [`scan`] has found to be well-formed.
@@ -429,6 +467,20 @@ fn position(bytes: &[u8], at: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_is_found_wherever_it_stands_in_a_key() {
+        for length in 0..12 {
+            let key = "k".repeat(length);
+            let unique = |key: &str| scan(format!("{{\"{key}\":1}}").as_bytes(), 9, 0, |_| Ok(())).unwrap().keys_unique;
+            assert!(unique(&key), "{key}");
+            for place in 0..length {
+                let mut dotted = key.clone();
+                dotted.replace_range(place..=place, ".");
+                assert!(!unique(&dotted), "{dotted}");
+            }
+        }
+    }
 
     #[test]
     fn the_first_special_byte_of_eight_is_found_whatever_stands_around_it() {
