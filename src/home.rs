@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use eventyard_functions::WasmHost;
 
 use crate::config::EnvReader;
+use crate::reload::{Fingerprint, ReloadReport};
 
 /// Where a project comes from, and what it takes to make it run.
 pub struct ProjectHome {
@@ -24,19 +25,43 @@ pub struct ProjectHome {
     named_files: Mutex<Vec<PathBuf>>,
     /// One reload at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// What came of the newest one.
+    last_read: Mutex<Option<LastRead>>,
+}
+
+/// What came of reading the project's files.
+#[derive(Clone)]
+pub(crate) struct LastRead {
+    /// How many times they had been read then, this time included.
+    pub(crate) number: u64,
+    /// What was seen of them before.
+    pub(crate) seen: Fingerprint,
+    /// What those who asked were told; `None` where the files were refused.
+    pub(crate) report: Option<ReloadReport>,
 }
 
 impl ProjectHome {
     /// Where a project comes from.
     #[must_use]
     pub fn new(folder: PathBuf, data: PathBuf, env: EnvReader, shim: PathBuf, wasm: Arc<WasmHost>) -> ProjectHome {
-        let named_files = Mutex::default();
-        ProjectHome { folder, data, env, shim, wasm, named_files, turn: tokio::sync::Mutex::new(()) }
+        let (named_files, last_read) = (Mutex::default(), Mutex::default());
+        ProjectHome { folder, data, env, shim, wasm, named_files, turn: tokio::sync::Mutex::new(()), last_read }
     }
 
     /// The files that the project named when it was last read.
     pub(crate) fn named_files(&self) -> Vec<PathBuf> {
         self.named_files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What came of reading the files last, since the broker has run.
+    pub(crate) fn last_read(&self) -> Option<LastRead> {
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_last_read(&self, seen: Fingerprint, report: Option<ReloadReport>) {
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = last.as_ref().map_or(0, |last| last.number) + 1;
+        *last = Some(LastRead { number, seen, report });
     }
 
     pub(crate) fn set_named_files(&self, files: Vec<PathBuf>) {

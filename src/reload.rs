@@ -62,38 +62,60 @@ pub enum ReloadRefused {
 }
 
 impl Broker {
-    /// Reads the project's files again and puts them in force, all or nothing.
+    /// Reads the project's files again and puts them in force, all or nothing. Where somebody else's reading was waited
+    /// for and the files are what they were before it, what came of that is the answer.
     ///
     /// # Errors
     /// [`ReloadRefused`]; nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<ReloadReport, ReloadRefused> {
         let home = Arc::clone(self.home().ok_or(ReloadRefused::NoFolder)?);
+        let read_before = home.last_read().map(|last| last.number);
         let _turn = home.turn.lock().await;
-        let (loading, now) = (Arc::clone(&home), self.clocks().now());
-        // Reading files and compiling rules would hold up everything else on this thread.
+        let seen = self.look(&home);
+        if let Some(last) = home.last_read()
+            && Some(last.number) != read_before
+            && last.seen == seen
+            && let Some(report) = last.report
+        {
+            return Ok(report);
+        }
+        let read = self.read_and_adopt(&home).await;
+        home.set_last_read(seen, read.as_ref().ok().cloned());
+        read
+    }
+
+    /// What can be seen now of the files that the project has and names.
+    fn look(&self, home: &ProjectHome) -> Fingerprint {
+        Fingerprint::of(&home.folder).with(&[home.named_files(), self.in_force().project.named_files.clone()].concat())
+    }
+
+    async fn read_and_adopt(self: &Arc<Self>, home: &Arc<ProjectHome>) -> Result<ReloadReport, ReloadRefused> {
+        let (loading, now, before) = (Arc::clone(home), self.clocks().now(), self.in_force());
+        // Reading files and compiling rules would hold up everything else on this thread; so would giving back what a
+        // project of many rules takes.
         let loaded = tokio::task::spawn_blocking(move || {
             let around = Surroundings { env: loading.env.as_ref(), now };
             let (loaded, named_files) = config::load_watched(&loading.folder, &around, &loading.wasm);
             loading.set_named_files(named_files);
             let (project, warnings) = loaded.map_err(ReloadRefused::Mistakes)?;
-            let built = callees::build(project, &loading.shim, now)?;
-            Ok::<_, ReloadRefused>((built, warnings))
+            let restart_needed = before.project.restart_needed(&project);
+            // What is in force was made of the same: nothing is made of it once more.
+            let changed = before.project.hash != project.hash;
+            let built = if changed { Some(callees::build(project, &loading.shim, now)?) } else { None };
+            let hash = built.as_ref().map_or_else(|| before.hash(), |built| built.in_force.hash());
+            Ok::<_, ReloadRefused>((built, ReloadReport { changed, hash, restart_needed, warnings }))
         })
         .await;
         let result = |result| self.metrics().reloads.get_or_create(&ResultLabel { result }).inc();
         match loaded {
-            Ok(Ok((built, warnings))) => {
+            Ok(Ok((built, report))) => {
                 self.clear_refusal();
-                let before = self.in_force();
-                let restart_needed = before.project.restart_needed(&built.in_force.project);
-                let changed = before.project.hash != built.in_force.project.hash;
-                let hash = built.in_force.hash();
-                result(if changed { "accepted" } else { "unchanged" });
-                if changed {
-                    self.adopt(&home, built);
+                result(if report.changed { "accepted" } else { "unchanged" });
+                if let Some(built) = built {
+                    self.adopt(home, built).await;
                 }
-                self.warn_of_restart(&restart_needed);
-                Ok(ReloadReport { changed, hash, restart_needed, warnings })
+                self.warn_of_restart(&report.restart_needed);
+                Ok(report)
             }
             Ok(Err(refused)) => {
                 result("refused");
@@ -109,11 +131,19 @@ impl Broker {
         }
     }
 
-    fn adopt(self: &Arc<Self>, home: &ProjectHome, built: Built) {
+    async fn adopt(self: &Arc<Self>, home: &Arc<ProjectHome>, built: Built) {
         tracing::info!(rules = built.in_force.rules.rules().len(), "another project is in force");
-        keep_last_good(&home.data, &built.in_force.project);
+        let (before, project) = (self.in_force(), Arc::clone(&built.in_force.project));
         self.put_in_force(built.in_force);
         self.run_sources(built.sources);
+        let home = Arc::clone(home);
+        let kept = tokio::task::spawn_blocking(move || {
+            // Dropped here, where that may take its time; mostly nobody else has it any more.
+            drop(before);
+            keep_last_good(&home.data, &project);
+        });
+        // A panic in it has been said, and is no reason not to run the project.
+        let _ = kept.await;
     }
 
     fn warn_of_restart(&self, settings: &[String]) {
@@ -177,8 +207,7 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes of files are not reported here; they are looked at every {LOOK_AGAIN:?}");
     }
-    let named = || [home.named_files(), broker.in_force().project.named_files.clone()].concat();
-    let look = || Fingerprint::of(&home.folder).with(&named());
+    let look = || broker.look(&home);
     let mut tried = begun.with(&broker.in_force().project.named_files).without(&home.named_files());
     loop {
         let mut seen = look();
@@ -207,8 +236,11 @@ pub async fn watch(broker: Arc<Broker>, begun: Fingerprint, stop: CancellationTo
             // The folder may be another one now, which nobody watches yet.
             let _ = watch_rules(watcher, &home.folder);
         }
-        // A refusal has been told everywhere already.
-        let _ = broker.reload().await;
+        // Somebody may have had these very files read before they had been quiet for long.
+        if home.last_read().is_none_or(|last| last.seen != seen) {
+            // A refusal has been told everywhere already.
+            let _ = broker.reload().await;
+        }
         tried = seen.without(&home.named_files());
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use eventyard_event::Name;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::path::Path;
 use crate::rule::{OrderAfterDead, Rule};
 use crate::target::{EventTarget, Input, RetryOverrides, Target, TargetTo};
 use crate::text::HIDDEN;
@@ -13,7 +16,8 @@ use crate::text::HIDDEN;
 /// The hash of all rules. Their order, descriptions, tests and places in files do not count; neither do secrets,
 /// of which nothing may get to the disk, not even a hash.
 pub(crate) fn hash(rules: &[Rule]) -> [u8; 16] {
-    let mut definitions: Vec<String> = rules.iter().map(|rule| definition(rule).to_string()).collect();
+    let text = |rule: &Rule| serde_json::to_string(&Definition::of(rule)).unwrap_or_default();
+    let mut definitions: Vec<String> = rules.iter().map(text).collect();
     definitions.sort_unstable();
     let mut sum = Sha256::new();
     // The number changes when the form below does.
@@ -32,44 +36,56 @@ impl Rule {
     /// Whether another rule asks for the same events and calls the same targets, whatever it is called.
     #[must_use]
     pub fn says_the_same_as(&self, other: &Rule) -> bool {
-        let nameless = |rule: &Rule| {
-            let mut definition = definition(rule);
-            definition["name"] = Value::Null;
-            definition
-        };
-        nameless(self) == nameless(other)
+        Definition { name: "", ..Definition::of(self) } == Definition { name: "", ..Definition::of(other) }
     }
 }
 
-fn definition(rule: &Rule) -> Value {
-    let names = |names: &[eventyard_event::Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-    let mut definition = json!({
-        "name": rule.name.as_str(),
-        "namespace": rule.namespace.as_str(),
-        "enabled": rule.enabled,
-        "from": sorted(names(&rule.from)),
-        "tags": sorted(rule.tags.clone()),
-        "not_tags": sorted(rule.not_tags.clone()),
-        "pattern": rule.pattern.as_ref().map(crate::Pattern::to_json),
-        "order_by": rule.order_by.as_ref().map(|path| path.as_str().to_owned()),
-        "order_after_dead": match rule.order_after_dead {
-            OrderAfterDead::Continue => "continue",
-            OrderAfterDead::Wait => "wait",
-        },
-        "retry": retry(rule.retry),
-        "targets": rule.targets.iter().map(target).collect::<Vec<_>>(),
-    });
-    // Only where it is there, so that rules without it keep the hash that they had.
-    if let Some(when) = &rule.when {
-        definition["when"] = when.text().into();
-    }
-    if let Some(split) = &rule.split {
-        definition["split"] = split.as_str().into();
-    }
-    definition
+/// What counts of a rule, as JSON in this order.
+#[derive(PartialEq, Serialize)]
+struct Definition<'r> {
+    name: &'r str,
+    namespace: &'r str,
+    enabled: bool,
+    from: Vec<&'r str>,
+    tags: Vec<&'r str>,
+    not_tags: Vec<&'r str>,
+    pattern: Option<String>,
+    order_by: Option<&'r str>,
+    order_after_dead: &'static str,
+    retry: Value,
+    targets: Vec<Value>,
+    // Only where they are there, so that rules without them keep the hash that they had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<&'r str>,
 }
 
-fn sorted(mut texts: Vec<String>) -> Vec<String> {
+impl Definition<'_> {
+    fn of(rule: &Rule) -> Definition<'_> {
+        Definition {
+            name: rule.name.as_str(),
+            namespace: rule.namespace.as_str(),
+            enabled: rule.enabled,
+            from: sorted(rule.from.iter().map(Name::as_str)),
+            tags: sorted(rule.tags.iter().map(String::as_str)),
+            not_tags: sorted(rule.not_tags.iter().map(String::as_str)),
+            pattern: rule.pattern.as_ref().map(crate::Pattern::to_json),
+            order_by: rule.order_by.as_ref().map(Path::as_str),
+            order_after_dead: match rule.order_after_dead {
+                OrderAfterDead::Continue => "continue",
+                OrderAfterDead::Wait => "wait",
+            },
+            retry: retry(rule.retry),
+            targets: rule.targets.iter().map(target).collect(),
+            when: rule.when.as_ref().map(|when| when.text()),
+            split: rule.split.as_ref().map(Path::as_str),
+        }
+    }
+}
+
+fn sorted<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+    let mut texts: Vec<&str> = texts.collect();
     texts.sort_unstable();
     texts.dedup();
     texts

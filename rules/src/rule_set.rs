@@ -31,6 +31,9 @@ struct Namespace {
     patterns: PatternSet,
 }
 
+/// From how many rules on their hash is made beside compiling them, on a thread of its own.
+const BESIDE_FROM: usize = 5_000;
+
 thread_local! {
     /// What matching remembers from event to event, so that it allocates nothing for each.
     static MEMORY: RefCell<Memory> = RefCell::default();
@@ -99,16 +102,27 @@ impl RuleSet {
     /// Compiles rules. They keep their order, and matches are given in it.
     #[must_use]
     pub fn compile(rules: Vec<Rule>) -> RuleSet {
-        let hash = definition::hash(&rules);
+        let (hash, namespaces) = if rules.len() < BESIDE_FROM {
+            (definition::hash(&rules), RuleSet::compiled(&rules))
+        } else {
+            std::thread::scope(|scope| {
+                let hash = scope.spawn(|| definition::hash(&rules));
+                let namespaces = RuleSet::compiled(&rules);
+                (hash.join().unwrap_or_else(|_| definition::hash(&rules)), namespaces)
+            })
+        };
+        RuleSet { rules, hash, namespaces }
+    }
+
+    fn compiled(rules: &[Rule]) -> HashMap<Name, Namespace> {
         let mut by_namespace: HashMap<Name, Vec<Entry<'_>>> = HashMap::new();
-        for (owner, rule) in (0..).zip(&rules).filter(|(_, rule)| rule.enabled) {
+        for (owner, rule) in (0..).zip(rules).filter(|(_, rule)| rule.enabled) {
             let from = rule.from.iter().map(Name::as_str).collect();
             let entry = Entry { owner, pattern: rule.pattern.as_ref(), from };
             by_namespace.entry(rule.namespace.clone()).or_default().push(entry);
         }
         let compile = |entries: Vec<Entry<'_>>| Namespace { patterns: PatternSet::of(entries.into_iter()) };
-        let namespaces = by_namespace.into_iter().map(|(name, entries)| (name, compile(entries))).collect();
-        RuleSet { rules, hash, namespaces }
+        by_namespace.into_iter().map(|(name, entries)| (name, compile(entries))).collect()
     }
 
     /// Every rule, those that are not enabled included, in the order in which they were given.
