@@ -197,3 +197,36 @@ fn a_rule_that_splits_what_cannot_be_split_is_refused() {
     let told = refused(&format!("split = \"data.lines\"\ntarget = {{ sink = \"trash\" }}\n{test}"));
     assert!(told.contains("should make 3 deliveries and makes 2"), "{told}");
 }
+
+/// `[limits] pending` counts elements before they are taken: one event may be very many deliveries.
+#[test]
+fn a_list_that_has_no_room_is_refused_whole_and_may_come_again() {
+    let main = format!("{MAIN}\n[limits]\npending = 5\n");
+    let rules = RULES.split("[[rule]]\nname = \"shaped\"").next().unwrap();
+    let folder = project(&[("eventyard.toml", &main), ("rules/all.toml", rules)]);
+    let path = folder.path();
+    let broker = Broker::start("run", path);
+    said(&broker, path, &["targets", "pause", "lines/note"]);
+    let url = broker.url();
+    let send = |id: &str, lines: &str| {
+        let data = format!("{{\"lines\":[{lines}]}}");
+        run(&["events", "send", "--type", "order", "--id", id, "--data", &data, "--url", &url], path)
+    };
+    let first = send("1", "1,2,3");
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let second = send("2", "1,2,3");
+    assert!(second.code == 1 && second.stderr.contains("backlog_full"), "{}{}", second.stdout, second.stderr);
+    assert_eq!(send("3", "1,2").code, 0, "what fits is taken");
+    said(&broker, path, &["targets", "resume", "lines/note"]);
+    let waited =
+        ask(&broker, path, &["events", "send", "--type", "order", "--id", "4", "--data", "{\"lines\":[]}", "--wait"]);
+    assert_eq!(waited["deliveries"].as_array().map_or(0, Vec::len), 0, "{waited}");
+    let more = |id: &str| {
+        let gone = || ask(&broker, path, &["deliveries", "list", "--state", "pending"])["items"] == json!([]);
+        let done = (0..200).any(|_| gone());
+        assert!(done, "what was paused goes on");
+        send(id, "1,2,3,4,5,6,7")
+    };
+    let alone = more("5");
+    assert_eq!(alone.code, 0, "what is over the limit by itself is taken when nothing waits: {}", alone.stderr);
+}
