@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::disk_ground::Client;
 use crate::support::{Broker, project, run};
@@ -50,6 +51,37 @@ fn send(address: std::net::SocketAddr, number: usize, stop: &AtomicBool) -> Vec<
         taken.push((accepted["event"].as_str().unwrap().to_owned(), side(&rules).to_owned()));
     }
     taken
+}
+
+#[test]
+fn what_a_command_had_read_is_not_read_again_by_the_watch_and_a_later_change_is() {
+    let folder = project(&[("eventyard.toml", MAIN), ("rules/README", "rules are written by the test")]);
+    write_rules(folder.path(), "left");
+    let mut broker = Broker::start("run", folder.path());
+    let mut client = Client::connect(broker.address()).unwrap();
+    let mut reloads = || -> u64 {
+        let metrics = client.get("/metrics").unwrap().body;
+        let counts = metrics.lines().filter(|line| line.starts_with("eventyard_reloads_total{"));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    };
+    write_rules(folder.path(), "right");
+    let reloaded = run(&["reload", "--url", &broker.url()], folder.path());
+    assert!(reloaded.stdout.contains("read again"), "{}{}", reloaded.stdout, reloaded.stderr);
+    // Longer than files must be unchanged before the watch reads them.
+    std::thread::sleep(Duration::from_millis(2_000));
+    assert_eq!(reloads(), 1);
+
+    write_rules(folder.path(), "left");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while reloads() == 1 && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(reloads(), 2, "the watch reads what nobody had read");
+    // Nobody waited for anybody: whoever asks has the files read, changed or not.
+    let again = run(&["reload", "--url", &broker.url()], folder.path());
+    assert!(again.stdout.contains("nothing has changed"), "{}{}", again.stdout, again.stderr);
+    assert_eq!(reloads(), 3);
+    assert_eq!(broker.terminate(), Some(0));
 }
 
 #[test]
