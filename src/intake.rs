@@ -210,9 +210,11 @@ impl Broker {
         }
 
         // A few events may be very many deliveries. What alone is over the limit is taken when nothing else waits.
-        let unsettled = self.store().stats().unsettled;
-        if elements > 0 && unsettled > 0 && unsettled.saturating_add(elements) > limit {
-            return Err(IntakeError::BacklogFull(limit));
+        if elements > 0 {
+            let unsettled = self.store().stats().unsettled;
+            if unsettled > 0 && unsettled.saturating_add(elements) > limit {
+                return Err(IntakeError::BacklogFull(limit));
+            }
         }
 
         let began = tokio::time::Instant::now();

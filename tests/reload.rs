@@ -53,8 +53,8 @@ fn send(address: std::net::SocketAddr, number: usize, stop: &AtomicBool) -> Vec<
     taken
 }
 
-#[test]
-fn what_a_command_had_read_is_not_read_again_by_the_watch_and_a_later_change_is() {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_had_read_is_not_read_again_by_the_watch_and_a_later_change_is() {
     let folder = project(&[("eventyard.toml", MAIN), ("rules/README", "rules are written by the test")]);
     write_rules(folder.path(), "left");
     let mut broker = Broker::start("run", folder.path());
@@ -68,13 +68,13 @@ fn what_a_command_had_read_is_not_read_again_by_the_watch_and_a_later_change_is(
     let reloaded = run(&["reload", "--url", &broker.url()], folder.path());
     assert!(reloaded.stdout.contains("read again"), "{}{}", reloaded.stdout, reloaded.stderr);
     // Longer than files must be unchanged before the watch reads them.
-    std::thread::sleep(Duration::from_millis(2_000));
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
     assert_eq!(reloads(), 1);
 
     write_rules(folder.path(), "left");
     let until = std::time::Instant::now() + Duration::from_secs(20);
     while reloads() == 1 && std::time::Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(reloads(), 2, "the watch reads what nobody had read");
     // Nobody waited for anybody: whoever asks has the files read, changed or not.
