@@ -146,7 +146,15 @@ fn check_characters(name: &str, value: &str) -> Result<(), EventError> {
     }
 }
 
-fn is_forbidden(c: char) -> bool {
+/// Whether a text may be an attribute's value: not empty, within the limit, and without forbidden characters.
+#[must_use]
+pub fn fits_attribute(text: &str, limits: &Limits) -> bool {
+    check_text("id", text, limits).is_ok()
+}
+
+/// What no attribute may hold (CloudEvents, "Type System"): control characters and what Unicode says is no character.
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
     let code = u32::from(c);
     c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }

@@ -56,6 +56,7 @@ pub mod http;
 pub mod json;
 pub mod media_type;
 
+pub use attributes::{fits_attribute, is_forbidden};
 pub use data::Data;
 pub use envelope::Envelope;
 pub use error::{EventError, with_causes};

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use eventyard_event::{ExtensionValue, Limits};
+use eventyard_event::{ExtensionValue, Limits, fits_attribute};
 
 /// Headers that are looked at; the rest of a message that has more are counted and left out.
 pub const HEADERS_MAX: usize = 1000;
@@ -49,10 +49,7 @@ pub(super) fn add_headers(
     let mut left_out = headers.len().saturating_sub(HEADERS_MAX);
     for (header, value) in headers.iter().take(HEADERS_MAX).filter(|(header, _)| !is_own(header)) {
         let named = extension(header).filter(|name| name.len() <= limits.attribute_bytes_max);
-        let fits = |text: &&str| {
-            !text.is_empty() && text.len() <= limits.attribute_bytes_max && !text.chars().any(is_forbidden)
-        };
-        let text = std::str::from_utf8(value).ok().filter(fits);
+        let text = std::str::from_utf8(value).ok().filter(|text| fits_attribute(text, limits));
         match (named, text) {
             // One place is left for the number of those that are left out.
             (Some(name), Some(text))
@@ -67,10 +64,4 @@ pub(super) fn add_headers(
         let count = i32::try_from(left_out).unwrap_or(i32::MAX);
         extensions.insert(LEFT_OUT.to_owned(), ExtensionValue::Integer(count));
     }
-}
-
-/// What CloudEvents forbids in a text: control characters and what Unicode says is no character.
-fn is_forbidden(c: char) -> bool {
-    let code = u32::from(c);
-    c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::{self, csv_rows};
 use eventyard_event::http::read_request;
-use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, json, media_type};
+use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, fits_attribute, json, media_type};
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
@@ -282,8 +282,9 @@ impl HttpSource {
         body: Bytes,
         limits: &Limits,
     ) -> Result<Taken, Refusal> {
-        let content_type =
-            text_of(head.headers, "content-type").filter(|text| media_type::is_well_formed(text) && fits(text, limits));
+        // What no attribute may hold is left out rather than losing the event, which intake would refuse for it.
+        let content_type = text_of(head.headers, "content-type")
+            .filter(|text| media_type::is_well_formed(text) && fits_attribute(text, limits));
         let (data, keys_unique, content_type) = match self.body {
             BodyKind::Auto => {
                 let (data, keys_unique) = data(content_type, body, limits);
@@ -298,9 +299,9 @@ impl HttpSource {
         };
         let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
-        let query = head.query.filter(|query| fits(query, limits));
+        let query = head.query.filter(|query| fits_attribute(query, limits));
         extensions.extend(query.map(|query| extension("httpquery", query)));
-        let fitting = parameters.iter().filter(|(_, value)| fits(value, limits));
+        let fitting = parameters.iter().filter(|(_, value)| fits_attribute(value, limits));
         extensions.extend(fitting.map(|(name, value)| extension(&format!("param{name}"), value)));
         let mut ty = "http.received".to_owned();
         let mut id = self.id(head.headers, &data);
@@ -313,17 +314,17 @@ impl HttpSource {
                 }
             }
             for (header, name) in preset.extensions {
-                let value = text_of(head.headers, header).filter(|value| fits(value, limits));
+                let value = text_of(head.headers, header).filter(|value| fits_attribute(value, limits));
                 extensions.extend(value.map(|value| extension(name, value)));
             }
         }
-        let id = id.filter(|id| fits(id, limits));
+        let id = id.filter(|id| fits_attribute(id, limits));
         let dedupe = self.dedupe.filter(|_| id.is_some());
         let event = Event {
             id: id.unwrap_or_default(),
             source: format!("/sources/{}", self.name),
             ty: self.ty.clone().unwrap_or(ty),
-            subject: Some(head.path).filter(|path| fits(path, limits)).map(str::to_owned),
+            subject: Some(head.path).filter(|path| fits_attribute(path, limits)).map(str::to_owned),
             time: None,
             datacontenttype: content_type,
             dataschema: None,
@@ -385,16 +386,17 @@ fn rows(table: &Incoming, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
     })?;
     let count = rows.len();
     // An id that leaves no room for a number is none, as one that is too long by itself.
-    let id = Some(&event.id).filter(|id| !id.is_empty() && fits(&format!("{id}#{count}"), limits));
+    let id = Some(&event.id).filter(|id| !id.is_empty() && fits_attribute(&format!("{id}#{count}"), limits));
     let number = |number: usize| ExtensionValue::Integer(i32::try_from(number).unwrap_or(i32::MAX));
     let made = rows.into_iter().enumerate().map(|(index, row)| {
+        // Two columns never have one name, but one may have a dot in it.
+        let keys_unique = json::validate(row.as_bytes(), limits.json_depth_max).is_ok_and(|shape| shape.keys_unique);
         let mut event = Event { data: Data::Json(row.into()), ..event.clone() };
         event.id = id.map(|id| format!("{id}#{}", index + 1)).unwrap_or_default();
         event.datacontenttype = Some("application/json".to_owned());
         event.extensions.insert("row".to_owned(), number(index + 1));
         event.extensions.insert("rows".to_owned(), number(count));
-        // Two columns never have one name.
-        Incoming { event, keys_unique: true, dedupe: dedupe.filter(|_| id.is_some()) }
+        Incoming { event, keys_unique, dedupe: dedupe.filter(|_| id.is_some()) }
     });
     Ok(made.collect())
 }
@@ -415,13 +417,6 @@ fn unreadable(why: &Unreadable) -> Refusal {
             refusal(400, "preset_body", &format!("the body is no JSON whose `{name}` holds a word"), fix)
         }
     }
-}
-
-/// Whether a text may be an attribute. One that may not is left out rather than losing the event, which intake
-/// would refuse for it.
-fn fits(text: &str, limits: &Limits) -> bool {
-    let probe = Event { id: text.to_owned(), source: "/".to_owned(), ty: "probe".to_owned(), ..Event::default() };
-    probe.check(limits).is_ok()
 }
 
 fn methods(words: &[String]) -> Result<Vec<Method>, Vec<ConfigError>> {

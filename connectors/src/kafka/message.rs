@@ -1,7 +1,7 @@
 //! From a message of Kafka to an event, or to a dead letter.
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Timestamp};
+use eventyard_event::{ExtensionValue, Limits, Timestamp, fits_attribute};
 use rdkafka::message::Headers;
 use serde_json::{Map, Value};
 
@@ -106,7 +106,8 @@ fn wrap(message: &impl rdkafka::Message) -> Wrap {
         // An integer of CloudEvents has 32 bits.
         ("offset", ExtensionValue::String(message.offset().to_string())),
     ];
-    if let Some(key) = key(message).filter(|key| fits_extension(key)) {
+    // A key that no attribute may hold is left out, and no reason to refuse the message.
+    if let Some(key) = key(message).filter(|key| fits_attribute(key, &Limits::default())) {
         extensions.push(("key", ExtensionValue::String(key.to_owned())));
     }
     Wrap {
@@ -127,16 +128,6 @@ pub(super) fn time_ms(message: &impl rdkafka::Message) -> Option<i64> {
 /// A key that is text; keys may be any bytes.
 fn key<M: rdkafka::Message>(message: &M) -> Option<&str> {
     message.key().and_then(|key| std::str::from_utf8(key).ok()).filter(|key| !key.is_empty())
-}
-
-fn fits_extension(key: &str) -> bool {
-    // What an attribute may hold; a key that is none of that is left out, and no reason to refuse the message.
-    let limit = eventyard_event::Limits::default().attribute_bytes_max;
-    let forbidden = |c: char| {
-        let code = u32::from(c);
-        c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
-    };
-    key.len() <= limit && !key.chars().any(forbidden)
 }
 
 #[cfg(test)]

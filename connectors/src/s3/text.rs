@@ -28,7 +28,7 @@ fn hex(byte: u8) -> Option<u8> {
 pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || ('\u{fdd0}'..='\u{fdef}').contains(&c) || u32::from(c) & 0xfffe == 0xfffe {
+        if eventyard_event::is_forbidden(c) {
             percent(c, &mut shown);
         } else {
             shown.push(c);

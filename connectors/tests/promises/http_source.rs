@@ -635,6 +635,10 @@ fn each_row_of_a_table_is_an_event_with_an_id_that_stays() {
         "the same table is the same events"
     );
 
+    // A column `a.b` is what rules read as `b` within `a`, and the fast way of matching must know.
+    let dotted = post(&source, "/in", &[], b"a.b,a\n1,2\n").unwrap();
+    assert!(dotted.iter().all(|one| !one.keys_unique));
+
     let nameless = post(&source, "/in", &[], table).unwrap();
     assert!(nameless.iter().all(|one| one.event.id.is_empty() && one.dedupe.is_none()), "ids are ours then");
     let long = "x".repeat(Limits::default().attribute_bytes_max);
