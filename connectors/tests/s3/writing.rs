@@ -129,7 +129,7 @@ async fn refusals_and_failures_are_told_apart() {
             assert!(!error.message.contains("hunter22"), "{}", error.message);
             (error.code, error.retryable)
         };
-        assert_eq!(code(json!({ "secret_access_key": "hunter22" })).await, ("auth".to_owned(), false));
+        assert_eq!(code(json!({ "secret_access_key": "hunter22" })).await, ("auth".to_owned(), true));
         assert_eq!(code(json!({ "bucket": "not-there-at-all" })).await, ("no_such_bucket".to_owned(), false));
         assert_eq!(code(json!({ "endpoint": "http://127.0.0.1:1" })).await, ("connect".to_owned(), true));
     }
