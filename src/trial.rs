@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::{Envelope, Event, Name};
+use eventyard_rules::Rule;
 use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
 use serde_json::json;
 
 use crate::alert::{OWN_SOURCE, OWN_TYPES};
 use crate::attempt::{call_with, given};
 use crate::broker::Broker;
+use crate::in_force::InForce;
 use crate::retry::Outcome;
 use crate::settle::Tried;
 use crate::split::element;
@@ -37,8 +39,6 @@ impl Broker {
     pub async fn try_target(&self, queue: &QueueKey, envelope: Envelope) -> Option<Trial> {
         let in_force = self.in_force();
         let target = in_force.target(queue)?;
-        let rule = queue.rule.as_ref();
-        let rule = rule.and_then(|rule| in_force.rules.rule(queue.namespace.as_str(), rule.as_str()));
         let taken = Taken {
             delivery: envelope.id.delivery(0),
             queue: queue.clone(),
@@ -46,7 +46,7 @@ impl Broker {
             tries: 0,
             deaths: 0,
             budget_began_at: self.clocks().steady_now(),
-            element: rule.and_then(|rule| element(rule, &envelope, 1)),
+            element: rule_of(&in_force, queue).and_then(|rule| element(rule, &envelope, 1)),
             envelope: Arc::new(envelope),
             unreadable: None,
         };
@@ -70,15 +70,13 @@ impl Broker {
 
     /// An event to try a target with, where nobody brings one.
     #[must_use]
-    pub fn trial_event(&self, rule: &Name, target: &Name) -> Event {
-        let mut data = json!({ "text": format!("A test of the target {rule}/{target}. Nothing has happened.") });
+    pub fn trial_event(&self, queue: &QueueKey) -> Event {
+        let path = format!("{}/{}", queue.rule.as_ref().map_or("", Name::as_str), queue.target);
+        let mut data = json!({ "text": format!("A test of the target {path}. Nothing has happened.") });
         // A rule that splits is given a list with this as its one element.
-        let in_force = self.in_force();
-        let splits =
-            in_force.rules.rules().iter().find(|known| known.name == *rule).and_then(|rule| rule.split.as_ref());
-        if let Some(path) = splits {
+        if let Some(list) = rule_of(&self.in_force(), queue).and_then(|rule| rule.split.as_ref()) {
             data = json!([data]);
-            for name in path.as_str().split('.').skip(1).collect::<Vec<_>>().into_iter().rev() {
+            for name in list.as_str().split('.').skip(1).collect::<Vec<_>>().into_iter().rev() {
                 data = json!({ name: data });
             }
         }
@@ -86,7 +84,7 @@ impl Broker {
             id: self.new_event_id().to_string(),
             source: "/eventyard".into(),
             ty: format!("{OWN_TYPES}test"),
-            subject: Some(format!("{rule}/{target}")),
+            subject: Some(path),
             time: Some(self.clocks().now().to_string()),
             datacontenttype: Some("application/json".into()),
             data: eventyard_event::Data::Json(data.to_string().into()),
@@ -108,4 +106,9 @@ impl Broker {
             event,
         }
     }
+}
+
+/// The rule whose target a queue is of; `None` for a channel's.
+fn rule_of<'r>(in_force: &'r InForce, queue: &QueueKey) -> Option<&'r Rule> {
+    in_force.rules.rule(queue.namespace.as_str(), queue.rule.as_ref()?.as_str())
 }

@@ -226,3 +226,19 @@ fn a_list_that_has_no_room_is_refused_whole_and_may_come_again() {
     let alone = send("4", "1,2,3,4,5,6,7");
     assert_eq!(alone.code, 0, "what is over the limit by itself is taken when nothing waits: {}", alone.stderr);
 }
+
+/// The made-up event has a list where the rule that is tried splits, and not where its namesake elsewhere does.
+#[test]
+fn a_target_is_tried_by_the_rule_of_its_own_namespace() {
+    let rule = |namespace: &str, target: &str| {
+        format!(
+            "[[rule]]\nname = \"same\"\nnamespace = \"{namespace}\"\npattern = {{ type = [\"order\"] }}\nsplit = \"data.{namespace}\"\n\
+             target = {{ name = \"{target}\", event = {{ type = \"line\" }} }}\n\n"
+        )
+    };
+    let (broker, folder) = start(&(rule("north", "up") + &rule("south", "down")));
+    for target in ["same/up", "same/down"] {
+        let tried = ask(&broker, folder.path(), &["targets", "test", target]);
+        assert_eq!(tried["outcome"], "succeeded", "{tried:#}");
+    }
+}
