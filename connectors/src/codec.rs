@@ -334,11 +334,16 @@ impl Binding {
 
 /// Bytes that must be of a format; their content type says so, whatever the message says.
 fn of_format(format: Format, said: Option<String>, body: Bytes) -> Result<(Data, bool, Option<String>), DecodeError> {
-    let said = said.filter(|said| Format::of(said) == Some(format)).unwrap_or_else(|| format.content_type().to_owned());
+    let said = type_of(format, said);
     match format.decode(&body, &said) {
         Ok(_) => Ok((bytes_or_none(body), true, Some(said))),
         Err(error) => Err(DecodeError::new("decode", format!("the message is no {}: {error}", format.content_type()))),
     }
+}
+
+/// The content type of a body of a format: what was said of it where that names the format, for its parameters count.
+pub(crate) fn type_of(format: Format, said: Option<String>) -> String {
+    said.filter(|said| Format::of(said) == Some(format)).unwrap_or_else(|| format.content_type().to_owned())
 }
 
 fn bytes_or_none(body: Bytes) -> Data {

@@ -146,6 +146,7 @@ pub(super) async fn test_target(
         let detail = format!("{TRIALS_MAX} targets are being tried at this moment");
         Problem::new(&codes::BUSY, detail).retry_after(std::time::Duration::from_secs(1))
     })?;
+    let queue = queue_of(&item);
     let (event, keys_unique) = match &asked.cloudevent {
         Some(given) => {
             let limits = event_limits(&api.broker.in_force());
@@ -157,10 +158,10 @@ pub(super) async fn test_target(
             })?;
             (event, shape.keys_unique)
         }
-        None => (api.broker.trial_event(&path.rule, &path.target), true),
+        None => (api.broker.trial_event(&queue), true),
     };
     let envelope = api.broker.trial_envelope(event, &item.namespace, keys_unique);
-    let trial = api.broker.try_target(&queue_of(&item), envelope).await.ok_or_else(|| path.unknown())?;
+    let trial = api.broker.try_target(&queue, envelope).await.ok_or_else(|| path.unknown())?;
     Ok(json(&TargetTested {
         rule: path.rule,
         target: path.target,

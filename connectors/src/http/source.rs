@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::decode::{self, csv_rows};
+use eventyard_event::decode::{self, Format, csv_rows};
 use eventyard_event::http::read_request;
 use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, fits_attribute, json, media_type};
 use http::{HeaderMap, Method};
@@ -15,7 +15,7 @@ use super::field::{text_at, text_of};
 use super::path::{PATH_BYTES_MAX, PathTemplate};
 use super::preset::{Preset, Reading, Unreadable};
 use super::verify::{Disbelief, Verifier, header_name};
-use crate::codec::{Codec, DecodeError};
+use crate::codec::{Codec, DecodeError, type_of};
 use crate::source::Incoming;
 use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
 
@@ -293,9 +293,8 @@ impl HttpSource {
             BodyKind::Told(codec) => {
                 codec.data(content_type, body, limits.json_depth_max).map_err(|why| undecoded(&why))?
             }
-            BodyKind::Rows => {
-                Codec::Csv.data(content_type, body, limits.json_depth_max).map_err(|why| undecoded(&why))?
-            }
+            // Read when its rows are made.
+            BodyKind::Rows => (Data::Bytes(body), true, Some(type_of(Format::Csv, content_type.map(str::to_owned)))),
         };
         let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
@@ -382,7 +381,7 @@ fn rows(table: &Incoming, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
         decode::DecodeError::Limit { limit: "batch", .. } => {
             refusal(413, "batch_too_large", &error.to_string(), "send the table in parts, or raise `[limits] batch`")
         }
-        _ => undecoded(&DecodeError::new("decode", error.to_string())),
+        _ => undecoded(&DecodeError::new("decode", format!("the message is no text/csv: {error}"))),
     })?;
     let count = rows.len();
     // An id that leaves no room for a number is none, as one that is too long by itself.
