@@ -42,7 +42,7 @@ mod rule_refusals;
 mod s3;
 mod schema;
 mod scripted_store;
-#[cfg(any(feature = "kafka", feature = "s3"))]
+#[cfg(feature = "kafka")]
 mod servers;
 mod simulation;
 mod sources;

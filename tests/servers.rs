@@ -25,7 +25,6 @@ pub(crate) fn service(name: &str) -> Option<HashMap<String, String>> {
 }
 
 /// Makes topics of three partitions.
-#[cfg(feature = "kafka")]
 pub(crate) async fn create_topics(brokers: &str, topics: &[&str]) {
     use rdkafka::ClientConfig;
     use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};

@@ -102,7 +102,7 @@ pub(super) async fn store_with(kind: Kind, variables: &[(String, String)], bucke
         secret: reach["AWS_SECRET_ACCESS_KEY"].to_owned(),
         own: (!variables.is_empty()).then(|| (script, variables.to_vec())),
     };
-    assert_eq!(store.call("PUT", "", "", b"").await.0, 200);
+    store.make_bucket().await;
     Some(store)
 }
 
@@ -115,6 +115,22 @@ impl Drop for Store {
 }
 
 impl Store {
+    /// A store that was just started may say that it is ready and still cut the first connections.
+    async fn make_bucket(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.try_call("PUT", "", "", b"").await {
+                // What was cut may have been done.
+                Ok((status, said)) => {
+                    assert!(matches!(status, 200 | 409), "{status}: {}", String::from_utf8_lossy(&said));
+                    return;
+                }
+                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(super) async fn put(&self, key: &str, body: &[u8]) {
         let (status, said) = self.call("PUT", key, "", body).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&said));
@@ -149,8 +165,18 @@ impl Store {
         body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
     }
 
-    /// One call, signed as AWS's Signature Version 4 says.
     pub(super) async fn call(&self, method: &str, key: &str, query: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.try_call(method, key, query, body).await.unwrap()
+    }
+
+    /// One call, signed as AWS's Signature Version 4 says.
+    async fn try_call(
+        &self,
+        method: &str,
+        key: &str,
+        query: &str,
+        body: &[u8],
+    ) -> Result<(u16, Vec<u8>), reqwest::Error> {
         let now = eventyard::clock::Clocks::machine().now().to_jiff();
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = &time[..8];
@@ -178,8 +204,8 @@ impl Store {
         let url = format!("{}{path}{}{query}", self.endpoint, if query.is_empty() { "" } else { "?" });
         let call = self.http.request(method.parse().unwrap(), url).header("x-amz-date", time);
         let call = call.header("x-amz-content-sha256", sum).header("authorization", authorization);
-        let answer = call.body(body.to_vec()).send().await.unwrap();
-        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+        let answer = call.body(body.to_vec()).send().await?;
+        Ok((answer.status().as_u16(), answer.bytes().await?.to_vec()))
     }
 }
 
