@@ -52,8 +52,6 @@ pub(crate) struct Journal {
     /// The first frame of the batch that is gathered.
     batch: u64,
     buffer: Vec<u8>,
-    /// What the next batch is gathered in while this one's bytes are on their way.
-    spare: Vec<u8>,
     pub(crate) ahead: Arc<Ahead>,
     files: Arc<SegmentFiles>,
 }
@@ -80,18 +78,12 @@ impl Journal {
         let Opened { journal, live, at, next_sequence } = opened;
         let salt = frame::salt(journal, live.number);
         files.put(live.number, live.file.clone());
-        Journal {
-            journal,
-            live,
-            salt,
-            at,
-            next_sequence,
-            batch: next_sequence,
-            buffer: Vec::new(),
-            spare: Vec::new(),
-            ahead,
-            files,
-        }
+        Journal { journal, live, salt, at, next_sequence, batch: next_sequence, buffer: Vec::new(), ahead, files }
+    }
+
+    /// The sequence of the frame that is gathered next.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Bytes that are gathered and not written yet.
@@ -99,9 +91,14 @@ impl Journal {
         self.buffer.len()
     }
 
+    /// Bytes of frames that the live segment still has room for.
+    pub(crate) fn room(&self) -> usize {
+        self.live.bytes.saturating_sub(self.at + self.buffer.len())
+    }
+
     /// Whether a frame with such a body still fits into the live segment.
     pub(crate) fn fits(&self, body_bytes: usize) -> bool {
-        self.at + self.buffer.len() + frame_bytes(body_bytes) <= self.live.bytes
+        frame_bytes(body_bytes) <= self.room()
     }
 
     /// Gathers a frame that fits. Returns its sequence and the place of its body.
@@ -116,20 +113,15 @@ impl Journal {
         (sequence, Place { segment: self.live.number, offset })
     }
 
-    /// Takes what is gathered, to be written with one call and synced, and begins the next batch. The caller
-    /// writes nothing of the next one before this one is synced.
-    pub(crate) fn seal(&mut self) -> Sealed {
-        let bytes = std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare));
+    /// Takes what is gathered, to be written with one call and synced, and begins the next batch, in the memory of an
+    /// earlier one. The caller writes nothing of the next one before this one is synced.
+    pub(crate) fn seal(&mut self, mut spare: Vec<u8>) -> Sealed {
+        spare.clear();
+        let bytes = std::mem::replace(&mut self.buffer, spare);
         let offset = self.at as u64;
         self.at += bytes.len();
         self.batch = self.next_sequence;
         Sealed { file: self.live.file.clone(), offset, bytes, end: self.end() }
-    }
-
-    /// Gives back the memory of a batch for another one.
-    pub(crate) fn reuse(&mut self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        self.spare = bytes;
     }
 
     /// Goes on in the next segment. Everything gathered has been sealed before.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use eventyard_event::{Clock, DeliveryId, EventId, Name, Timestamp};
 
 use crate::disk::{AnyDisk, RealDisk, SimulatedDisk};
+use crate::owner::Entry;
 use crate::shared::Shared;
 use crate::{
     Admitted, Begin, Commit, DeadLetter, DeadLetterFilter, DeliveryFilter, DeliveryView, EventFilter, EventView,
@@ -32,6 +33,7 @@ use run::Running;
 #[derive(Clone)]
 pub struct LocalStore {
     shared: Arc<Shared>,
+    entry: Entry,
     running: Arc<Running>,
 }
 

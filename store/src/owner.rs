@@ -1,10 +1,10 @@
 //! The journal's one owner: group commit.
 //!
-//! Callers encode their records and sum them up before they come here, many at a time; the owner gathers what
-//! waits into one buffer (`gather`), writes once, answers the begins, syncs once, applies all of it to the state,
-//! and answers the rest. While it waits for the disk, a thread beside it does the work of memory: it applies and
-//! answers the batch before, and gathers for the one after. [`Owner`] only has the steps; a thread takes them on
-//! a real disk, a task on the simulated one, which waits in between.
+//! Callers encode their records, sum them up and gather them into one buffer (`gather`), many at a time; the owner
+//! writes it once, answers the begins, syncs once, applies all of it to the state, and answers the rest. While it
+//! waits for the disk, callers gather the next batch, and a thread beside it applies and answers the one before.
+//! [`Owner`] only has the steps; a thread takes them on a real disk, a task on the simulated one, which waits in
+//! between.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -28,6 +28,7 @@ mod interrupt;
 use apply::Batch;
 pub(crate) use apply::{apply_outcome, order_of, within};
 use beside::Beside;
+pub(crate) use gather::Entry;
 use gather::Gatherer;
 pub(crate) use inbox::Inbox;
 
@@ -54,6 +55,8 @@ pub(crate) struct CommitWork {
     pub(crate) checksum: u32,
     pub(crate) parts: Vec<Part>,
     pub(crate) position: Option<(Range<usize>, NewPosition)>,
+    /// The generation of the files of seen ids in which none of its ids was found; none where one was.
+    pub(crate) looked_up: Option<u64>,
     /// Empty on the way there, with room for an entry of each part; what became of them on the way back.
     pub(crate) admitted: Vec<Admitted>,
     /// Who waits for it; taken by the answer.
@@ -162,6 +165,8 @@ pub(crate) struct Owner {
     gatherer: Arc<Mutex<Gatherer>>,
     /// The batch that is on its way to the disk.
     batch: Batch,
+    /// Memory of the last one's bytes, for the one after the next.
+    spare: Vec<u8>,
     /// Applies and answers while the next batch is on its way; none on a simulated disk and while opening.
     beside: Option<Beside>,
 }
@@ -169,7 +174,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Owner {
         let gatherer = Arc::new(Mutex::new(Gatherer::new(journal, Arc::clone(&shared), faults)));
-        Owner { shared, faults, gatherer, batch: Batch::default(), beside: None }
+        Owner { shared, faults, gatherer, batch: Batch::default(), spare: Vec::new(), beside: None }
     }
 
     fn gatherer(&self) -> MutexGuard<'_, Gatherer> {
@@ -181,7 +186,7 @@ impl Owner {
     /// # Errors
     /// Where the system has no thread to give.
     pub(crate) fn begin_beside(&mut self) -> std::io::Result<()> {
-        self.beside = Some(Beside::start(Arc::clone(&self.shared), Arc::clone(&self.gatherer))?);
+        self.beside = Some(Beside::start(Arc::clone(&self.shared))?);
         Ok(())
     }
 
@@ -190,28 +195,44 @@ impl Owner {
         self.beside = None;
     }
 
-    /// Whether something is gathered already, or was left over when the segment was full.
+    /// Where works come in.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry::new(Arc::clone(&self.gatherer), Arc::clone(&self.shared))
+    }
+
+    /// Whether something is gathered, or was left over when the segment was full.
     pub(crate) fn has_more(&self) -> bool {
         self.gatherer().has_more()
     }
 
-    /// Gathers what waits and takes all that is gathered for the next way to the disk. `false` where there is
-    /// nothing to write or to answer.
+    /// Waits until there is something to do. `false` when nothing is and nothing more will come. For a thread.
+    pub(crate) fn wait(&self) -> bool {
+        self.has_more() || self.shared.inbox.wait() || !self.shut()
+    }
+
+    /// As [`Owner::wait`], for a task. Cancel safe.
+    pub(crate) async fn wait_async(&self) -> bool {
+        self.has_more() || self.shared.inbox.wait_async().await || !self.shut()
+    }
+
+    /// The lines are closed: nothing is gathered any more either. `false` where something was meanwhile.
+    fn shut(&self) -> bool {
+        self.gatherer().shut()
+    }
+
+    /// Gathers what stands in line, and takes all that is gathered for the next way to the disk. `false` where there
+    /// is nothing to write or to answer.
     ///
     /// # Errors
     /// A text where the disk failed while a segment was to be had; the journal is then poisoned.
     pub(crate) fn gather(&mut self) -> Result<bool, String> {
+        let spare = std::mem::take(&mut self.spare);
         let mut gatherer = self.gatherer();
         gatherer.gather()?;
-        let batch = gatherer.seal();
+        let batch = gatherer.seal(spare);
         drop(gatherer);
         self.batch = batch;
         Ok(!self.batch.is_empty())
-    }
-
-    /// Gathers for the batch after the one that is on its way.
-    pub(crate) fn gather_ahead(&self) {
-        self.gatherer().gather_ahead();
     }
 
     /// Writes the batch. `false` where it has no frame: then there is nothing to sync either.
@@ -245,7 +266,6 @@ impl Owner {
 
     /// What the planted faults do: applies what is only written.
     pub(crate) fn apply_early(&mut self) {
-        self.gatherer().add_seen();
         self.batch.apply(&self.shared);
     }
 
@@ -259,11 +279,10 @@ impl Owner {
     /// # Errors
     /// A text where the thread beside is gone, which it never is.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
-        // The ids first and in any case: the next batch is compared with them, and a checkpoint must not pass
-        // them by.
-        let sealed = self.batch.sealed.take();
-        let more = self.gatherer().end_way(sealed);
-        let small = self.batch.gathered.len() < BESIDE_WORKS_MIN || !more && self.shared.inbox.is_empty();
+        if let Some(sealed) = self.batch.sealed.take() {
+            self.spare = sealed.bytes;
+        }
+        let small = self.batch.gathered.len() < BESIDE_WORKS_MIN || !self.shared.inbox.is_wanted();
         match &self.beside {
             Some(beside) if !(small && beside.is_idle()) => beside.hand_over(std::mem::take(&mut self.batch)),
             _ => {

@@ -132,7 +132,7 @@ impl Retention {
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
         let work = OutcomeWork { body, checksum, outcome: Box::new(outcome), reply };
-        match shared.inbox.push_outcomes(std::iter::once(work)) {
+        match shared.inbox.push_outcomes(vec![work]) {
             Ok(()) => {
                 self.under_way = Some(answer);
                 Did::Something
@@ -298,9 +298,25 @@ impl Retention {
                 (delivery.newest, delivery.attempts) = (newest, attempts);
             }
             let start = body.len();
-            if put_kept(&mut body, &kept, &found.payload) {
+            let mut fits = put_kept(&mut body, &kept, &found.payload) && body.len() <= shared.body_bytes_max();
+            if !fits && start == 0 {
+                tracing::warn!(event = %found.id, "an open event is carried on without the attempts before its newest: with them it is longer than a segment of the journal");
+                body.clear();
+                kept.deliveries.iter_mut().for_each(|delivery| delivery.attempts.clear());
+                fits = put_kept(&mut body, &kept, &found.payload) && body.len() <= shared.body_bytes_max();
+            }
+            if fits {
                 let KeptState { from, .. } = kept;
                 events.push(Kept { id: found.id, from, item: start..body.len(), whole: None });
+                continue;
+            }
+            body.truncate(start);
+            if start > 0 {
+                // In a frame of its own.
+                candidate.open.push_back(found.id);
+            } else {
+                tracing::error!(event = %found.id, "an open event is longer than a segment of the journal, so the one that it is in stays");
+                candidate.unreadable = true;
             }
         }
         if events.is_empty() && positions.is_empty() {

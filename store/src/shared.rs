@@ -1,23 +1,26 @@
 //! What the owner and the callers share.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use eventyard_event::{Clock, EventId, Timestamp};
 
 use crate::catalog::{self, Catalog};
 use crate::dedupe::{self, Dedupe, Repeated};
 use crate::disk::AnyDisk;
-use crate::journal::{Ahead, End, SegmentFiles};
+use crate::journal::{Ahead, DedupeMark, End, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentFiles};
 use crate::owner::Inbox;
 use crate::retention::born;
 use crate::state::{Names, State};
 use crate::{Health, Options};
 
 /// All that a [`LocalStore`](crate::LocalStore) and its owner hold together. Where two locks are needed, the
-/// state's is taken before the catalogue's, and never one while a disk is waited for.
+/// state's is taken before the catalogue's, and what is gathered is locked before either; a line, the ids, the end and
+/// the poison come after all of them. None is held while a disk is waited for, but by the owner while it gathers what
+/// stands in line: then others stand in line too.
 pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     /// Queue names and snapshots. Read by every commit, written when a new name turns up.
@@ -25,6 +28,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     catalog: Mutex<Catalog>,
     dedupe: Mutex<Dedupe>,
+    /// The files of ids that were seen.
+    pub(crate) seen_files: Arc<dedupe::Shown>,
     pub(crate) files: Arc<SegmentFiles>,
     pub(crate) ahead: Arc<Ahead>,
     /// Wakes who waits for eligible deliveries.
@@ -36,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// The end of what is synced and applied.
     end: Mutex<End>,
+    /// Wakes who waits for that end to move, or for the poison.
+    end_moved: Condvar,
     syncs: AtomicU64,
     /// Intake was refused for want of space.
     full: AtomicBool,
@@ -90,6 +97,7 @@ impl Shared {
             names: RwLock::new(parts.names),
             state: Mutex::new(parts.state),
             catalog: Mutex::new(parts.catalog),
+            seen_files: parts.dedupe.shown(),
             dedupe: Mutex::new(parts.dedupe),
             files: parts.files,
             ahead: parts.ahead,
@@ -99,6 +107,7 @@ impl Shared {
             options: parts.options,
             clock: parts.clock,
             end: Mutex::new(parts.end),
+            end_moved: Condvar::new(),
             syncs: AtomicU64::new(0),
             full: AtomicBool::new(false),
             poisoned: Mutex::new(None),
@@ -129,6 +138,7 @@ impl Shared {
 
     pub(crate) fn set_end(&self, end: End) {
         *lock(&self.end) = end;
+        self.end_moved.notify_all();
     }
 
     pub(crate) fn names(&self) -> std::sync::RwLockReadGuard<'_, Names> {
@@ -155,6 +165,11 @@ impl Shared {
     /// Bytes of the segments that are in use.
     pub(crate) fn used_bytes(&self) -> u64 {
         lock(&self.segments).values().sum()
+    }
+
+    /// The longest body that a segment can hold.
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        self.options.segment_bytes - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES
     }
 
     /// The segment that the last durable checkpoint stands in.
@@ -184,17 +199,48 @@ impl Shared {
     /// Writes the ids that were seen since the last checkpoint, and drops those that have expired.
     pub(crate) fn write_dedupe(&self) -> Result<(), String> {
         let place = dedupe::Place { disk: &self.disk, folder: &self.folders.dedupe, journal: self.journal };
-        dedupe::checkpoint(&place, || self.dedupe(), (self.clock)(), self.options.dedupe_max)
-            .map_err(|error| format!("writing the seen ids: {error}"))
+        dedupe::checkpoint(
+            &place,
+            || self.dedupe(),
+            |frame| self.wait_until_applied(frame),
+            (self.clock)(),
+            self.options.dedupe_max,
+        )
+        .map_err(|error| format!("writing the seen ids: {error}"))
     }
 
-    /// The event that came first, where one with this id repeats it and the store still answers for the first.
-    pub(crate) fn find_repeated(&self, hash: &[u8; 16], received_at: Timestamp) -> Option<EventId> {
-        let Repeated { event, from_before } = self.dedupe().find(&self.disk, hash, received_at)?;
-        if self.answers_for(event, from_before) {
-            return Some(event);
+    /// Waits until a frame that was gathered is durable and applied: some syncs at most, or until the journal is
+    /// poisoned. For a thread; the simulation has no second one, and writes no checkpoint while something is gathered.
+    fn wait_until_applied(&self, frame: u64) -> io::Result<()> {
+        if self.options.faults.checkpoint_ahead_of_sync {
+            return Ok(());
         }
-        tracing::warn!(%event, "an event is sent again that was seen and that the journal has lost; it is taken anew");
+        let mut end = lock(&self.end);
+        while end.sequence < frame {
+            if let Some(error) = lock(&self.poisoned).clone() {
+                return Err(io::Error::other(error));
+            }
+            end = self.end_moved.wait(end).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// The event that came first, where one with this id repeats it and the store still answers for the first. Where
+    /// none does, this one came first, from now on: it stands in the frame of that number, which is not written yet.
+    pub(crate) fn find_repeated_or_add(
+        &self,
+        mark: DedupeMark,
+        event: EventId,
+        received_at: Timestamp,
+        frame: u64,
+    ) -> Option<EventId> {
+        let found = self.dedupe().find_or_add(&self.disk, mark, event, received_at, frame);
+        let Repeated { event: first, from_before } = found?;
+        if self.answers_for(first, from_before) {
+            return Some(first);
+        }
+        tracing::warn!(event = %first, "an event is sent again that was seen and that the journal has lost; it is taken anew");
+        self.dedupe().add(mark, event, frame);
         None
     }
 
@@ -233,7 +279,12 @@ impl Shared {
     }
 
     pub(crate) fn poison(&self, error: String) {
-        lock(&self.poisoned).get_or_insert(error);
+        {
+            // With the end held, so that nobody is about to wait for it who has not seen this.
+            let _end = lock(&self.end);
+            lock(&self.poisoned).get_or_insert(error);
+        }
+        self.end_moved.notify_all();
         // Whoever waits for work is to find out.
         self.changed.notify_one();
     }

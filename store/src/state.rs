@@ -421,7 +421,7 @@ impl State {
 
     fn forget(&mut self, event: u32) {
         let Some(entry) = self.events.remove(event) else { return };
-        self.by_id.remove(entry.id, event, &self.events);
+        self.by_id.remove(entry.id, event);
         self.open_bytes = self.open_bytes.saturating_sub(u64::from(entry.item.bytes));
         self.recent.forget(entry.recent);
         self.mark(event);

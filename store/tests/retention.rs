@@ -11,7 +11,7 @@ use eventyard_event::{Clock, Data};
 use eventyard_store::disk::{Crash, SimulatedDisk};
 use eventyard_store::{
     AfterDead, DeadLetterFilter, DeliveryState, EventFilter, LocalStore, NewPosition, OpenReport, Options, PageRequest,
-    Store, verify_simulated,
+    Settlement, Store, Taken, verify_simulated,
 };
 
 mod support;
@@ -177,6 +177,51 @@ async fn what_is_open_is_carried_on_with_its_history() {
         let view = store.event(event_id(1)).await.unwrap().unwrap();
         let histories: Vec<_> = view.deliveries.iter().map(|delivery| delivery.history.len()).collect();
         assert_eq!(histories, [1, 2]);
+    }
+}
+
+/// A settlement for a retry whose answer was so long.
+fn retried_after(taken: &Taken, number: u32, response_bytes: usize) -> Settlement {
+    let mut settlement = retried(taken.delivery, number, at(DAY));
+    settlement.attempt.as_mut().unwrap().response = "r".repeat(response_bytes);
+    settlement
+}
+
+/// 60 KiB is what a segment holds. Histories do not count for the size of the event that a frame is planned by.
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_never_longer_than_a_segment() {
+    // How many events, the bytes of each, of each answer to an attempt, how many attempts, and how many are shown then.
+    for (count, data_bytes, response_bytes, attempts, left) in
+        [(2, 24_000, 5_000, 2, 2), (1, 30_000, 15_000, 3, 1), (1, 50_000, 12_000, 1, 1)]
+    {
+        let (disk, hand) = (SimulatedDisk::new(8), Hand::default());
+        let (store, _) = open_on(&disk, options(), &hand);
+        let admissions = (1..=count).map(|number| {
+            let mut padded = admission(number, vec![delivery("a", at(0))]);
+            padded.envelope.event.data = Data::Bytes(Bytes::from(vec![0x5a; data_bytes]));
+            padded
+        });
+        store.commit(commit(admissions.collect())).await.unwrap();
+        for number in 1..=attempts {
+            for taken in take(&store, "a", 2, at(DAY)).await {
+                store.begin(vec![begin(taken.delivery, at(1))]).await.remove(0).unwrap();
+                settle(&store, retried_after(&taken, number, response_bytes)).await;
+            }
+        }
+        fill(&store, &mut (10..), 12).await;
+        hand.set(2 * DAY);
+        rest().await;
+        let stays = data_bytes == 50_000;
+        let freed = store.stats().journal_bytes < 8 * 64 * 1024;
+        assert_eq!(freed, !stays, "{} bytes of journal", store.stats().journal_bytes);
+        for index in [true, false] {
+            let (again, _) = reopen(store.clone(), &disk, options(), &hand, index).await;
+            for taken in take(&again, "a", 2, at(2 * DAY)).await {
+                assert_eq!(taken.envelope.event.data.bytes().len(), data_bytes);
+                let view = again.delivery(taken.delivery).await.unwrap().unwrap();
+                assert_eq!((view.attempts, view.history.len()), (attempts, left), "{:?}", view.history.first());
+            }
+        }
     }
 }
 

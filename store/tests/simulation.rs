@@ -349,6 +349,8 @@ async fn interfere(store: &LocalStore, world: &Shared, random: &mut fastrand::Rn
                 (0u32..)
                     .zip(each)
                     .filter(|(_, known)| matches!(known.state, Stand::Open { .. }) && known.asked.is_none())
+                    // One after the other: the answer to who comes too late would be taken for the end of both.
+                    .filter(|(_, known)| !known.cancelling && known.hastening.is_none())
                     .map(move |(place, _)| event_id(*number).delivery(place))
             })
             .collect();

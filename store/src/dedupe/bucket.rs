@@ -149,6 +149,7 @@ impl Bucket {
         if hasher.finalize() != u32::from_le_bytes(*sum) {
             return Err(damaged(&DecodeError("checksum")));
         }
+        place.disk.sync(&file)?;
         let mut numbers = tail.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
         let filter = numbers.by_ref().take(words).collect();
         Ok(Bucket { number, first, count, expires_at, from_before: true, file, filter, fences: numbers.collect() })

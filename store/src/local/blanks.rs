@@ -30,11 +30,12 @@ pub(super) fn keep(mut work: Box<CommitWork>) {
     if work.body.capacity() > KEPT_BYTES_MAX || work.parts.capacity() > KEPT_PARTS_MAX {
         return;
     }
-    let CommitWork { body, checksum, parts, position, admitted, reply, spent } = &mut *work;
+    let CommitWork { body, checksum, parts, position, looked_up, admitted, reply, spent } = &mut *work;
     body.clear();
     *checksum = 0;
     parts.clear();
     *position = None;
+    *looked_up = None;
     admitted.clear();
     *reply = None;
     *spent = None;

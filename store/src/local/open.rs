@@ -401,13 +401,14 @@ fn open_locked(
     let mut owner = Owner::new(writer, Arc::clone(&shared), faults);
     report.interrupted = owner.interrupt(now).map_err(|error| OpenError::Io { path: folder.clone(), error })?;
 
+    let entry = owner.entry();
     let running = match disk {
         AnyDisk::Real(_) => Running::threads(owner, checkpointer, lock).map_err(io(dir))?,
         AnyDisk::Simulated(disk) => Running::task(owner, checkpointer, disk.clone()),
     };
     // What is eligible now was eligible before anybody could wait for a change.
     shared.changed.notify_one();
-    Ok((LocalStore { shared, running: Arc::new(running) }, report))
+    Ok((LocalStore { shared, entry, running: Arc::new(running) }, report))
 }
 
 /// The segments before the first one that is there, where nothing says that they are not needed any more.

@@ -34,7 +34,7 @@ impl Rebuild {
                     self.catalog.add_event(head.id, item);
                     last_event = Some(head.id);
                     if let Some(mark) = head.dedupe {
-                        self.dedupe.add(mark, head.id);
+                        self.dedupe.add(mark, head.id, frame.sequence);
                     }
                     let order = order_of(frame.sequence, index);
                     index += 1;
@@ -60,7 +60,7 @@ impl Rebuild {
 
     fn kept(&mut self, frame: &FrameRead<'_>, item: Range<usize>, (head, state): (EventHead, KeptState)) {
         if let Some(mark) = head.dedupe {
-            self.dedupe.add(mark, head.id);
+            self.dedupe.add(mark, head.id, frame.sequence);
         }
         let (id, from) = (head.id, state.from);
         if frame.sequence <= self.held {

@@ -95,7 +95,7 @@ impl Running {
         let builder = std::thread::Builder::new().name("store-journal".to_owned());
         let owner = builder.spawn(move || {
             let mut sound = true;
-            while sound && (owner.has_more() || owner.shared.inbox.wait()) {
+            while sound && owner.wait() {
                 // Whoever looks after the folder may have found that it is gone.
                 let done = match owner.shared.health() {
                     Health::Poisoned(error) => Err(error),
@@ -139,23 +139,25 @@ impl Running {
                 // A copy that it hands over is in the next batch.
                 retention.step(&owner.shared);
                 wait(&disk).await;
-                let woken = owner.has_more()
-                    || match tokio::time::timeout(
-                        owner.shared.options.checkpoint_every,
-                        owner.shared.inbox.wait_async(),
-                    )
-                    .await
-                    {
-                        Ok(more) => more,
-                        Err(_) => {
-                            save(&owner.shared, &mut checkpointer);
-                            continue;
-                        }
-                    };
+                let woken = match tokio::time::timeout(owner.shared.options.checkpoint_every, owner.wait_async()).await
+                {
+                    Ok(more) => more,
+                    Err(_) => {
+                        save(&owner.shared, &mut checkpointer);
+                        continue;
+                    }
+                };
                 if !woken {
                     break;
                 }
-                if let Err(error) = one_batch_slowly(&mut owner, &mut checkpointer, &disk).await {
+                let mut done = one_batch_slowly(&mut owner, &mut checkpointer, &disk).await;
+                if owner.checkpoint_due() {
+                    // A checkpoint waits until all that is gathered is durable, and nobody else would make it so.
+                    while done.is_ok() && owner.has_more() {
+                        done = owner.batch();
+                    }
+                }
+                if let Err(error) = done {
                     owner.poison(error);
                     sound = false;
                     break;
@@ -286,8 +288,6 @@ async fn one_batch_slowly(
                 save(&owner.shared, checkpointer);
                 wait(disk).await;
             }
-            // As the thread beside the owner does while the disk is at work.
-            owner.gather_ahead();
             owner.sync()?;
             wait(disk).await;
         }

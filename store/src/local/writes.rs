@@ -1,4 +1,4 @@
-//! The calls that write: records are encoded and summed up here, by the caller, and handed to the owner.
+//! The calls that write: records are encoded, summed up and gathered here, by the caller.
 
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
@@ -10,8 +10,8 @@ use super::views::unreadable_envelope;
 use super::{LocalStore, blanks};
 use crate::delivery::DELIVERIES_MAX;
 use crate::journal::{
-    Counts, DedupeMark, Elements, FRAME_HEADER_BYTES, Place, SEGMENT_HEADER_BYTES, SettlementRecord, body_checksum,
-    put_begins, put_event, put_hasten, put_position, put_purge, put_replay, put_settlement,
+    Counts, DedupeMark, Elements, Place, SettlementRecord, body_checksum, put_begins, put_event, put_hasten,
+    put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Outcome, OutcomeWork, Part};
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Stored, Turn};
@@ -38,11 +38,6 @@ type Claimed = (Counts, Place, Place);
 type Answer = oneshot::Receiver<Result<(), StoreError>>;
 
 impl LocalStore {
-    /// The longest body that a segment can hold.
-    fn body_bytes_max(&self) -> usize {
-        self.shared.options.segment_bytes - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES
-    }
-
     /// Encodes admissions one after another into `body`.
     fn encode(
         &self,
@@ -119,13 +114,15 @@ impl LocalStore {
             put_position(&mut work.body, &position);
             work.position = Some((start..work.body.len(), position));
         }
-        if work.body.len() > self.body_bytes_max() {
-            return Err(StoreError::TooLarge { what: "a commit", max: self.body_bytes_max() });
+        if work.body.len() > self.shared.body_bytes_max() {
+            return Err(StoreError::TooLarge { what: "a commit", max: self.shared.body_bytes_max() });
         }
         work.checksum = body_checksum(&work.body);
+        let ids = work.parts.iter().filter_map(|part| Some((part.mark?.hash, part.admit.received_at)));
+        work.looked_up = self.shared.seen_files.find_none(&self.shared.disk, ids);
         let (reply, answer) = oneshot::channel();
         work.reply = Some(reply);
-        self.shared.inbox.push_commit(work)?;
+        self.entry.commit(work)?;
         let mut done = answer.await.unwrap_or(Err(StoreError::Closed))?;
         let admitted = std::mem::take(&mut done.admitted);
         blanks::keep(done);
@@ -134,13 +131,13 @@ impl LocalStore {
 
     fn push(&self, body: Vec<u8>, outcome: Outcome) -> Result<Answer, StoreError> {
         let (work, answer) = self.work(body, outcome)?;
-        self.shared.inbox.push_outcomes(std::iter::once(work))?;
+        self.entry.outcomes(vec![work])?;
         Ok(answer)
     }
 
     fn work(&self, body: Vec<u8>, outcome: Outcome) -> Result<(OutcomeWork, Answer), StoreError> {
-        if body.len() > self.body_bytes_max() {
-            return Err(StoreError::TooLarge { what: "an outcome", max: self.body_bytes_max() });
+        if body.len() > self.shared.body_bytes_max() {
+            return Err(StoreError::TooLarge { what: "an outcome", max: self.shared.body_bytes_max() });
         }
         let checksum = body_checksum(&body);
         let (reply, answer) = oneshot::channel();
@@ -247,7 +244,7 @@ impl LocalStore {
             pending.push((delivery, answer));
         }
         // Together: they are of one batch then, and whoever settles them is woken once.
-        let pushed = self.shared.inbox.push_outcomes(works.into_iter());
+        let pushed = self.entry.outcomes(works);
         let mut results = Vec::with_capacity(pending.len());
         for (delivery, answer) in pending {
             let written = match (answer, &pushed) {

@@ -1,17 +1,16 @@
 //! The thread beside the owner: batches that are durable are applied and answered here, in order, while the
-//! owner writes and syncs the next one; then the one after is gathered, as far as it is there. Without it the
-//! disk waits while memory is written, and memory waits while the disk is.
+//! owner writes and syncs the next one. Without it the disk waits while memory is written, and memory waits while
+//! the disk is.
 //!
-//! The owner hands nothing over that the next batch depends on: ids that were seen are added before. A thread
+//! The owner hands nothing over that the next batch depends on: ids are remembered when they are gathered. A thread
 //! that is woken costs some microseconds, so a batch that nobody comes after is finished by the owner itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::Batch;
-use super::gather::{self, Gatherer};
 use crate::shared::Shared;
 
 /// Batches that wait for the thread. Whenever it does not get a processor for a while, the owner goes on for so
@@ -29,7 +28,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn start(shared: Arc<Shared>, gatherer: Arc<Mutex<Gatherer>>) -> std::io::Result<Beside> {
+    pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Beside> {
         let (batches, given) = sync_channel::<Batch>(WAITING_MAX);
         let unfinished = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&unfinished);
@@ -37,10 +36,7 @@ impl Beside {
             for mut batch in given {
                 batch.apply(&shared);
                 batch.answer();
-                let behind = counted.fetch_sub(1, Ordering::Release) > 1;
-                if !behind && !shared.inbox.is_empty() {
-                    gather::lock(&gatherer).gather_ahead();
-                }
+                counted.fetch_sub(1, Ordering::Release);
             }
         })?;
         Ok(Beside { batches: Some(batches), unfinished, thread: Some(thread) })

@@ -1,21 +1,17 @@
-//! From what waits to one buffer that is to be written.
+//! From what comes in to one buffer that is to be written.
 //!
-//! Which events are repeats is decided here and nowhere else, for this is where the commit order is made. The
-//! owner gathers before each write; while it waits for the disk, the thread beside it may have gathered most of
-//! it already.
+//! Which events are repeats is decided here and nowhere else, for this is where the commit order is made. Whoever
+//! brings something gathers it, at once and with bytes that its processor has at hand, while the disk is at work on
+//! the batch before. What would pass others by, or finds no room, stands in line and is gathered by the owner.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventyard_event::{EventId, Timestamp};
-
 use super::apply::{Batch, Effect, Gathered};
 use super::{CommitWork, Outcome, OutcomeWork, Part, Work};
-use crate::journal::{DedupeMark, Journal, NoSegment, Place, Sealed, body_checksum};
+use crate::journal::{Journal, NoSegment, Place, body_checksum, frame_bytes};
 use crate::shared::Shared;
-use crate::state::IdHasher;
 use crate::{Admitted, PlantedFaults, StoreError};
 
 /// Works in one batch; a bound on how long the first of them waits for its answer.
@@ -23,24 +19,20 @@ const BATCH_WORKS_MAX: usize = 4096;
 /// Bytes in one batch, for the same reason; or one frame, however large.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Ids that are first seen in a batch, by a hash that is keyed already.
-type Seen = HashMap<[u8; 16], (EventId, Timestamp), BuildHasherDefault<IdHasher>>;
-
-/// What is gathered, and the journal's writing side. The owner and the thread beside it lock it in turn.
+/// What is gathered, and the journal's writing side. The owner and whoever brings something lock it in turn; the
+/// latter for less than a microsecond an event, and never while the owner is at the line, where it may wait for a
+/// file.
 pub(super) struct Gatherer {
     journal: Journal,
     shared: Arc<Shared>,
     faults: PlantedFaults,
+    /// What was taken out of the line; it counts as standing there until it is gathered.
     todo: VecDeque<Work>,
     batch: Batch,
-    /// Ids that are first seen in the batch that is gathered.
-    seen: Seen,
-    /// Those of the batch that is on its way to the disk.
-    on_its_way: Seen,
-    /// A batch was sealed and has not come back: what is gathered meanwhile will be asked for.
-    way_taken: bool,
     /// The disk failed while a segment was to be had.
     failed: Option<String>,
+    /// The owner has ended.
+    shut: bool,
 }
 
 /// A lock whose holder panicked is used all the same: what is gathered is written or refused as a whole.
@@ -50,21 +42,12 @@ pub(super) fn lock(gatherer: &Mutex<Gatherer>) -> MutexGuard<'_, Gatherer> {
 
 impl Gatherer {
     pub(super) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Gatherer {
-        Gatherer {
-            journal,
-            shared,
-            faults,
-            todo: VecDeque::new(),
-            batch: Batch::default(),
-            seen: HashMap::default(),
-            on_its_way: HashMap::default(),
-            way_taken: false,
-            failed: None,
-        }
+        Gatherer { journal, shared, faults, todo: VecDeque::new(), batch: Batch::default(), failed: None, shut: false }
     }
 
     /// Puts a work at the end of the line by hand; only while opening, when nobody else does.
     pub(super) fn push(&mut self, work: Work) {
+        self.shared.inbox.enter();
         self.todo.push_back(work);
     }
 
@@ -73,15 +56,44 @@ impl Gatherer {
         !self.todo.is_empty() || !self.batch.is_empty()
     }
 
-    /// Gathers for the batch after the one on its way; nothing where there is none, for then nobody would come
-    /// for it. A failure is found by the owner's own gathering.
-    pub(super) fn gather_ahead(&mut self) {
-        if self.way_taken {
-            drop(self.gather());
-        }
+    /// Where nothing stands in line and there is room for so many works with so many bytes of frames.
+    fn has_room(&self, works: usize, bytes: usize) -> bool {
+        let open = !self.shut && self.failed.is_none();
+        let next = self.todo.is_empty() && self.shared.inbox.is_free();
+        let batch = self.batch.gathered.len() + works <= BATCH_WORKS_MAX
+            && self.journal.gathered_bytes() + bytes <= BATCH_BYTES_MAX;
+        open && next && batch && self.journal.room() >= bytes
     }
 
-    /// Adds what waits to what is gathered already.
+    /// Gathers a commit at once. Gives it back where it has to stand in line, as one does that may repeat what came
+    /// before; otherwise says whether it is the first of its batch, of which the owner does not know yet.
+    fn gather_commit_at_once(&mut self, mut work: Box<CommitWork>) -> Result<bool, Box<CommitWork>> {
+        if !self.has_room(1, frame_bytes(work.body.len())) || self.journal.ahead.reserve_is_gone() {
+            return Err(work);
+        }
+        let Some(generation) = work.looked_up else { return Err(work) };
+        let ids = work.parts.iter().filter_map(|part| Some((part.mark?, part.admit.id)));
+        if !self.shared.dedupe().add_new(generation, ids, self.journal.next_sequence()) {
+            return Err(work);
+        }
+        let CommitWork { parts, admitted, .. } = &mut *work;
+        admitted.extend(parts.iter().map(|part| Admitted { event: part.admit.id, duplicate: false }));
+        let first = self.batch.is_empty();
+        self.put_commit(work);
+        Ok(first)
+    }
+
+    /// The same with outcomes, all of them or none.
+    fn gather_outcomes_at_once(&mut self, works: Vec<OutcomeWork>) -> Result<bool, Vec<OutcomeWork>> {
+        if !self.has_room(works.len(), works.iter().map(|work| frame_bytes(work.body.len())).sum()) {
+            return Err(works);
+        }
+        let first = self.batch.is_empty();
+        works.into_iter().for_each(|work| self.gather_outcome(work));
+        Ok(first)
+    }
+
+    /// Adds what stands in line to what is gathered already.
     ///
     /// # Errors
     /// A text where the disk failed while a segment was to be had; the same one from then on, for a disk that has
@@ -90,17 +102,35 @@ impl Gatherer {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
+        self.call();
+        let called = self.todo.len();
+        let done = self.gather_called();
+        self.shared.inbox.leave(called - self.todo.len());
+        done
+    }
+
+    /// Takes some out of the line, where all that were called before are gathered.
+    fn call(&mut self) {
         if self.todo.is_empty() {
             let works = BATCH_WORKS_MAX.saturating_sub(self.batch.gathered.len());
             let bytes = BATCH_BYTES_MAX.saturating_sub(self.journal.gathered_bytes());
             self.shared.inbox.drain(&mut self.todo, works, bytes);
         }
+    }
+
+    fn gather_called(&mut self) -> Result<(), String> {
         // Looked at once each time: a batch never spans segments.
         let reserved = self.journal.ahead.reserve_is_gone();
         while let Some(work) = self.todo.pop_front() {
             if reserved && matches!(work, Work::Commit(_)) {
                 self.shared.set_full(true);
                 work.refuse(StoreError::Full);
+                continue;
+            }
+            let max = self.shared.body_bytes_max();
+            if work.body_bytes() > max {
+                // Whoever pushes has looked; were it not so, one segment after another would be made for it.
+                work.refuse(StoreError::TooLarge { what: "a record", max });
                 continue;
             }
             if !self.journal.fits(work.body_bytes()) {
@@ -155,26 +185,22 @@ impl Gatherer {
             *body = body_of_rest(body, parts, position.as_ref().map(|(item, _)| item.clone()));
             *checksum = body_checksum(body);
         }
-        let any = !parts.is_empty() || position.is_some();
+        self.put_commit(work);
+    }
+
+    fn put_commit(&mut self, work: Box<CommitWork>) {
+        let any = !work.parts.is_empty() || work.position.is_some();
         let frame = any.then(|| self.gather_frame(&work.body, work.checksum));
         self.batch.gathered.push(Gathered { frame, effect: Effect::Commit(work) });
     }
 
-    /// Says of each event whether it repeats one that came before, here or in an earlier batch.
-    fn find_repeats(&mut self, parts: &[Part], admitted: &mut Vec<Admitted>) {
+    /// Says of each event whether it repeats one that came before, and remembers those that do not.
+    fn find_repeats(&self, parts: &[Part], admitted: &mut Vec<Admitted>) {
+        let sequence = self.journal.next_sequence();
         for part in parts {
-            let received_at = part.admit.received_at;
-            let first = part.mark.and_then(|mark| {
-                let here = [&self.seen, &self.on_its_way].into_iter().find_map(|seen| {
-                    let found = seen.get(&mark.hash).filter(|(_, expires_at)| received_at < *expires_at);
-                    found.map(|(event, _)| *event)
-                });
-                here.or_else(|| self.shared.find_repeated(&mark.hash, received_at))
-            });
-            if let (None, Some(mark)) = (first, part.mark) {
-                self.seen.insert(mark.hash, (part.admit.id, mark.expires_at));
-            }
-            admitted.push(Admitted { event: first.unwrap_or(part.admit.id), duplicate: first.is_some() });
+            let (id, received_at) = (part.admit.id, part.admit.received_at);
+            let first = part.mark.and_then(|mark| self.shared.find_repeated_or_add(mark, id, received_at, sequence));
+            admitted.push(Admitted { event: first.unwrap_or(id), duplicate: first.is_some() });
         }
     }
 
@@ -198,39 +224,22 @@ impl Gatherer {
         self.journal.gather(body, checksum)
     }
 
-    /// Takes what is gathered: it goes to the disk now. The one before must have come back, by
-    /// [`Gatherer::end_way`].
-    pub(super) fn seal(&mut self) -> Batch {
-        debug_assert!(!self.way_taken && self.on_its_way.is_empty(), "one batch after the other");
+    /// Takes what is gathered: it goes to the disk now, and the one before has come back. `spare` is memory for the next.
+    pub(super) fn seal(&mut self, spare: Vec<u8>) -> Batch {
         let mut batch = std::mem::take(&mut self.batch);
         if batch.frame_count > 0 {
-            let sealed = self.journal.seal();
+            let sealed = self.journal.seal(spare);
             batch.end = Some(sealed.end);
             batch.sealed = Some(sealed);
         }
-        std::mem::swap(&mut self.seen, &mut self.on_its_way);
-        self.way_taken = !batch.is_empty();
+        self.shared.inbox.note_taken();
         batch
     }
 
-    /// The batch has come back and is durable. Returns whether more is gathered already.
-    pub(super) fn end_way(&mut self, sealed: Option<Sealed>) -> bool {
-        self.add_seen();
-        self.way_taken = false;
-        if let Some(sealed) = sealed {
-            self.journal.reuse(sealed.bytes);
-        }
-        self.has_more()
-    }
-
-    /// Adds the ids of the batch on its way to those that came before.
-    pub(super) fn add_seen(&mut self) {
-        if !self.on_its_way.is_empty() {
-            let mut dedupe = self.shared.dedupe();
-            for (hash, (event, expires_at)) in self.on_its_way.drain() {
-                dedupe.add(DedupeMark { hash, expires_at }, event);
-            }
-        }
+    /// Nothing is gathered at once from now on. `false` where something is gathered and has to be written before.
+    pub(super) fn shut(&mut self) -> bool {
+        self.shut = !self.has_more();
+        self.shut
     }
 
     /// Tells everybody who waits that the journal cannot be written any more. The inbox is closed already.
@@ -261,4 +270,57 @@ fn body_of_rest(body: &[u8], parts: &mut [Part], position: Option<Range<usize>>)
     }
     rest.extend_from_slice(position.and_then(|item| body.get(item)).unwrap_or_default());
     rest
+}
+
+/// Where works come in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    gatherer: Arc<Mutex<Gatherer>>,
+    shared: Arc<Shared>,
+}
+
+impl Entry {
+    pub(super) fn new(gatherer: Arc<Mutex<Gatherer>>, shared: Arc<Shared>) -> Entry {
+        Entry { gatherer, shared }
+    }
+
+    /// # Errors
+    /// Where too many stand in line, and where the lines are closed.
+    pub(crate) fn commit(&self, work: Box<CommitWork>) -> Result<(), StoreError> {
+        if !self.shared.inbox.is_free() {
+            return self.shared.inbox.push_commit(work);
+        }
+        let gathered = lock(&self.gatherer).gather_commit_at_once(work);
+        match gathered {
+            Ok(first) => self.tell(first),
+            Err(work) => return self.shared.inbox.push_commit(work),
+        }
+        Ok(())
+    }
+
+    /// All of them or none.
+    ///
+    /// # Errors
+    /// As [`Entry::commit`].
+    pub(crate) fn outcomes(&self, works: Vec<OutcomeWork>) -> Result<(), StoreError> {
+        if works.is_empty() {
+            return Ok(());
+        }
+        if !self.shared.inbox.is_free() {
+            return self.shared.inbox.push_outcomes(works);
+        }
+        let gathered = lock(&self.gatherer).gather_outcomes_at_once(works);
+        match gathered {
+            Ok(first) => self.tell(first),
+            Err(works) => return self.shared.inbox.push_outcomes(works),
+        }
+        Ok(())
+    }
+
+    /// The owner is told of the first of a batch only: with that it finds the others.
+    fn tell(&self, first: bool) {
+        if first {
+            self.shared.inbox.note_gathered();
+        }
+    }
 }
