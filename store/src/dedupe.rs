@@ -57,10 +57,7 @@ pub(crate) struct Dedupe {
     newest_frame: u64,
     /// What is on its way into a file.
     sealing: Option<Arc<Seen>>,
-    files: Files,
-    /// How often the files have changed.
-    generation: u64,
-    /// The files, for those who look ids up.
+    /// The files, which others look ids up in meanwhile.
     shown: Arc<Shown>,
     next_number: u64,
 }
@@ -69,17 +66,22 @@ pub(crate) struct Dedupe {
 /// remembers one.
 #[derive(Default)]
 pub(crate) struct Shown {
+    /// How often the files have changed.
     generation: AtomicU64,
     files: RwLock<Files>,
 }
 
 impl Shown {
+    fn files(&self) -> Files {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Looks ids up in the files, without a lock. Returns the generation of the files where they have none of them.
     pub(crate) fn find_none(&self, disk: &AnyDisk, ids: impl Iterator<Item = ([u8; 16], Timestamp)>) -> Option<u64> {
         // Before the files: should they change meanwhile, they are newer than what they are taken for.
         let generation = self.generation.load(Ordering::Acquire);
         if generation > 0 {
-            let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let files = self.files();
             for (hash, received_at) in ids {
                 if files.find(disk, &hash, received_at).is_some() {
                     return None;
@@ -95,6 +97,11 @@ impl Shown {
 struct Files(Arc<Vec<Arc<Bucket>>>);
 
 impl Files {
+    /// How many ids they have.
+    fn count(&self) -> usize {
+        self.0.iter().map(|bucket| bucket.count).sum()
+    }
+
     /// The event that came first, where a file says that this one repeats it. A file that cannot be read is as good as
     /// none: a repeat may then be delivered again, which is better than an event refused.
     fn find(&self, disk: &AnyDisk, hash: &[u8; 16], received_at: Timestamp) -> Option<Repeated> {
@@ -188,7 +195,7 @@ impl Dedupe {
         let in_memory = [Some(&self.newest), self.sealing.as_deref()].into_iter().flatten();
         let found = in_memory.filter_map(|seen| seen.get(hash)).find_map(live);
         let here = found.map(|event| Repeated { event, from_before: false });
-        here.or_else(|| self.files.find(disk, hash, received_at))
+        here.or_else(|| self.shown.files().find(disk, hash, received_at))
     }
 
     /// Where the files are shown.
@@ -197,12 +204,8 @@ impl Dedupe {
     }
 
     fn change_files(&mut self, change: impl FnOnce(&mut Vec<Arc<Bucket>>)) {
-        let mut files = Vec::clone(&self.files.0);
-        change(&mut files);
-        self.files = Files(Arc::new(files));
-        self.generation += 1;
-        *self.shown.files.write().unwrap_or_else(PoisonError::into_inner) = self.files.clone();
-        self.shown.generation.store(self.generation, Ordering::Release);
+        change(Arc::make_mut(&mut self.shown.files.write().unwrap_or_else(PoisonError::into_inner).0));
+        self.shown.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Remembers ids of which none was ever seen, all of them or none: `false` where one was, or may have been. They
@@ -213,7 +216,7 @@ impl Dedupe {
         ids: impl Iterator<Item = (DedupeMark, EventId)> + Clone,
         frame: u64,
     ) -> bool {
-        if generation != self.generation {
+        if generation != self.shown.generation.load(Ordering::Acquire) {
             return false;
         }
         for (count, (mark, event)) in ids.clone().enumerate() {
@@ -234,7 +237,7 @@ impl Dedupe {
 
     /// What the newest file that has an id says of it, and when that expires.
     pub(crate) fn find_in_files(&self, disk: &AnyDisk, hash: &[u8; 16]) -> io::Result<Option<(EventId, Timestamp)>> {
-        for bucket in self.files.0.iter().rev() {
+        for bucket in self.shown.files().0.iter().rev() {
             if let Some(found) = bucket.find(disk, hash)? {
                 return Ok(Some(found));
             }
@@ -244,12 +247,12 @@ impl Dedupe {
 
     /// How many ids stand in files.
     pub(crate) fn count_in_files(&self) -> usize {
-        self.files.0.iter().map(|bucket| bucket.count).sum()
+        self.shown.files().count()
     }
 
     /// Forgets of what is not in a file yet all that a file says too. What cannot be looked up stays.
     pub(crate) fn forget_what_files_have(&mut self, disk: &AnyDisk) {
-        if self.files.0.is_empty() {
+        if self.count_in_files() == 0 {
             return;
         }
         let mut newest = std::mem::take(&mut self.newest);
@@ -301,8 +304,8 @@ impl Dedupe {
 
     /// Two neighbours that are to become one, and the number of the file that they become.
     pub(crate) fn next_merge(&mut self) -> Option<(Arc<Bucket>, Arc<Bucket>, u64)> {
-        let older = self.files.0.len().checked_sub(2)?;
-        let (a, b) = (self.files.0.get(older)?, self.files.0.get(older + 1)?);
+        let files = self.shown.files();
+        let [.., a, b] = files.0.as_slice() else { return None };
         if a.count > b.count * 2 || a.count + b.count > MERGED_MAX {
             return None;
         }
@@ -321,9 +324,9 @@ impl Dedupe {
 
     /// Takes out what has expired at `now`, and the oldest where there are more ids than `max`.
     pub(crate) fn expire(&mut self, now: Timestamp, max: usize) -> Vec<Arc<Bucket>> {
-        let mut total: usize = self.files.0.iter().map(|bucket| bucket.count).sum();
-        let mut gone = Vec::new();
-        for bucket in self.files.0.iter() {
+        let files = self.shown.files();
+        let (mut total, mut gone) = (files.count(), Vec::new());
+        for bucket in files.0.iter() {
             if bucket.expires_at <= now || total > max {
                 total -= bucket.count;
                 gone.push(Arc::clone(bucket));

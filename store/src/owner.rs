@@ -207,17 +207,13 @@ impl Owner {
 
     /// Waits until there is something to do. `false` when nothing is and nothing more will come. For a thread.
     pub(crate) fn wait(&self) -> bool {
-        self.has_more() || self.shared.inbox.wait() || !self.shut()
+        // Once the lines are closed nothing more is gathered, but what was gathered just before is still to be done.
+        self.has_more() || self.shared.inbox.wait() || self.has_more()
     }
 
     /// As [`Owner::wait`], for a task. Cancel safe.
     pub(crate) async fn wait_async(&self) -> bool {
-        self.has_more() || self.shared.inbox.wait_async().await || !self.shut()
-    }
-
-    /// The lines are closed: nothing is gathered any more either. `false` where something was meanwhile.
-    fn shut(&self) -> bool {
-        self.gatherer().shut()
+        self.has_more() || self.shared.inbox.wait_async().await || self.has_more()
     }
 
     /// Gathers what stands in line, and takes all that is gathered for the next way to the disk. `false` where there

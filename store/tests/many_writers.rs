@@ -61,30 +61,30 @@ async fn one_of_many_equal_events_is_first_and_what_is_answered_is_visible() {
 /// Ids go from memory to files and files are merged while they are looked up, and segments end all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_id_is_taken_once_though_checkpoints_are_written_meanwhile() {
-    const ROUNDS: u64 = 25;
+    const SENDERS: u64 = 16;
+    /// Writers that send the same as one another, for one sender.
     const REPEATS: u64 = 4;
-    const EACH: u64 = 40;
+    const SENDS: u64 = 1000;
     let dir = tempfile::tempdir().unwrap();
     let options = Options { checkpoint_bytes: 1, ..small() };
     let (store, _) = LocalStore::open(dir.path(), options, clock(0)).unwrap();
-    let writers: Vec<_> = (0..16 * REPEATS)
+    let writers: Vec<_> = (0..SENDERS * REPEATS)
         .map(|writer| {
-            let (store, sends) = (store.clone(), writer / REPEATS);
+            let (store, sender) = (store.clone(), writer / REPEATS);
             tokio::spawn(async move {
                 let mut new_count = 0;
-                for number in 0..ROUNDS * EACH {
-                    let own = event_id((writer + 1) << 32 | number);
+                for number in 0..SENDS {
                     // Each commit has the id before once more, and its own twice.
                     let ids = [number.saturating_sub(1), number, number];
                     let admissions = ids.iter().enumerate().map(|(place, id)| {
                         let event = (writer + 1) << 32 | number << 2 | place as u64;
-                        deduped(event, &format!("{sends}-{id}"), at(0), Duration::from_secs(60))
+                        deduped(event, &format!("{sender}-{id}"), at(0), Duration::from_secs(60))
                     });
                     let admitted = store.commit(Commit { admissions: admissions.collect(), position: None }).await;
                     let admitted = admitted.unwrap();
-                    assert!(admitted[2].duplicate, "{own} stands twice in its commit");
+                    assert!(admitted[2].duplicate, "{sender}-{number} stands twice in its commit");
                     assert_eq!(admitted[1].event, admitted[2].event);
-                    assert!(number == 0 || admitted[0].duplicate, "{own}: the one before was taken");
+                    assert!(number == 0 || admitted[0].duplicate, "{sender}-{number}: the one before was taken");
                     new_count += admitted.iter().filter(|each| !each.duplicate).count() as u64;
                 }
                 new_count
@@ -95,7 +95,7 @@ async fn an_id_is_taken_once_though_checkpoints_are_written_meanwhile() {
     for writer in writers {
         new_count += writer.await.unwrap();
     }
-    assert_eq!(new_count, 16 * ROUNDS * EACH);
+    assert_eq!(new_count, SENDERS * SENDS);
     assert_eq!(store.stats().events, new_count);
     store.close().await.unwrap();
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::apply::{Batch, Effect, Gathered};
-use super::{CommitWork, Outcome, OutcomeWork, Part, Work};
+use super::{CommitWork, Inbox, Outcome, OutcomeWork, Part, Work};
 use crate::journal::{Journal, NoSegment, Place, body_checksum, frame_bytes};
 use crate::shared::Shared;
 use crate::{Admitted, PlantedFaults, StoreError};
@@ -31,8 +31,6 @@ pub(super) struct Gatherer {
     batch: Batch,
     /// The disk failed while a segment was to be had.
     failed: Option<String>,
-    /// The owner has ended.
-    shut: bool,
 }
 
 /// A lock whose holder panicked is used all the same: what is gathered is written or refused as a whole.
@@ -42,7 +40,7 @@ pub(super) fn lock(gatherer: &Mutex<Gatherer>) -> MutexGuard<'_, Gatherer> {
 
 impl Gatherer {
     pub(super) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Gatherer {
-        Gatherer { journal, shared, faults, todo: VecDeque::new(), batch: Batch::default(), failed: None, shut: false }
+        Gatherer { journal, shared, faults, todo: VecDeque::new(), batch: Batch::default(), failed: None }
     }
 
     /// Puts a work at the end of the line by hand; only while opening, when nobody else does.
@@ -56,13 +54,13 @@ impl Gatherer {
         !self.todo.is_empty() || !self.batch.is_empty()
     }
 
-    /// Where nothing stands in line and there is room for so many works with so many bytes of frames.
+    /// Where nothing stands in line, nor was left over from it, and there is room for so many works with so many bytes
+    /// of frames. Lines that are closed are not free, so that nothing is gathered for an owner that has ended or failed.
     fn has_room(&self, works: usize, bytes: usize) -> bool {
-        let open = !self.shut && self.failed.is_none();
         let next = self.todo.is_empty() && self.shared.inbox.is_free();
         let batch = self.batch.gathered.len() + works <= BATCH_WORKS_MAX
             && self.journal.gathered_bytes() + bytes <= BATCH_BYTES_MAX;
-        open && next && batch && self.journal.room() >= bytes
+        next && batch && self.journal.room() >= bytes
     }
 
     /// Gathers a commit at once. Gives it back where it has to stand in line, as one does that may repeat what came
@@ -236,12 +234,6 @@ impl Gatherer {
         batch
     }
 
-    /// Nothing is gathered at once from now on. `false` where something is gathered and has to be written before.
-    pub(super) fn shut(&mut self) -> bool {
-        self.shut = !self.has_more();
-        self.shut
-    }
-
     /// Tells everybody who waits that the journal cannot be written any more. The inbox is closed already.
     pub(super) fn refuse_all(&mut self, error: String, poisoned: &StoreError) {
         self.failed = Some(error);
@@ -287,15 +279,7 @@ impl Entry {
     /// # Errors
     /// Where too many stand in line, and where the lines are closed.
     pub(crate) fn commit(&self, work: Box<CommitWork>) -> Result<(), StoreError> {
-        if !self.shared.inbox.is_free() {
-            return self.shared.inbox.push_commit(work);
-        }
-        let gathered = lock(&self.gatherer).gather_commit_at_once(work);
-        match gathered {
-            Ok(first) => self.tell(first),
-            Err(work) => return self.shared.inbox.push_commit(work),
-        }
-        Ok(())
+        self.at_once(work, Gatherer::gather_commit_at_once, Inbox::push_commit)
     }
 
     /// All of them or none.
@@ -306,21 +290,27 @@ impl Entry {
         if works.is_empty() {
             return Ok(());
         }
-        if !self.shared.inbox.is_free() {
-            return self.shared.inbox.push_outcomes(works);
-        }
-        let gathered = lock(&self.gatherer).gather_outcomes_at_once(works);
-        match gathered {
-            Ok(first) => self.tell(first),
-            Err(works) => return self.shared.inbox.push_outcomes(works),
-        }
-        Ok(())
+        self.at_once(works, Gatherer::gather_outcomes_at_once, Inbox::push_outcomes)
     }
 
-    /// The owner is told of the first of a batch only: with that it finds the others.
-    fn tell(&self, first: bool) {
-        if first {
-            self.shared.inbox.note_gathered();
+    /// Gathers a work at once, or pushes it into the line.
+    fn at_once<W>(
+        &self,
+        work: W,
+        gather: fn(&mut Gatherer, W) -> Result<bool, W>,
+        push: fn(&Inbox, W) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let inbox = &self.shared.inbox;
+        let gathered = if inbox.is_free() { gather(&mut lock(&self.gatherer), work) } else { Err(work) };
+        match gathered {
+            Ok(first) => {
+                // The owner is told of the first of a batch only: with that it finds the others.
+                if first {
+                    inbox.note_gathered();
+                }
+                Ok(())
+            }
+            Err(work) => push(inbox, work),
         }
     }
 }

@@ -96,7 +96,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes what waits, outcomes first; [`Inbox::leave`] is to be called for it. Up to a number of works and of bytes (or one work, however large).
+    /// Takes what waits, outcomes first, up to a number of works and of bytes (or one work, however large).
+    /// [`Inbox::leave`] is to be called for it.
     pub(crate) fn drain(&self, into: &mut VecDeque<Work>, count_max: usize, bytes_max: usize) {
         let mut lines = self.lock();
         let mut bytes: usize = into.iter().map(Work::body_bytes).sum();
