@@ -76,6 +76,12 @@ pub trait Source: Send {
         Err(SeekError::Unsupported)
     }
 
+    /// Whether what comes from now on is told from what was there before. Until then the source shows as starting. Asked
+    /// between two reads.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     /// How many events wait on the other side, where the source can tell. Called after each batch; cheap. Those of
     /// several instances are added up: where all read from one queue, only the first tells.
     fn lag(&self) -> Option<u64> {

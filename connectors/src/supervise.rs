@@ -77,9 +77,9 @@ pub struct Supervision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
-    /// Connecting.
+    /// Connecting, or finding out what is new.
     Starting,
-    /// Connected and reading.
+    /// Connected and reading; what comes from now on is read.
     Running,
     /// Held by a person. Nothing is read or offered.
     Paused,
@@ -319,7 +319,7 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
             }
             continue;
         }
-        watched.state(SourceState::Running);
+        watched.state(if source.has_begun() { SourceState::Running } else { SourceState::Starting });
         let batch = tokio::select! {
             biased;
             () = stop.cancelled() => return Over::End(End::Stopped),
@@ -439,7 +439,6 @@ impl Watched {
 
     fn taken(&self, event_count: u64, lag: Option<u64>) {
         let now = (self.clock)();
-        self.state(SourceState::Running);
         self.status.send_modify(|status| {
             status.failure_count = 0;
             status.lag = lag;

@@ -407,6 +407,11 @@ impl Source for PollingSource {
         Ok(())
     }
 
+    fn has_begun(&self) -> bool {
+        // What lies there when the first listing ends is not new.
+        self.watch.as_ref().is_some_and(|watch| !matches!(watch.first, Some(Taking::None)))
+    }
+
     async fn read(&mut self) -> Result<Batch, SourceError> {
         loop {
             if let Some(watch) = self.watch.as_ref().filter(|watch| watch.listing.is_none()) {

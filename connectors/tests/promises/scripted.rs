@@ -137,11 +137,13 @@ pub(crate) enum Line {
 pub(crate) struct ScriptedSource {
     pub(crate) log: Log,
     pub(crate) lines: VecDeque<Line>,
+    /// Whether what it reads is new; from the first acknowledgement on it is.
+    pub(crate) begun: bool,
 }
 
 impl ScriptedSource {
     pub(crate) fn new(log: &Log, lines: impl IntoIterator<Item = Line>) -> Box<ScriptedSource> {
-        Box::new(ScriptedSource { log: log.clone(), lines: lines.into_iter().collect() })
+        Box::new(ScriptedSource { log: log.clone(), lines: lines.into_iter().collect(), begun: true })
     }
 }
 
@@ -192,6 +194,7 @@ impl Source for ScriptedSource {
             return Err(failed("ack"));
         }
         self.log.say("ack");
+        self.begun = true;
         Ok(())
     }
 
@@ -206,6 +209,10 @@ impl Source for ScriptedSource {
             Seek::Time(_) => Ok(None),
             _ => Err(SeekError::Unsupported),
         }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun
     }
 
     fn lag(&self) -> Option<u64> {

@@ -65,6 +65,26 @@ async fn each_batch_is_acknowledged_after_it_was_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_is_starting_until_what_was_there_before_is_taken() {
+    let bench = Bench::new();
+    let mut source = ScriptedSource::new(&bench.log, [Line::Event(Duration::from_secs(5), "a"), Line::AckFails]);
+    source.begun = false;
+    let (control, run) = supervise(source, supervision(&bench.intake, &bench.clock, &bench.stop));
+    let run = tokio::spawn(run);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(bench.words(), ["connect "]);
+    assert_eq!(control.status().state, SourceState::Starting, "it is connected, and reads");
+    control.pause();
+    until(&control, SourceState::Paused).await;
+    control.resume();
+    until(&control, SourceState::Starting).await;
+    until(&control, SourceState::BackingOff).await;
+    until(&control, SourceState::Starting).await;
+    bench.stop.cancel();
+    run.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_batch_is_offered_again_and_never_acknowledged_before() {
     let bench = Bench::new();
     bench.intake.refuse(unavailable(None));
