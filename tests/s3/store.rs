@@ -10,6 +10,9 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
+/// How long a store that answers may still refuse what it will do.
+const READY_MAX: Duration = Duration::from_secs(30);
+
 /// A store of somebody else's making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -78,9 +81,13 @@ pub(super) fn bucket_name() -> String {
 pub(super) async fn store_with(kind: Kind, variables: &[(String, String)], bucket: String) -> Option<Store> {
     eventyard_connectors::http::install_crypto();
     let required = std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_some_and(|value| value == "1");
-    // What takes long to build may come later.
-    let later = std::env::var("EVENTYARD_SERVICES_LATER").is_ok_and(|names| names == kind.name());
-    if (!required || later) && !kind.is_built() {
+    // What takes long to build comes later, when all of this is run again for it: also where it happens to be there in
+    // the middle of it all.
+    if std::env::var("EVENTYARD_SERVICES_LATER").is_ok_and(|names| names == kind.name()) {
+        println!("SKIPPED: {} comes later", kind.name());
+        return None;
+    }
+    if !required && !kind.is_built() {
         println!("SKIPPED: {0} is not built; tests/services/{0}.sh start builds it", kind.name());
         return None;
     }
@@ -115,18 +122,38 @@ impl Drop for Store {
 }
 
 impl Store {
-    /// A store that was just started may say that it is ready and still cut the first connections.
+    /// Makes its bucket. A store that was just started may say that it is ready and still cut the first connections or
+    /// refuse the first calls.
     async fn make_bucket(&self) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + READY_MAX;
+        let mut was_cut = false;
         loop {
             match self.try_call("PUT", "", "", b"").await {
                 // What was cut may have been done.
-                Ok((status, said)) => {
-                    assert!(matches!(status, 200 | 409), "{status}: {}", String::from_utf8_lossy(&said));
-                    return;
-                }
-                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+                Ok((status, _)) if status == 200 || status == 409 && was_cut => return,
+                Ok((503, _)) if tokio::time::Instant::now() < deadline => {}
+                Ok((status, said)) => panic!("{status}: {}", String::from_utf8_lossy(&said)),
+                Err(error) if tokio::time::Instant::now() < deadline => was_cut |= !error.is_connect(),
+                Err(error) => panic!("{error}"),
             }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Lets MinIO tell one of its targets (its word for it) of what changes in the bucket.
+    pub(super) async fn tell_of_changes(&self, target: &str) {
+        let wanted = format!(
+            "<NotificationConfiguration><QueueConfiguration><Id>1</Id><Queue>arn:minio:sqs::1:{target}</Queue>\
+             <Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:*</Event></QueueConfiguration></NotificationConfiguration>"
+        );
+        // A store that was just started knows its buckets before its targets.
+        let deadline = tokio::time::Instant::now() + READY_MAX;
+        loop {
+            let (status, said) = self.call("PUT", "", "notification=", wanted.as_bytes()).await;
+            if status == 200 {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{status}: {}", String::from_utf8_lossy(&said));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # MinIO, built from source by Go: the first build takes ten minutes or so, and is kept.
-# MINIO_PORT (9270) and the one after it, for its console, on loopback. MINIO_WEBHOOK is the address of a webhook
+# MINIO_PORT (9270) on loopback; there is no console. MINIO_WEBHOOK is the address of a webhook
 # ("" = none) that a bucket's notifications go to by the name arn:minio:sqs::1:webhook, with MINIO_WEBHOOK_TOKEN in
 # their Authorization header. Other targets are MinIO's own variables, which it is given as they are (MINIO_NOTIFY_KAFKA_…);
 # their servers must run before it. MINIO_INSTANCE names a second copy beside the first.
@@ -14,8 +14,10 @@ VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 install() {
   [ -x "$PROGRAMS/minio" ] && return
   say "go install minio $VERSION, for ten minutes or so"
-  GOBIN=$PROGRAMS nice go install "github.com/minio/minio@$VERSION" >"$FOLDER/install.log" 2>&1 ||
+  # Elsewhere first: whoever finds it may start it.
+  GOBIN=$FOLDER/built nice go install "github.com/minio/minio@$VERSION" >"$FOLDER/install.log" 2>&1 ||
     fail "go install failed; see $FOLDER/install.log"
+  mv "$FOLDER/built/minio" "$PROGRAMS/minio"
 }
 
 launch() {
@@ -31,8 +33,8 @@ launch() {
   fi
   mkdir -p "$FOLDER/data"
   background env MINIO_ROOT_USER=eventyard MINIO_ROOT_PASSWORD=eventyard-secret MINIO_UPDATE=off \
-    MINIO_BROWSER_REDIRECT=off "${webhook[@]}" \
-    "$PROGRAMS/minio" server --address "127.0.0.1:$PORT" --console-address "127.0.0.1:$((PORT + 1))" "$FOLDER/data"
+    MINIO_BROWSER=off "${webhook[@]}" \
+    "$PROGRAMS/minio" server --address "127.0.0.1:$PORT" "$FOLDER/data"
 }
 
 answers() { curl -sf "http://127.0.0.1:$PORT/minio/health/ready"; }

@@ -41,9 +41,12 @@ impl Kind {
             let script =
                 PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/services/{}.sh", self.name()));
             let required = std::env::var_os("EVENTYARD_SERVICES_REQUIRED").is_some_and(|value| value == "1");
-            // What takes long to build may come later.
-            let later = std::env::var("EVENTYARD_SERVICES_LATER").is_ok_and(|names| names == self.name());
-            if (!required || later) && !self.is_built() {
+            // What takes long to build comes later, when all of this is run again for it.
+            if std::env::var("EVENTYARD_SERVICES_LATER").is_ok_and(|names| names == self.name()) {
+                println!("SKIPPED: {} comes later", self.name());
+                return None;
+            }
+            if !required && !self.is_built() {
                 println!("SKIPPED: {} is not built; tests/services/{}.sh start builds it", self.name(), self.name());
                 return None;
             }
