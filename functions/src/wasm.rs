@@ -202,7 +202,7 @@ impl WasmError {
             WasmError::TooLarge { .. } => "make it smaller: compile with optimisation, leave out what is not used",
             WasmError::CompilerBusy { .. } => "mend the module that takes too long, and load the project again later",
             WasmError::Engine { .. } => "let the process reserve address space: no `ulimit -v`, no `LimitAS=`",
-            WasmError::NotBuilt => "build it with the default features, or with `--features wasm`",
+            WasmError::NotBuilt => "build it with `--features wasm`, or with `--features full`",
         }
     }
 }
