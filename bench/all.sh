@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 date -u +%FT%TZ
-cargo build --release --locked --workspace
-target/release/load "$@"
+target=${CARGO_TARGET_DIR:-target}
+cargo build --release --locked -p eventyard -p eventyard-bench
+"$target/release/load" --binary "$target/release/eventyard" "$@"
 bench/peers.sh "$@"
 cargo run --release --locked -p eventyard-store --example store_bench -- both target/load 64 15

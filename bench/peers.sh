@@ -8,8 +8,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 services=tests/services
+target=${CARGO_TARGET_DIR:-target}
 
-[ -x target/release/eventyard ] && [ -x target/release/load ] || cargo build --release --locked --workspace
+[ -x "$target/release/eventyard" ] && [ -x "$target/release/load" ] || cargo build --release --locked -p eventyard -p eventyard-bench
 
 peers=()
 started=()
@@ -28,4 +29,4 @@ begin() {
 
 begin nats --nats
 begin rabbitmq --amqp
-target/release/load peers "${peers[@]}" "$@"
+"$target/release/load" peers --binary "$target/release/eventyard" "${peers[@]}" "$@"

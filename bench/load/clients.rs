@@ -4,6 +4,7 @@
 //! request is bytes made once whose ids are overwritten, and of an answer they read the status and its length. What
 //! is left is two system calls a request and the kernel's own work.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -68,7 +69,8 @@ pub(crate) struct Clients {
     epoll: OwnedFd,
     clock: OwnedFd,
     clients: Vec<Client>,
-    idle: Vec<usize>,
+    /// Who sends next: each in turn, for a connection that is silent for long is closed.
+    idle: VecDeque<usize>,
     next_id: u64,
 }
 
@@ -121,10 +123,10 @@ impl Clients {
                 }
             };
             let mut finished = false;
-            while let Some(place) = self.idle.last().copied() {
+            while let Some(place) = self.idle.front().copied() {
                 match due(sent_count) {
                     Some(at) if at <= now => {
-                        self.idle.pop();
+                        self.idle.pop_front();
                         self.begin(place, at)?;
                         sent_count += 1;
                     }
@@ -155,7 +157,7 @@ impl Clients {
                 if client.read(&mut into)? {
                     last_answer = Instant::now();
                     latencies.add(last_answer - client.due);
-                    self.idle.push(place);
+                    self.idle.push_back(place);
                 }
             }
         }
