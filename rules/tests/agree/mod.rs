@@ -1,0 +1,34 @@
+//! What is asked of any bytes at all, by dice (`bytes_fuzz`) and by what libFuzzer finds (`rules/fuzz`): nothing panics,
+//! and where both can be read, the set and the simple evaluator say the same.
+
+use eventyard_rules::{Memory, Pattern, PatternSet, reference_matches_json};
+
+/// Those of `texts` that are patterns, and the set of them.
+pub(crate) fn read(texts: &[String]) -> (Vec<Pattern>, PatternSet) {
+    let patterns: Vec<Pattern> = texts.iter().filter_map(|text| Pattern::from_json(text).ok()).collect();
+    let set = PatternSet::new(&patterns);
+    (patterns, set)
+}
+
+/// Holds the two together over one event; how many patterns match it, or none where it is no event. `claimed_unique` is
+/// what is said of its keys whatever they are.
+pub(crate) fn agree(
+    (patterns, set): &(Vec<Pattern>, PatternSet),
+    event: &[u8],
+    claimed_unique: bool,
+    memory: &mut Memory,
+) -> Option<usize> {
+    let valid = eventyard_event::json::validate(event, 127).ok();
+    let event = String::from_utf8_lossy(event);
+    // Whatever it is, no walk may panic over it, whatever is claimed of it.
+    set.matches_json(&event, claimed_unique, memory);
+    let shape = valid?;
+    // What is JSON and no object is no event.
+    let answers: Option<Vec<bool>> = patterns.iter().map(|pattern| reference_matches_json(pattern, &event)).collect();
+    let expected: Vec<u32> = (0..).zip(answers?).filter(|(_, yes)| *yes).map(|(place, _)| place).collect();
+    assert_eq!(set.matches_json(&event, false, memory), &*expected, "{event}\n{patterns:#?}");
+    if shape.keys_unique {
+        assert_eq!(set.matches_json(&event, true, memory), &*expected, "early: {event}\n{patterns:#?}");
+    }
+    Some(expected.len())
+}
