@@ -62,8 +62,8 @@ pub struct RunOptions {
 /// Why it could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The machine's clock stands before 1970. HTTP has no such dates, and its library ends in a panic at the first
-    /// connection; so it is said at once.
+    /// The machine's clock stands before 1970. HTTP has no such dates: hyper ends in a panic at the first connection, even
+    /// where it is told to send none, and so does sled when it opens the index. So it is said at once.
     #[error("the machine's clock says {now}, which is before 1970; set it and start again")]
     Clock {
         /// What it says.
