@@ -1,6 +1,6 @@
 //! What every command promises: exit codes, where output goes, and errors that say how to go on.
 
-use super::support::run;
+use super::support::{free_port, run};
 
 #[test]
 fn a_usage_error_ends_with_2_and_says_what_is_near() {
@@ -40,8 +40,7 @@ fn a_command_of_a_later_version_says_so_whatever_its_arguments() {
 #[test]
 fn without_a_broker_a_client_says_how_to_start_one() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago: nobody listens there.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = format!("127.0.0.1:{}", free_port());
     std::fs::write(folder.path().join("eventyard.toml"), format!("[server]\nlisten = \"{free}\"\n")).unwrap();
     let ended = run(&["status"], folder.path());
     assert_eq!(ended.code, 1);

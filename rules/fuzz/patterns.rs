@@ -10,6 +10,8 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../tests/agree/mod.rs"]
 mod agree;
 
+use agree::Rules;
+
 /// More patterns than this find nothing that fewer do not, and take time.
 const PATTERNS_MAX: usize = 8;
 
@@ -21,11 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     let event = lines.pop().unwrap_or_default();
     lines.truncate(PATTERNS_MAX);
-    let texts: Vec<String> = lines.into_iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    let rules = agree::read(&texts);
+    let rules = Rules::read(lines.into_iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect());
     MEMORY.with_borrow_mut(|memory| {
         for claimed_unique in [false, true] {
-            agree::agree(&rules, event, claimed_unique, memory);
+            rules.agree(event, claimed_unique, memory);
         }
     });
 });

@@ -7,10 +7,10 @@
 # What it finds on its way is kept in target/fuzz/corpus, what fails in target/fuzz, as a file that it can be called with
 # again. Builds with the stable toolchain and needs a C++ compiler.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-60}
 shift || true
-folder=${CARGO_TARGET_DIR:-../../target}/fuzz
+folder=${CARGO_TARGET_DIR:-target}/fuzz
 mkdir -p "$folder/corpus"
 
 # What cargo-fuzz passes, without a sanitizer: those take a nightly toolchain, and there is no unsafe code here to look at.
@@ -18,6 +18,6 @@ counters='-Cpasses=sancov-module'
 for argument in level=4 inline-8bit-counters pc-table trace-compares; do
   counters+=" -Cllvm-args=-sanitizer-coverage-$argument"
 done
-RUSTFLAGS="$counters --cfg fuzzing" cargo build --quiet --release --locked --target-dir "$folder" --target "$(rustc -vV | sed -n 's/^host: //p')"
-program=$(echo "$folder"/*/release/patterns)
-"$program" -max_total_time="$seconds" -dict=words.dict -artifact_prefix="$folder/" "$@" "$folder/corpus" seeds
+host=$(rustc -vV | sed -n 's/^host: //p')
+RUSTFLAGS="$counters --cfg fuzzing" cargo build --quiet --release --locked --manifest-path rules/fuzz/Cargo.toml --target-dir "$folder" --target "$host"
+"$folder/$host/release/patterns" -max_total_time="$seconds" -dict=rules/fuzz/words.dict -artifact_prefix="$folder/" "$@" "$folder/corpus" rules/fuzz/seeds

@@ -18,6 +18,8 @@ use eventyard_rules::Memory;
 
 mod agree;
 
+use agree::Rules;
+
 const ROUNDS: u64 = 4_000;
 
 const PATTERNS: &[&str] = &[
@@ -126,14 +128,13 @@ impl Dice {
 /// What a round came to: how many questions both could answer, and how many of them with yes.
 fn round(seed: u64, memory: &mut Memory) -> (u64, u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let texts: Vec<String> =
-        (0..=dice.below(6)).map(|_| String::from_utf8_lossy(&dice.bytes(PATTERNS)).into_owned()).collect();
-    let rules = agree::read(&texts);
+    let texts = (0..=dice.below(6)).map(|_| String::from_utf8_lossy(&dice.bytes(PATTERNS)).into_owned()).collect();
+    let rules = Rules::read(texts);
     let (mut asked, mut matched) = (0, 0);
     for _ in 0..8 {
         let (event, claimed_unique) = (dice.bytes(EVENTS), dice.below(2) == 0);
-        let Some(count) = agree::agree(&rules, &event, claimed_unique, memory) else { continue };
-        asked += rules.0.len() as u64;
+        let Some(count) = rules.agree(&event, claimed_unique, memory) else { continue };
+        asked += rules.patterns.len() as u64;
         matched += count as u64;
     }
     (asked, matched)

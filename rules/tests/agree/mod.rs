@@ -3,32 +3,37 @@
 
 use eventyard_rules::{Memory, Pattern, PatternSet, reference_matches_json};
 
-/// Those of `texts` that are patterns, and the set of them.
-pub(crate) fn read(texts: &[String]) -> (Vec<Pattern>, PatternSet) {
-    let patterns: Vec<Pattern> = texts.iter().filter_map(|text| Pattern::from_json(text).ok()).collect();
-    let set = PatternSet::new(&patterns);
-    (patterns, set)
+/// Texts, those of them that are patterns, and the set of these.
+pub(crate) struct Rules {
+    texts: Vec<String>,
+    pub(crate) patterns: Vec<Pattern>,
+    set: PatternSet,
 }
 
-/// Holds the two together over one event; how many patterns match it, or none where it is no event. `claimed_unique` is
-/// what is said of its keys whatever they are.
-pub(crate) fn agree(
-    (patterns, set): &(Vec<Pattern>, PatternSet),
-    event: &[u8],
-    claimed_unique: bool,
-    memory: &mut Memory,
-) -> Option<usize> {
-    let valid = eventyard_event::json::validate(event, 127).ok();
-    let event = String::from_utf8_lossy(event);
-    // Whatever it is, no walk may panic over it, whatever is claimed of it.
-    set.matches_json(&event, claimed_unique, memory);
-    let shape = valid?;
-    // What is JSON and no object is no event.
-    let answers: Option<Vec<bool>> = patterns.iter().map(|pattern| reference_matches_json(pattern, &event)).collect();
-    let expected: Vec<u32> = (0..).zip(answers?).filter(|(_, yes)| *yes).map(|(place, _)| place).collect();
-    assert_eq!(set.matches_json(&event, false, memory), &*expected, "{event}\n{patterns:#?}");
-    if shape.keys_unique {
-        assert_eq!(set.matches_json(&event, true, memory), &*expected, "early: {event}\n{patterns:#?}");
+impl Rules {
+    pub(crate) fn read(texts: Vec<String>) -> Rules {
+        let patterns: Vec<Pattern> = texts.iter().filter_map(|text| Pattern::from_json(text).ok()).collect();
+        let set = PatternSet::new(&patterns);
+        Rules { texts, patterns, set }
     }
-    Some(expected.len())
+
+    /// Holds the two together over one event; how many patterns match it, or none where it is no event. `claimed_unique`
+    /// is what is said of its keys whatever they are.
+    pub(crate) fn agree(&self, event: &[u8], claimed_unique: bool, memory: &mut Memory) -> Option<usize> {
+        let Rules { texts, patterns, set } = self;
+        let valid = eventyard_event::json::validate(event, 127).ok();
+        let event = String::from_utf8_lossy(event);
+        // Whatever it is, no walk may panic over it, whatever is claimed of it.
+        set.matches_json(&event, claimed_unique, memory);
+        let shape = valid?;
+        // What is JSON and no object is no event.
+        let answers: Option<Vec<bool>> =
+            patterns.iter().map(|pattern| reference_matches_json(pattern, &event)).collect();
+        let expected: Vec<u32> = (0..).zip(answers?).filter(|(_, yes)| *yes).map(|(place, _)| place).collect();
+        assert_eq!(set.matches_json(&event, false, memory), &*expected, "{event}\n{texts:#?}");
+        if shape.keys_unique {
+            assert_eq!(set.matches_json(&event, true, memory), &*expected, "early: {event}\n{texts:#?}");
+        }
+        Some(expected.len())
+    }
 }
