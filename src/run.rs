@@ -15,6 +15,7 @@ use eventyard_functions::WasmHost;
 use eventyard_rules::Report;
 use eventyard_store::{Health, LocalStore, OpenError, OpenReport, OpenWatcher, Options, StoreError};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -115,11 +116,13 @@ pub struct Running {
     watching: Option<JoinHandle<()>>,
 }
 
-/// Starts everything, in order; returns when events are taken.
+/// Starts everything, in order; returns when events are taken. Deliveries run on the threads of `deliveries`, and all
+/// else on those of the caller: whoever sends as fast as it goes keeps the latter busy, and what he sent is to be
+/// delivered meanwhile. On the same threads each step of a delivery would wait for its turn among all that is taken in.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running.
-pub async fn start(options: RunOptions) -> Result<Running, StartError> {
+pub async fn start(options: RunOptions, deliveries: &Handle) -> Result<Running, StartError> {
     let clocks = Clocks::machine();
     if clocks.now() < Timestamp::EPOCH {
         return Err(StartError::Clock { now: clocks.now() });
@@ -160,7 +163,7 @@ pub async fn start(options: RunOptions) -> Result<Running, StartError> {
 
     let (stop_dispatch, stop_server) = (CancellationToken::new(), CancellationToken::new());
     let attempts = TaskTracker::new();
-    let dispatch = tokio::spawn(dispatch(Arc::clone(&broker), attempts.clone(), stop_dispatch.clone()));
+    let dispatch = deliveries.spawn(dispatch(Arc::clone(&broker), attempts.clone(), stop_dispatch.clone()));
     broker.set_accepting(true);
     broker.run_sources(sources);
     let server = tokio::spawn(server::serve(listener, Arc::clone(&broker), settings, stop_server.clone()));

@@ -5,6 +5,9 @@ use async_trait::async_trait;
 use crate::sink::{SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConnectorSpec, Role};
 
+/// As many at once as there may be in all: none of them is ever under way.
+const SENDS_MAX: usize = 1024;
+
 /// What `kind = "discard"` takes: nothing.
 pub const SPEC: ConnectorSpec = ConnectorSpec {
     kind: "discard",
@@ -23,5 +26,9 @@ pub struct DiscardSink;
 impl Sink for DiscardSink {
     async fn send(&self, _request: SendRequest) -> Result<Sent, SendError> {
         Ok(Sent { code: "discarded".to_owned(), ..Sent::default() })
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        Some(SENDS_MAX)
     }
 }

@@ -11,6 +11,7 @@ use eventyard::fate::Fate;
 use eventyard::run::{RunOptions, Running, StartError, start};
 use eventyard::telemetry::logs::{self, LogFormat};
 use eventyard_store::OpenWatcher;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -131,12 +132,12 @@ fn serve(options: RunOptions, folder: &Path, context: &Context, telling: bool) -
     if let Err(error) = eventyard_functions::adopt_orphans() {
         tracing::warn!(%error, "processes that a function leaves behind will not be ended");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    let (taking, delivering) = (threads("taking")?, threads("delivering")?);
+    let outcome = taking.block_on(async {
         let mut signals = Signals::listen()?;
         let running = tokio::select! {
             biased;
-            started = start(options) => started.map_err(|error| refused(error, folder))?,
+            started = start(options, delivering.handle()) => started.map_err(|error| refused(error, folder))?,
             () = signals.stop() => return Ok(()),
         };
         greet(&running, context, telling)?;
@@ -147,8 +148,14 @@ fn serve(options: RunOptions, folder: &Path, context: &Context, telling: bool) -
         }
         outcome
     });
-    runtime.shutdown_timeout(THREADS_GRACE);
+    taking.shutdown_timeout(THREADS_GRACE);
+    delivering.shutdown_timeout(THREADS_GRACE);
     outcome
+}
+
+/// As many threads as there are processors, for one half of the journey.
+fn threads(name: &str) -> io::Result<Runtime> {
+    Builder::new_multi_thread().thread_name(name).enable_all().build()
 }
 
 /// A broker that did not start: mistakes of the project are shown as `check` shows them.

@@ -84,11 +84,9 @@ impl CommitWork {
 /// What happens to deliveries.
 pub(crate) enum Outcome {
     Begin(Vec<Begin>),
+    /// Leases end. Where there are events to be committed with one, it ends alone.
     Settle {
-        delivery: DeliveryId,
-        at_in_body: usize,
-        counts: Counts,
-        turn: Turn,
+        settled: Vec<Settled>,
         emits: Vec<Part>,
     },
     Replay {
@@ -107,6 +105,15 @@ pub(crate) enum Outcome {
     },
     /// The oldest segments are not needed any more.
     Forget(Forgotten),
+}
+
+/// How one lease ends.
+pub(crate) struct Settled {
+    pub(crate) delivery: DeliveryId,
+    /// Where its settlement stands in the body.
+    pub(crate) at_in_body: usize,
+    pub(crate) counts: Counts,
+    pub(crate) turn: Turn,
 }
 
 /// A position that is copied.

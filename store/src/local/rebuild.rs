@@ -6,7 +6,7 @@ use super::views::items_of;
 use crate::catalog::{Catalog, Ended};
 use crate::dedupe::Dedupe;
 use crate::journal::{Elements, EventHead, FrameRead, Item, ItemError, KeptState};
-use crate::owner::{Kept, KeptPosition, Outcome, apply_outcome, order_of, within};
+use crate::owner::{Kept, KeptPosition, Outcome, Settled, apply_outcome, order_of, within};
 use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
 use crate::{NewDelivery, SavedPosition, Verdict};
 
@@ -98,7 +98,8 @@ impl Rebuild {
                     Verdict::Dead { .. } => Turn::Dead { at: record.at },
                 };
                 let (delivery, counts) = (record.delivery, record.counts);
-                Outcome::Settle { delivery, at_in_body, counts, turn, emits: Vec::new() }
+                let settled = vec![Settled { delivery, at_in_body, counts, turn }];
+                Outcome::Settle { settled, emits: Vec::new() }
             }
             Item::Replay { letters, .. } => Outcome::Replay { letters },
             Item::Purge { letters, .. } => Outcome::Purge { letters },
@@ -116,9 +117,11 @@ impl Rebuild {
         }
         // The checkpoint holds its effect; the catalogue does not.
         match outcome {
-            Outcome::Settle { delivery, turn: Turn::Delivered, .. } => {
-                let last = within(frame.place, at_in_body);
-                self.catalog.add_end(frame.place.segment, delivery, Ended { cancelled: false, last });
+            Outcome::Settle { settled, .. } => {
+                for Settled { delivery, .. } in settled.iter().filter(|one| matches!(one.turn, Turn::Delivered)) {
+                    let last = within(frame.place, at_in_body);
+                    self.catalog.add_end(frame.place.segment, *delivery, Ended { cancelled: false, last });
+                }
             }
             Outcome::Purge { letters } => {
                 for (delivery, last) in letters {

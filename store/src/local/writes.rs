@@ -13,7 +13,7 @@ use crate::journal::{
     Counts, DedupeMark, Elements, Place, SettlementRecord, body_checksum, put_begins, put_event, put_hasten,
     put_position, put_purge, put_replay, put_settlement,
 };
-use crate::owner::{Outcome, OutcomeWork, Part};
+use crate::owner::{Outcome, OutcomeWork, Part, Settled};
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Stored, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
@@ -32,10 +32,53 @@ const ADMISSION_BYTES: usize = 512;
 /// What a settlement that delivered takes, so that its memory is asked for once.
 const SETTLEMENT_BYTES: usize = 256;
 
+/// Bytes of settlements that share a frame: enough that the frame costs each of them next to nothing.
+const TOGETHER_BYTES_MAX: usize = 64 * 1024;
+
 /// A delivery's counts, its newest settlement and its first, as they stand when a lease is settled.
 type Claimed = (Counts, Place, Place);
 
 type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+/// A frame of settlements while it is put together.
+struct Ending {
+    body: Vec<u8>,
+    settled: Vec<Settled>,
+    /// What is committed with them; then there is only one.
+    emits: Vec<Admission>,
+    /// Which of the call's settlements these are.
+    of: Vec<(usize, DeliveryId)>,
+}
+
+impl Ending {
+    fn with_room(bytes: usize) -> Ending {
+        let body = Vec::with_capacity(bytes.min(TOGETHER_BYTES_MAX));
+        Ending { body, settled: Vec::new(), emits: Vec::new(), of: Vec::new() }
+    }
+
+    fn takes_more(&self) -> bool {
+        self.emits.is_empty() && self.body.len() + SETTLEMENT_BYTES <= TOGETHER_BYTES_MAX
+    }
+
+    fn add(&mut self, place: usize, settlement: Settlement, (before, previous, first): Claimed) {
+        let Settlement { delivery, attempt, verdict, at, emits } = settlement;
+        let mut counts = before;
+        counts.tries = counts.tries.saturating_add(u32::from(attempt.is_some()));
+        let (counted, turn) = match &verdict {
+            Verdict::Delivered => (attempt.is_some(), Turn::Delivered),
+            Verdict::Retry { at, counted } => (*counted, Turn::Retry { at: *at }),
+            Verdict::Dead { .. } => (attempt.is_some(), Turn::Dead { at }),
+        };
+        counts.attempts = counts.attempts.saturating_add(u32::from(counted));
+        counts.deaths = counts.deaths.saturating_add(u32::from(matches!(turn, Turn::Dead { .. })));
+        let at_in_body = self.body.len();
+        let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
+        put_settlement(&mut self.body, &record);
+        self.settled.push(Settled { delivery, at_in_body, counts, turn });
+        self.emits = emits;
+        self.of.push((place, delivery));
+    }
+}
 
 impl LocalStore {
     /// Encodes admissions one after another into `body`.
@@ -232,34 +275,45 @@ impl LocalStore {
             let mut state = self.uncopied(&ids).await;
             ids.iter().map(|delivery| claim(&mut state, *delivery)).collect()
         };
-        let mut works = Vec::with_capacity(settlements.len());
-        let mut pending = Vec::with_capacity(settlements.len());
+        let mut results = Vec::with_capacity(settlements.len());
+        let mut frames: Vec<Ending> = Vec::new();
+        let mut left = settlements.len();
         for (settlement, before) in settlements.into_iter().zip(befores) {
-            let delivery = settlement.delivery;
-            let answer = before.map(|(counts, previous, first)| {
-                let (work, answer) = self.settlement_work(settlement, counts, previous, first)?;
+            let room = left.saturating_mul(SETTLEMENT_BYTES);
+            left -= 1;
+            results.push(before.as_ref().map(|_| ()).map_err(Clone::clone));
+            let Ok(before) = before else { continue };
+            let frame = match frames.last_mut() {
+                Some(frame) if settlement.emits.is_empty() && frame.takes_more() => frame,
+                _ => frames.push_mut(Ending::with_room(room)),
+            };
+            frame.add(results.len() - 1, settlement, before);
+        }
+        let mut works = Vec::with_capacity(frames.len());
+        let mut pending = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let answer = self.settlement_work(frame.body, frame.settled, frame.emits).map(|(work, answer)| {
                 works.push(work);
-                Ok(answer)
+                answer
             });
-            pending.push((delivery, answer));
+            pending.push((frame.of, answer));
         }
         // Together: they are of one batch then, and whoever settles them is woken once.
         let pushed = self.entry.outcomes(works);
-        let mut results = Vec::with_capacity(pending.len());
-        for (delivery, answer) in pending {
+        for (of, answer) in pending {
             let written = match (answer, &pushed) {
-                (Err(error), _) => {
-                    results.push(Err(error));
-                    continue;
-                }
-                (Ok(Err(error)), _) => Err(error),
-                (Ok(Ok(_)), Err(error)) => Err(error.clone()),
-                (Ok(Ok(answer)), Ok(())) => answer.await.unwrap_or(Err(StoreError::Closed)),
+                (Err(error), _) => Err(error),
+                (Ok(_), Err(error)) => Err(error.clone()),
+                (Ok(answer), Ok(())) => answer.await.unwrap_or(Err(StoreError::Closed)),
             };
-            results.push(written.map_err(|error| {
-                self.shared.state().may_not(delivery);
-                SettleError::Store(error)
-            }));
+            let Err(error) = written else { continue };
+            let mut state = self.shared.state();
+            for (place, delivery) in of {
+                state.may_not(delivery);
+                if let Some(result) = results.get_mut(place) {
+                    *result = Err(SettleError::Store(error.clone()));
+                }
+            }
         }
         results
     }
@@ -281,29 +335,13 @@ impl LocalStore {
 
     fn settlement_work(
         &self,
-        settlement: Settlement,
-        before: Counts,
-        previous: Place,
-        first: Place,
+        mut body: Vec<u8>,
+        settled: Vec<Settled>,
+        admissions: Vec<Admission>,
     ) -> Result<(OutcomeWork, Answer), StoreError> {
-        let Settlement { delivery, attempt, verdict, at, emits } = settlement;
-        let mut counts = before;
-        counts.tries = counts.tries.saturating_add(u32::from(attempt.is_some()));
-        let (counted, turn) = match &verdict {
-            Verdict::Delivered => (attempt.is_some(), Turn::Delivered),
-            Verdict::Retry { at, counted } => (*counted, Turn::Retry { at: *at }),
-            Verdict::Dead { .. } => (attempt.is_some(), Turn::Dead { at }),
-        };
-        counts.attempts = counts.attempts.saturating_add(u32::from(counted));
-        counts.deaths = counts.deaths.saturating_add(u32::from(matches!(turn, Turn::Dead { .. })));
-        let mut body = Vec::with_capacity(SETTLEMENT_BYTES);
-        let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
-        let at_in_body = body.len();
-        put_settlement(&mut body, &record);
-        let mut parts = Vec::new();
-        self.encode(emits, &mut body, &mut parts, false)?;
-        let emits = parts;
-        self.work(body, Outcome::Settle { delivery, at_in_body, counts, turn, emits })
+        let mut emits = Vec::new();
+        self.encode(admissions, &mut body, &mut emits, false)?;
+        self.work(body, Outcome::Settle { settled, emits })
     }
 
     pub(super) async fn write_replay(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Envelope};
 use tokio::sync::oneshot;
 
-use super::{CommitWork, Kept, KeptPosition, Outcome, Part};
+use super::{CommitWork, Kept, KeptPosition, Outcome, Part, Settled};
 use crate::catalog::{Catalog, Ended};
 use crate::journal::{Counts, End, Place, Sealed};
 use crate::shared::Shared;
@@ -162,11 +162,13 @@ pub(crate) fn apply_outcome(state: &mut State, catalog: &mut Catalog, sequence: 
                 unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
             }
         }
-        Outcome::Settle { delivery, at_in_body, counts, turn, mut emits } => {
-            let at = within(body, at_in_body);
-            unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
-            if matches!(turn, Turn::Delivered) {
-                catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
+        Outcome::Settle { settled, mut emits } => {
+            for Settled { delivery, at_in_body, counts, turn } in settled {
+                let at = within(body, at_in_body);
+                unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
+                if matches!(turn, Turn::Delivered) {
+                    catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
+                }
             }
             apply_parts(state, catalog, sequence, body, &mut emits);
         }

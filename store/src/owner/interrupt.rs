@@ -4,7 +4,7 @@
 use eventyard_event::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Outcome, OutcomeWork, Owner, Work};
+use super::{Outcome, OutcomeWork, Owner, Settled, Work};
 use crate::journal::{SettlementRecord, body_checksum, put_settlement};
 use crate::state::Turn;
 use crate::{AttemptOutcome, AttemptRecord, StoreError, Verdict};
@@ -49,7 +49,8 @@ impl Owner {
                 put_settlement(&mut body, &record);
                 let checksum = body_checksum(&body);
                 let turn = Turn::Retry { at: retry_at };
-                let outcome = Outcome::Settle { delivery: id, at_in_body: 0, counts, turn, emits: Vec::new() };
+                let settled = vec![Settled { delivery: id, at_in_body: 0, counts, turn }];
+                let outcome = Outcome::Settle { settled, emits: Vec::new() };
                 let (reply, answer) = oneshot::channel();
                 self.gatherer().push(Work::Outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }));
                 answers.push((id, retry_at, answer));
