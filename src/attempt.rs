@@ -15,7 +15,8 @@ use eventyard_functions::{Executor, Invocation, InvocationResult};
 use eventyard_rules::transform::Seen;
 use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
 use eventyard_store::{Admission, Begin, QueueKey, Reason, SettleError, Taken};
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -44,7 +45,7 @@ pub trait Called: Clone + Send + 'static {
 }
 
 /// Attempts several deliveries of one queue, each for itself, and settles them. That they begin is written in one
-/// piece; so is how those end whose targets answer at once. Each of the others goes on as one of `attempts`.
+/// piece; so is how those end that end together. A function's call goes on as one of `attempts`.
 ///
 /// A delivery whose outcome cannot be written keeps its lease, and the next start finds an interrupted attempt.
 ///
@@ -74,6 +75,7 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
     let begun = begin(broker, taken, began_at, backoff).await;
     let not_begun = count - begun.len();
     let mut ended = Vec::with_capacity(begun.len());
+    let mut under_way = FuturesUnordered::new();
     for taken in begun {
         let waits = waits.remove(&taken.delivery);
         let (broker_too, in_force, target_too) = (Arc::clone(broker), Arc::clone(&in_force), Arc::clone(target));
@@ -86,30 +88,45 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
         let mut call = Box::pin(call.catch_unwind().map(move |ended| {
             ended.inspect_err(|_| tracing::error!(%delivery, "an attempt panicked; this is a fault of eventyard")).ok()
         }));
-        // A function may take its time before it first waits for anything, and others would wait for it here.
-        let now = match target.callee {
-            Callee::Function { .. } => Poll::Pending,
-            Callee::Sink(_) | Callee::Event(_) => poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await,
-        };
-        match now {
-            Poll::Ready(one) => ended.push(one),
-            Poll::Pending => {
+        match target.callee {
+            // A function may take its time before it first waits for anything, and others would wait for it here.
+            Callee::Function { .. } => {
                 let (broker, target, told) = (Arc::clone(broker), Arc::clone(target), told.clone());
-                attempts.spawn(async move {
-                    let ended = call.await;
-                    told.called(1).await;
-                    let chance = broker.chance();
-                    settle(&broker, ended.into_iter().collect(), Some(&target), |_| chance).await;
-                    told.settled(1).await;
-                });
+                attempts.spawn(async move { over_each(&broker, vec![call.await], &target, told).await });
+            }
+            Callee::Sink(_) | Callee::Event(_) => {
+                match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+                    Poll::Ready(one) => ended.push(one),
+                    Poll::Pending => under_way.push(call),
+                }
             }
         }
     }
-    let here = ended.len() + not_begun;
-    if here > 0 {
-        told.called(here).await;
+    over(&told, not_begun).await;
+    // Those that end together are settled together, while the others go on.
+    loop {
+        while let Some(Some(one)) = under_way.next().now_or_never() {
+            ended.push(one);
+        }
+        let some = std::mem::take(&mut ended);
+        if under_way.is_empty() {
+            return over_each(broker, some, target, told).await;
+        }
+        if !some.is_empty() {
+            let (broker, target, told) = (Arc::clone(broker), Arc::clone(target), told.clone());
+            attempts.spawn(async move { over_each(&broker, some, &target, told).await });
+        }
+        ended.extend(under_way.next().await);
+    }
+}
+
+/// Tells that calls have ended, and settles them.
+async fn over_each(broker: &Broker, ended: Vec<Option<Ended>>, target: &Target, told: impl Called) {
+    let count = ended.len();
+    if count > 0 {
+        told.called(count).await;
         settle(broker, ended.into_iter().flatten().collect(), Some(target), Broker::chance).await;
-        told.settled(here).await;
+        told.settled(count).await;
     }
 }
 

@@ -207,13 +207,13 @@ impl Running {
         self.attempts.close();
         if tokio::time::timeout_at(deadline, self.attempts.wait()).await.is_err() {
             tracing::warn!(
-                attempts = self.attempts.len(),
+                attempts = self.broker.store().stats().in_flight,
                 "the grace time is over; attempts in flight are interrupted"
             );
             self.broker.cut_off();
             if tokio::time::timeout(CUT_OFF, self.attempts.wait()).await.is_err() {
                 tracing::error!(
-                    attempts = self.attempts.len(),
+                    attempts = self.broker.store().stats().in_flight,
                     "attempts did not end; the next start finds them interrupted"
                 );
             }

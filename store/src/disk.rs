@@ -1,4 +1,4 @@
-//! What the journal asks of a disk: seven calls, so that recovery itself can be tested on a disk that forgets.
+//! What the journal asks of a disk: seven calls and a hint, so that recovery itself can be tested on a disk that forgets.
 //!
 //! [`RealDisk`] does them on a file system, [`SimulatedDisk`] in memory, with everything that a real one may do
 //! to us: lose what was not synced, keep a part of it, fail, be slow, be full, and stop at any call.
@@ -69,6 +69,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// # Errors
     /// Whatever the system reports. What was written before may then be lost, and a second call proves nothing.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
+
+    /// Tells the system that it need not keep in memory what it has of a file. A hint: nothing else changes.
+    fn let_go(&self, _file: &Self::File) {}
 
     /// The names in a folder, sorted.
     ///
@@ -201,6 +204,12 @@ impl Disk for AnyDisk {
             (AnyDisk::Real(disk), AnyFile::Real(file)) => disk.sync(file),
             (AnyDisk::Simulated(disk), AnyFile::Simulated(file)) => disk.sync(file),
             _ => mixed(),
+        }
+    }
+
+    fn let_go(&self, file: &AnyFile) {
+        if let (AnyDisk::Real(disk), AnyFile::Real(file)) = (self, file) {
+            disk.let_go(file);
         }
     }
 

@@ -85,6 +85,44 @@ async fn open_again(dir: &tempfile::TempDir, store: LocalStore) -> LocalStore {
 }
 
 #[tokio::test]
+async fn what_ends_together_shares_a_frame_and_each_has_its_own_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..30 {
+        put(&store, number).await;
+    }
+    let taken = take(&store, "a", 30, at(0)).await;
+    store.begin(taken.iter().map(|each| begin(each.delivery, at(1))).collect()).await;
+    let frames = store.stats().frames;
+    let mut settlements: Vec<_> = (0u64..)
+        .zip(&taken)
+        .map(|(number, taken)| match number % 3 {
+            0 => delivered(taken.delivery, 1),
+            1 => retried(taken.delivery, 1, at(500)),
+            _ => died(taken.delivery, 1, at(9)),
+        })
+        .collect();
+    // One with an event of its own has a frame of its own; one that is not in flight any more is refused alone.
+    settlements[5].emits.push(admission(100, vec![delivery("b", at(0))]));
+    settlements.push(delivered(taken[0].delivery, 1));
+    let results = store.settle(settlements).await;
+    assert!(matches!(results[30], Err(SettleError::NotInFlight(_))) && results[..30].iter().all(Result::is_ok));
+    // Those before it, it, and those behind it; that of the begins may have been counted before.
+    let written = store.stats().frames - frames;
+    assert!((3..=4).contains(&written), "{written} frames");
+    for reopened in [false, true] {
+        let store = if reopened { open_again(&dir, store.clone()).await } else { store.clone() };
+        assert_eq!((store.stats().dead, store.stats().waiting), (10, 10));
+        for (number, taken) in (0usize..).zip(&taken) {
+            let view = store.delivery(taken.delivery).await.unwrap().unwrap();
+            let state = [DeliveryState::Delivered, DeliveryState::Waiting, DeliveryState::Dead][number % 3];
+            assert_eq!((view.state, view.history.len()), (state, 1), "{number}");
+        }
+        assert_eq!(store.event(event_id(100)).await.unwrap().unwrap().deliveries.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_replayed_once_with_a_fresh_budget() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -241,6 +241,7 @@ async fn worker(store: LocalStore, world: Shared, mut random: fastrand::Rng) {
         for taken in &taken {
             check_taken(&mut world.lock().unwrap(), taken, now.as_millis());
         }
+        let mut over = Vec::new();
         for taken in taken {
             if random.u8(..8) == 0 {
                 store.release(vec![taken.delivery]).await;
@@ -254,9 +255,14 @@ async fn worker(store: LocalStore, world: Shared, mut random: fastrand::Rng) {
                 known.begun = true;
             }
             tokio::time::sleep(Duration::from_millis(random.u64(..4))).await;
-            if !end(&store, &world, &mut random, &taken, now.as_millis()).await {
+            // Those that end together share a frame.
+            over.push(taken);
+            if random.bool() && !end(&store, &world, &mut random, &std::mem::take(&mut over), now).await {
                 return;
             }
+        }
+        if !end(&store, &world, &mut random, &over, now).await {
+            return;
         }
     }
 }
@@ -300,42 +306,51 @@ fn check_taken(world: &mut World, taken: &eventyard_store::Taken, now: i64) {
     }
 }
 
-/// Settles a delivery at random. `false` where the store refuses for good.
+/// Settles deliveries at random, all in one call. `false` where the store refuses one for good.
 async fn end(
     store: &LocalStore,
     world: &Shared,
     random: &mut fastrand::Rng,
-    taken: &eventyard_store::Taken,
-    now: i64,
+    taken: &[eventyard_store::Taken],
+    now: eventyard_event::Timestamp,
 ) -> bool {
-    let (id, number) = (taken.delivery, taken.tries + 1);
-    let now = eventyard_event::Timestamp::from_millis(now);
-    let (settlement, stand) = match random.u8(..4) {
-        0 => {
-            let due = now.plus(Duration::from_millis(random.u64(1..200)));
-            (retried(id, number, due), Stand::Open { due: due.as_millis() })
-        }
-        1 => (died(id, number, now), Stand::Dead),
-        _ => (delivered(id, number), Stand::Delivered),
-    };
-    if let Some(known) = world.lock().unwrap().known(id) {
-        known.asked = Some(stand);
-    }
-    match store.settle(vec![settlement]).await.remove(0) {
-        Ok(()) => {
-            if let Some(known) = world.lock().unwrap().known(id) {
-                // Another worker may have gone on with it between the sync and here.
-                if known.asked == Some(stand) {
-                    known.asked = None;
-                    known.begun = false;
-                }
-                known.state = stand;
-                known.tries = known.tries.max(number);
+    let mut asked = Vec::new();
+    let mut settlements = Vec::new();
+    for taken in taken {
+        let (id, number) = (taken.delivery, taken.tries + 1);
+        let (settlement, stand) = match random.u8(..4) {
+            0 => {
+                let due = now.plus(Duration::from_millis(random.u64(1..200)));
+                (retried(id, number, due), Stand::Open { due: due.as_millis() })
             }
-            true
+            1 => (died(id, number, now), Stand::Dead),
+            _ => (delivered(id, number), Stand::Delivered),
+        };
+        if let Some(known) = world.lock().unwrap().known(id) {
+            known.asked = Some(stand);
         }
-        Err(_) => false,
+        settlements.push(settlement);
+        asked.push((id, number, stand));
     }
+    let results = store.settle(settlements).await;
+    assert_eq!(results.len(), asked.len());
+    let mut goes_on = true;
+    for ((id, number, stand), result) in asked.into_iter().zip(results) {
+        if result.is_err() {
+            goes_on = false;
+            continue;
+        }
+        if let Some(known) = world.lock().unwrap().known(id) {
+            // Another worker may have gone on with it between the sync and here.
+            if known.asked == Some(stand) {
+                known.asked = None;
+                known.begun = false;
+            }
+            known.state = stand;
+            known.tries = known.tries.max(number);
+        }
+    }
+    goes_on
 }
 
 /// Cancels or hastens a delivery that is thought to rest.

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{Advice, fadvise};
+
 use super::{Disk, Listed, OpenHow};
 
 /// The machine's own file system.
@@ -54,6 +56,11 @@ impl Disk for RealDisk {
     fn sync(&self, file: &RealFile) -> io::Result<()> {
         // fdatasync: data and what is needed to find it again (the length), not the times.
         file.0.sync_data()
+    }
+
+    fn let_go(&self, file: &RealFile) {
+        // A file system that does not know the hint keeps the pages.
+        let _ = fadvise(&file.0, 0, None, Advice::DontNeed);
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
