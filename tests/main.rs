@@ -45,6 +45,7 @@ mod scripted_store;
 #[cfg(feature = "kafka")]
 mod servers;
 mod simulation;
+mod slow_calls;
 mod sources;
 mod split;
 mod spoiled_files;
