@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::scan::{Root, scan, unescape};
+use super::scan::{Root, scan, split_objects, unescape};
 use super::{Shape, validate};
 use crate::attributes::{attribute, check_spec_version, quoted};
 use crate::{Data, Event, EventError, ExtensionValue, Limits, media_type};
@@ -57,6 +57,20 @@ pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape),
 /// # Errors
 /// [`EventError::Limit`] (`batch`) for too many, [`EventError::InBatch`] with the index of the first bad one.
 pub fn read_batch(bytes: &Bytes, limits: &Limits) -> Result<Vec<(Event, Shape)>, EventError> {
+    match read_split(bytes, limits) {
+        Some(read) => Ok(read),
+        // Something is wrong with it. What it is, and where, is said of the text as a whole.
+        None => read_whole(bytes, limits),
+    }
+}
+
+/// A batch with which nothing is wrong: each event is looked through once.
+fn read_split(bytes: &Bytes, limits: &Limits) -> Option<Vec<(Event, Shape)>> {
+    let elements = split_objects(bytes, limits.batch_events_max)?;
+    elements.into_iter().map(|element| read_structured(&bytes.slice(element), limits).ok()).collect()
+}
+
+fn read_whole(bytes: &Bytes, limits: &Limits) -> Result<Vec<(Event, Shape)>, EventError> {
     let mut elements: Vec<Range<usize>> = Vec::new();
     let outline = scan(bytes, limits.json_depth_max, 2, |child| {
         if elements.len() >= limits.batch_events_max {
@@ -232,5 +246,54 @@ fn string(quoted: &str) -> String {
     match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => plain.to_owned(),
         _ => unescape(quoted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What may be wrong with a batch, by bytes that mean something.
+    fn spoil(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
+        let piece = *random.choice(b"{}[]\",: \\a1\n\x00\xff\xc3").unwrap_or(&b' ');
+        let at = random.usize(..=text.len());
+        match random.u8(..3) {
+            0 => text.insert(at, piece),
+            1 if at < text.len() => {
+                text.remove(at);
+            }
+            _ => text.iter_mut().skip(at).take(1).for_each(|byte| *byte = piece),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_the_same_however_it_is_read() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let limits = Limits { batch_events_max: 4, json_depth_max: 3, ..Limits::default() };
+        let datas =
+            [r#"{"a":[1,{"b":"}]"}]}"#, r#""\"{[\\""#, "[]", "{}", "null", "[[[1]]]", "[[[[1]]]]", "\"\\u00e9é\""];
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..20_000 {
+            let events: Vec<String> = (0..random.usize(..6))
+                .map(|number| {
+                    let data = datas[random.usize(..datas.len())];
+                    format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t","data":{data}}}"#)
+                })
+                .collect();
+            let mut text = format!("[{}] ", events.join(" ,\n")).into_bytes();
+            for _ in 0..random.usize(..3) {
+                spoil(&mut random, &mut text);
+            }
+            let bytes = Bytes::from(text);
+            match (read_split(&bytes, &limits), read_whole(&bytes, &limits)) {
+                (Some(split), Ok(whole)) => {
+                    assert_eq!(split, whole, "{bytes:?}");
+                    good += 1;
+                }
+                (None, Err(_)) => bad += 1,
+                (split, whole) => panic!("{bytes:?}: {split:?}, {whole:?}"),
+            }
+        }
+        assert!(good > 4_000 && bad > 4_000, "{good} good, {bad} bad");
     }
 }

@@ -96,6 +96,82 @@ pub(super) fn scan<'a>(
     }
 }
 
+/// Where the elements of an array of objects stand, found by quotes and brackets alone: that takes a fraction of the
+/// time that it takes to check them, which is for the caller to do. Where each element that is named is a JSON object,
+/// the whole is a JSON array of them.
+///
+/// None where it is no such array, and where there are more than `max`; [`scan`] says what is wrong.
+pub(super) fn split_objects(bytes: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
+    let space = |from: usize| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
+    };
+    let mut elements = Vec::new();
+    let mut at = space(0);
+    if bytes.get(at) != Some(&b'[') {
+        return None;
+    }
+    at = space(at + 1);
+    let mut closes = bytes.get(at) == Some(&b']');
+    while !closes {
+        let end = end_of_object(bytes, at).filter(|_| elements.len() < max)?;
+        elements.push(at..end);
+        at = space(end);
+        closes = match bytes.get(at) {
+            Some(b',') => false,
+            Some(b']') => true,
+            _ => return None,
+        };
+        if !closes {
+            at = space(at + 1);
+        }
+    }
+    (space(at + 1) == bytes.len()).then_some(elements)
+}
+
+/// Where an object that begins at `from` ends, if it is one.
+fn end_of_object(bytes: &[u8], from: usize) -> Option<usize> {
+    if bytes.get(from) != Some(&b'{') {
+        return None;
+    }
+    let (mut at, mut depth) = (from, 0usize);
+    loop {
+        match bytes.get(at)? {
+            b'"' => at = end_of_string(bytes, at)?,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// The closing quote of a string that is opened at `opening`.
+fn end_of_string(bytes: &[u8], opening: usize) -> Option<usize> {
+    let mut at = opening + 1;
+    loop {
+        while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let eight = u64::from_le_bytes(*eight);
+            let special = equal_bytes(eight, b'"') | equal_bytes(eight, b'\\');
+            if special != 0 {
+                at += special.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
 /// A container that has begun and not ended.
 enum Open<'a> {
     Array,
