@@ -276,6 +276,14 @@ fn a_target_is_tried_and_nothing_is_kept() {
     let chained = asked(&["targets", "test", "chain/event"], folder);
     assert_eq!(chained["would_make"], json!(["chained"]), "{chained:#}");
     refused(&["targets", "test", "orders/none"], folder, "not_found");
+    for (misspelt, meant) in [
+        (&["targets", "test", "once/brokn"][..], "once/broken"),
+        (&["sources", "pause", "tik"], "tick"),
+        (&["rules", "show", "order"], "orders"),
+    ] {
+        let said = run(misspelt, folder).stderr;
+        assert!(said.contains(&format!("did you mean `{meant}`?")), "{said}");
+    }
     assert_eq!(run(&["targets", "test", "orders"], folder).code, 2);
 
     assert_eq!(kept(), before);

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::ingest::event_limits;
 use super::problem::Problem;
+use super::project::no_rule;
 use super::query::Query;
 use super::requests::{self, ExplainRequest};
 use super::views::{Explained, FieldExplained, RuleExplained, SplitExplained};
@@ -33,7 +34,7 @@ pub(super) async fn explain(State(api): State<Api>, request: Request) -> Result<
     if let Some(rule) = &asked.rule
         && in_force.rules.rule(envelope.namespace.as_str(), rule.as_str()).is_none()
     {
-        return Err(Problem::nothing_named("rule", rule.as_str(), "eventyard rules list"));
+        return Err(no_rule(&in_force, rule));
     }
     let explanation = in_force.rules.explain(&envelope, asked.rule.as_ref().map(Name::as_str));
     Ok(json(&Explained::from(explanation)))

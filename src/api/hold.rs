@@ -16,6 +16,7 @@ use super::query::{Query, bad};
 use super::requests::{self, TargetTestRequest};
 use super::views::{SourceItem, TargetItem, TargetTested};
 use super::{Api, Segment, codes, json, project, seen_through};
+use crate::in_force::InForce;
 use crate::pauses::Pausable;
 
 /// How many targets are tried at a time. A trial is outside the limits of its target, so that a target whose places
@@ -44,7 +45,7 @@ async fn source(api: &Api, name: &Segment, request: Request, pause: bool) -> Res
     // A source that left the project while it was paused can be resumed, and is not there to be shown.
     let is_paused = api.broker.pauses().now().since(&what).is_some();
     if is_there().is_none() && (pause || !is_paused) {
-        return Err(project::no_source(&name));
+        return Err(project::no_source(api, &name));
     }
     hold(api, what, pause).await?;
     match is_there() {
@@ -97,8 +98,13 @@ impl TargetPath {
             .find(|item| item.rule.as_ref() == Some(&self.rule) && item.target == self.target)
     }
 
-    fn unknown(&self) -> Problem {
-        Problem::nothing_named("target", &format!("{}/{}", self.rule, self.target), "eventyard targets list")
+    fn unknown(&self, api: &Api) -> Problem {
+        let in_force = api.broker.in_force();
+        let known = in_force.project.rules.iter().flat_map(|rule| {
+            rule.targets.iter().map(move |target| format!("{}/{}", rule.name, InForce::queue(rule, target).target))
+        });
+        let name = format!("{}/{}", self.rule, self.target);
+        Problem::nothing_among("target", &name, "eventyard targets list", known)
     }
 }
 
@@ -126,7 +132,7 @@ pub(super) async fn resume_target(
 
 async fn target(api: &Api, path: &TargetPath, request: Request, pause: bool) -> Result<Response, Problem> {
     project::nothing(api, request).await?;
-    let before = path.item(api).ok_or_else(|| path.unknown())?;
+    let before = path.item(api).ok_or_else(|| path.unknown(api))?;
     hold(api, Pausable::Target(queue_of(&before)), pause).await?;
     // One that is gone and has nothing left is listed no more.
     Ok(json(&path.item(api).unwrap_or(TargetItem { paused_since: None, ..before })))
@@ -141,7 +147,7 @@ pub(super) async fn test_target(
     let (head, body) = request.into_parts();
     Query::read(&head.uri, &[])?;
     let asked: TargetTestRequest = requests::read(&api.bodies, &head.headers, body).await?;
-    let item = path.item(&api).ok_or_else(|| path.unknown())?;
+    let item = path.item(&api).ok_or_else(|| path.unknown(&api))?;
     let _place = api.trials.try_acquire().map_err(|_| {
         let detail = format!("{TRIALS_MAX} targets are being tried at this moment");
         Problem::new(&codes::BUSY, detail).retry_after(std::time::Duration::from_secs(1))
@@ -161,7 +167,7 @@ pub(super) async fn test_target(
         None => (api.broker.trial_event(&queue), true),
     };
     let envelope = api.broker.trial_envelope(event, &item.namespace, keys_unique);
-    let trial = api.broker.try_target(&queue, envelope).await.ok_or_else(|| path.unknown())?;
+    let trial = api.broker.try_target(&queue, envelope).await.ok_or_else(|| path.unknown(&api))?;
     Ok(json(&TargetTested {
         rule: path.rule,
         target: path.target,

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use eventyard_connectors::http::Refusal;
 use eventyard_connectors::reader::NotRead;
 use eventyard_event::EventError;
+use eventyard_rules::nearest;
 use eventyard_store::StoreError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_PAUSED: Duration = Duration::from_secs(60);
 /// The same for what a person has to mend first, such as a full disk.
 const RETRY_AFTER_MENDING: Duration = Duration::from_secs(10);
+
+/// Names that a misspelt one is compared with, at most: some milliseconds, however many rules a project has.
+const NAMES_COMPARED_MAX: usize = 10_000;
 
 /// An error as the body of an answer; also what the commands read back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +138,22 @@ impl Problem {
         Problem::new(&codes::NOT_FOUND, format!("there is no {what} `{name}`"))
             .at(name)
             .fix(format!("`{list}` shows what there is"))
+    }
+
+    /// The same, with the name that was probably meant, of those that there are.
+    #[must_use]
+    pub fn nothing_among<N: AsRef<str>>(
+        what: &str,
+        name: &str,
+        list: &str,
+        known: impl IntoIterator<Item = N>,
+    ) -> Problem {
+        let known: Vec<N> = known.into_iter().take(NAMES_COMPARED_MAX).collect();
+        let problem = Problem::nothing_named(what, name, list);
+        match nearest(name, known.iter().map(AsRef::as_ref)) {
+            Some(meant) => problem.fix(format!("did you mean `{meant}`? `{list}` shows what there is")),
+            None => problem,
+        }
     }
 
     /// 503 for an http source that a person holds. Its body is not read.
@@ -350,6 +370,16 @@ mod tests {
             problem.into_response().headers()[header::RETRY_AFTER].to_str().unwrap().to_owned()
         };
         assert_eq!((wait(0), wait(1000), wait(1001)), ("1".into(), "1".into(), "2".into()));
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_the_nearest_and_any_other_where_to_look() {
+        let fix = |name| {
+            Problem::nothing_among("rule", name, "eventyard rules list", ["big-orders", "small"]).body().fix.clone()
+        };
+        let near = "did you mean `big-orders`? `eventyard rules list` shows what there is";
+        assert_eq!(fix("big-order"), near);
+        assert_eq!(fix("parcels"), "`eventyard rules list` shows what there is");
     }
 
     #[test]

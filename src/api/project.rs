@@ -41,8 +41,12 @@ pub(super) async fn rule(State(api): State<Api>, name: Segment, uri: Uri) -> Res
     let name: Name = name.parse("rule")?;
     let in_force = api.broker.in_force();
     let rule = in_force.project.rules.iter().find(|rule| rule.name == name);
-    let rule = rule.ok_or_else(|| Problem::nothing_named("rule", name.as_str(), "eventyard rules list"))?;
-    Ok(json(&rule_item(rule)))
+    Ok(json(&rule_item(rule.ok_or_else(|| no_rule(&in_force, &name))?)))
+}
+
+pub(super) fn no_rule(in_force: &InForce, name: &Name) -> Problem {
+    let known = in_force.project.rules.iter().map(|rule| &rule.name);
+    Problem::nothing_among("rule", name.as_str(), "eventyard rules list", known)
 }
 
 fn rule_item(rule: &Rule) -> RuleItem {
@@ -157,11 +161,13 @@ pub(super) async fn source(State(api): State<Api>, name: Segment, uri: Uri) -> R
     Query::read(&uri, &[])?;
     let name: Name = name.parse("source")?;
     let source = source_items(&api).into_iter().find(|source| source.name == name);
-    Ok(json(&source.ok_or_else(|| no_source(&name))?))
+    Ok(json(&source.ok_or_else(|| no_source(&api, &name))?))
 }
 
-pub(super) fn no_source(name: &Name) -> Problem {
-    Problem::nothing_named("source", name.as_str(), "eventyard sources list")
+pub(super) fn no_source(api: &Api, name: &Name) -> Problem {
+    let in_force = api.broker.in_force();
+    let known = in_force.project.sources.iter().map(|source| &source.name);
+    Problem::nothing_among("source", name.as_str(), "eventyard sources list", known)
 }
 
 pub(super) fn source_items(api: &Api) -> Vec<SourceItem> {
@@ -227,7 +233,7 @@ pub(super) async fn fire(State(api): State<Api>, name: Segment, request: Request
     match api.broker.fire(&name).await {
         Ok(receipt) => Ok(json(&receipt)),
         Err(FireError::Intake(error)) => Err(error.into()),
-        Err(FireError::Unknown(_)) if !known => Err(no_source(&name)),
+        Err(FireError::Unknown(_)) if !known => Err(no_source(&api, &name)),
         Err(error) => Err(Problem::new(&codes::CANNOT_FIRE, error.to_string()).at(name.as_str())),
     }
 }
@@ -240,7 +246,7 @@ pub(super) async fn seek(State(api): State<Api>, name: Segment, request: Request
     let name: Name = name.parse("source")?;
     let find = || source_items(&api).into_iter().find(|source| source.name == name);
     if find().is_none() {
-        return Err(no_source(&name));
+        return Err(no_source(&api, &name));
     }
     let (broker, source, to) = (std::sync::Arc::clone(&api.broker), name.clone(), Seek::read(&asked.to));
     seen_through("a seek", async move { broker.seek(&source, &to).await }).await?.map_err(|error| {
@@ -251,7 +257,7 @@ pub(super) async fn seek(State(api): State<Api>, name: Segment, request: Request
         };
         Problem::new(code, error.to_string()).at(name.as_str())
     })?;
-    find().map(|item| json(&item)).ok_or_else(|| no_source(&name))
+    find().map(|item| json(&item)).ok_or_else(|| no_source(&api, &name))
 }
 
 /// `GET /api/v1/channels`.
@@ -265,11 +271,13 @@ pub(super) async fn channel(State(api): State<Api>, name: Segment, uri: Uri) -> 
     Query::read(&uri, &[])?;
     let name: Name = name.parse("channel")?;
     let channel = channel_items(&api).into_iter().find(|channel| channel.name == name);
-    Ok(json(&channel.ok_or_else(|| no_channel(&name))?))
+    Ok(json(&channel.ok_or_else(|| no_channel(&api, &name))?))
 }
 
-fn no_channel(name: &Name) -> Problem {
-    Problem::nothing_named("channel", name.as_str(), "eventyard channels list")
+fn no_channel(api: &Api, name: &Name) -> Problem {
+    let in_force = api.broker.in_force();
+    let known = in_force.project.channels.iter().map(|channel| &channel.name);
+    Problem::nothing_among("channel", name.as_str(), "eventyard channels list", known)
 }
 
 fn channel_items(api: &Api) -> Vec<ChannelItem> {
@@ -295,7 +303,7 @@ pub(super) async fn test_channel(State(api): State<Api>, name: Segment, request:
     nothing(&api, request).await?;
     let name: Name = name.parse("channel")?;
     let event = api.broker.test_channel(&name).await.map_err(|error| match error {
-        ChannelTestError::Unknown(_) => no_channel(&name),
+        ChannelTestError::Unknown(_) => no_channel(&api, &name),
         ChannelTestError::Store(error) => error.into(),
     })?;
     // The first attempt says enough; what it says is in the history, whatever becomes of the delivery.
