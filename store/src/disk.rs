@@ -70,8 +70,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Whatever the system reports. What was written before may then be lost, and a second call proves nothing.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
 
-    /// Tells the system that it need not keep in memory what it has of a file. A hint: nothing else changes.
-    fn let_go(&self, _file: &Self::File) {}
+    /// Tells the system that it need not keep in memory what it has of a part of a file. A hint: nothing else changes.
+    fn let_go(&self, _file: &Self::File, _offset: u64, _bytes: usize) {}
 
     /// The names in a folder, sorted.
     ///
@@ -207,9 +207,9 @@ impl Disk for AnyDisk {
         }
     }
 
-    fn let_go(&self, file: &AnyFile) {
+    fn let_go(&self, file: &AnyFile, offset: u64, bytes: usize) {
         if let (AnyDisk::Real(disk), AnyFile::Real(file)) = (self, file) {
-            disk.let_go(file);
+            disk.let_go(file, offset, bytes);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,9 +59,11 @@ impl Disk for RealDisk {
         file.0.sync_data()
     }
 
-    fn let_go(&self, file: &RealFile) {
-        // A file system that does not know the hint keeps the pages.
-        let _ = fadvise(&file.0, 0, None, Advice::DontNeed);
+    fn let_go(&self, file: &RealFile, offset: u64, bytes: usize) {
+        // Of none would mean of all. A file system that does not know the hint keeps the pages.
+        if let Some(bytes) = NonZero::new(bytes as u64) {
+            let _ = fadvise(&file.0, offset, Some(bytes), Advice::DontNeed);
+        }
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {

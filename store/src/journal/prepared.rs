@@ -124,10 +124,8 @@ impl Ahead {
             }
             inner.next_number
         };
-        let made = make_segment(&self.disk, &self.folder, self.journal, number, self.segment_bytes);
-        if made.is_ok() {
-            self.let_go_before(number);
-        }
+        let behind = self.behind(number);
+        let made = make_segment(&self.disk, &self.folder, self.journal, number, self.segment_bytes, behind.as_ref());
         let mut inner = self.lock();
         let done = match made {
             Ok(file) => {
@@ -145,15 +143,13 @@ impl Ahead {
         done
     }
 
-    /// Lets go what the system holds in memory of the youngest segment that is too old for it.
-    fn let_go_before(&self, made: u32) {
-        let AnyDisk::Real(_) = &self.disk else { return };
+    /// The youngest segment that is too old to be kept in memory, once the segment `made` is there. None where the
+    /// retention has removed it. Who reads it later reads it from the disk.
+    fn behind(&self, made: u32) -> Option<AnyFile> {
+        let AnyDisk::Real(_) = &self.disk else { return None };
         let ahead = u32::try_from(AHEAD).unwrap_or(u32::MAX);
         let old = made.saturating_sub(ahead.saturating_add(CACHED));
-        // It may be gone, by the retention; and who reads it later reads it from the disk.
-        if let Ok(file) = self.disk.open(&self.folder.join(segment_name(old)), OpenHow::Read) {
-            self.disk.let_go(&file);
-        }
+        self.disk.open(&self.folder.join(segment_name(old)), OpenHow::Read).ok()
     }
 
     /// Whether the last attempt to make one failed for want of space.

@@ -86,7 +86,8 @@ pub(crate) fn read_header(bytes: &[u8], number: u32) -> Header {
     }
 }
 
-/// Makes a segment and all of its zeros durable, under its own name.
+/// Makes a segment and all of its zeros durable, under its own name. `behind` is an older one which the system need not
+/// keep in memory: it is let go piece by piece, for all at once takes some milliseconds of a processor.
 ///
 /// # Errors
 /// Whatever the disk reports; what was begun is removed again as far as that is possible.
@@ -96,10 +97,11 @@ pub(crate) fn make_segment(
     journal: [u8; 16],
     number: u32,
     bytes: usize,
+    behind: Option<&AnyFile>,
 ) -> io::Result<AnyFile> {
     let name = segment_name(number);
     let unfinished = folder.join(format!("{name}{UNFINISHED}"));
-    let made = fill(disk, &unfinished, &segment_header(journal, number), bytes).and_then(|file| {
+    let made = fill(disk, &unfinished, &segment_header(journal, number), bytes, behind).and_then(|file| {
         disk.rename(&unfinished, &folder.join(&name))?;
         let names = disk.open(folder, OpenHow::Folder)?;
         disk.sync(&names)?;
@@ -112,7 +114,7 @@ pub(crate) fn make_segment(
     made
 }
 
-fn fill(disk: &AnyDisk, path: &Path, header: &[u8], bytes: usize) -> io::Result<AnyFile> {
+fn fill(disk: &AnyDisk, path: &Path, header: &[u8], bytes: usize, behind: Option<&AnyFile>) -> io::Result<AnyFile> {
     let file = match disk.open(path, OpenHow::Create) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             disk.remove(path)?;
@@ -127,6 +129,9 @@ fn fill(disk: &AnyDisk, path: &Path, header: &[u8], bytes: usize) -> io::Result<
         let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
         disk.write(&file, at as u64, part)?;
         disk.sync(&file)?;
+        if let Some(behind) = behind {
+            disk.let_go(behind, at as u64, part.len());
+        }
         at += part.len();
     }
     disk.sync(&file)?;

@@ -442,7 +442,7 @@ fn arrange(
         Some(segment) => open(segment)?,
         None => {
             let bytes = options.first_segment_bytes;
-            let file = crate::journal::make_segment(disk, folder, journal, 1, bytes).map_err(io(folder))?;
+            let file = crate::journal::make_segment(disk, folder, journal, 1, bytes, None).map_err(io(folder))?;
             Prepared { number: 1, file, bytes }
         }
     };
