@@ -19,6 +19,7 @@ mod disk_order;
 mod disk_spoiled;
 #[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
 mod fan_out;
+mod free_port;
 mod github_ci;
 mod holding;
 mod http_access;

@@ -221,11 +221,6 @@ fn made_by_source(source: &ReadSource) -> Vec<(&str, &str)> {
 /// Whether a source reads where a sink of its kind writes.
 fn reads_what_is_written(source: &ReadSource, sink: &Value) -> bool {
     let reads = source.def.settings.reveal();
-    let (servers, read, written) = match source.def.kind.as_str() {
-        "kafka" => ("brokers", "topics", "topic"),
-        "nats" => ("servers", "subject", "subject"),
-        _ => return false,
-    };
     let texts = |value: &Value| -> Vec<String> {
         match value {
             Value::String(text) => vec![text.clone()],
@@ -234,8 +229,24 @@ fn reads_what_is_written(source: &ReadSource, sink: &Value) -> bool {
         }
     };
     let all = |settings: &Value, key: &str| settings.get(key).map(texts).unwrap_or_default();
-    let there = all(sink, servers);
-    let target = all(sink, written);
-    all(reads, servers).iter().any(|server| there.contains(server))
-        && all(reads, read).iter().any(|place| target.contains(place))
+    let shares = |read: &str, written: &str| {
+        let written = all(sink, written);
+        all(reads, read).iter().any(|place| written.contains(place))
+    };
+    match source.def.kind.as_str() {
+        "kafka" => shares("brokers", "brokers") && shares("topics", "topic"),
+        "nats" => shares("servers", "servers") && shares("subject", "subject"),
+        // The default exchange leads to the queue that the key names; any other where the queue is bound to it.
+        "amqp" if all(sink, "exchange").iter().all(String::is_empty) => {
+            shares("url", "url") && shares("queue", "routing_key")
+        }
+        "amqp" => {
+            let bound = all(reads, "routing_key");
+            let hears_all = bound.is_empty() || bound.iter().any(|key| key == "#");
+            shares("url", "url")
+                && shares("exchange", "exchange")
+                && (hears_all || shares("routing_key", "routing_key"))
+        }
+        _ => false,
+    }
 }

@@ -18,6 +18,9 @@
 
 mod broker;
 mod file;
+#[cfg(any(feature = "nats", feature = "s3"))]
+#[path = "../../../tests/free_port.rs"]
+mod free_port;
 mod proxy;
 mod services;
 mod sinks;

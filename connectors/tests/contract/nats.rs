@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::{Disk, numbered, run};
+use crate::free_port::free_port;
 use crate::services::{program, service};
 use crate::sinks::{request, sink};
 use crate::system::{System, contract};
@@ -39,7 +40,7 @@ async fn start_with(more: &str) -> Option<Nats> {
     // The shared server is started for its program, which its script builds.
     service("nats")?;
     let program = program("nats-server");
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let conf = format!("listen: {address}\njetstream {{ store_dir: \"{}\" }}\n{more}\n", data.display());

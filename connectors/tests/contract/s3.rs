@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::{Disk, numbered, run};
+use crate::free_port::free_port;
 use crate::proxy::Proxy;
 use crate::services::{program, service};
 use crate::sinks::{request, sink};
@@ -57,7 +58,7 @@ struct Own {
 pub(crate) async fn own() -> Option<S3> {
     // The shared server is started for its program, which its script builds.
     service("versitygw")?;
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     let process = Mutex::new(launch(address, &folder));

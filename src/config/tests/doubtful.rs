@@ -28,6 +28,10 @@ kind = "discard"
 fn warned(rules: &str) -> Vec<(&'static str, String)> {
     // Without NATS in this build its blocks are refused; then a project without them is what can be tested.
     let main = if cfg!(feature = "nats") { MAIN } else { "[sink.s]\nkind = \"discard\"\n" };
+    warned_beside(main, rules)
+}
+
+fn warned_beside(main: &str, rules: &str) -> Vec<(&'static str, String)> {
     let folder = folder(&[("eventyard.toml", main), ("rules/a.toml", rules)]);
     let (_, report) = load(folder.path()).unwrap_or_else(|report| panic!("{report}"));
     report.diagnostics().iter().map(|found| (found.code, found.message.clone())).collect()
@@ -143,4 +147,37 @@ fn a_rule_that_writes_where_its_source_reads() {
     silent(&with("back", "from = [\"events\"]"));
     silent(&with("back", "pattern = { type = [\"other\"] }"));
     silent(&with("back", "from = [\"orders\"]\nwhen = \"NOT EXISTS done\""));
+}
+
+#[test]
+#[cfg(feature = "amqp")]
+fn a_rule_that_publishes_to_the_queue_of_its_source() {
+    let warned = |source: &str, sink: &str, host: &str| {
+        let main = format!(
+            "[source.in]\nkind = \"amqp\"\nurl = \"amqp://127.0.0.1:5672/%2f\"\n{source}\n\n\
+             [sink.back]\nkind = \"amqp\"\nurl = \"amqp://127.0.0.1:5672/{host}\"\n{sink}\n"
+        );
+        warned_beside(&main, &rule("target = { sink = \"back\" }\nfrom = [\"in\"]"))
+    };
+    let bound = "queue = \"orders\"\nexchange = \"shop\"";
+    let to_shop = |key: &str| format!("exchange = \"shop\"\nrouting_key = \"{key}\"");
+    let to_orders = "routing_key = \"orders\"";
+    for (source, sink) in [
+        ("queue = \"orders\"", to_orders),
+        (bound, &to_shop("order.{data.country}")),
+        (&format!("{bound}\nrouting_key = [\"x\", \"y\"]"), &to_shop("y")),
+    ] {
+        let found = warned(source, sink, "%2f");
+        let [(codes::RULE_FEEDS_ITSELF, message)] = found.as_slice() else { panic!("{source}, {sink}: {found:?}") };
+        assert!(message.contains("what the source `in` reads"), "{message}");
+        assert_eq!(warned(source, sink, "other"), [], "another virtual host");
+    }
+    for (source, sink) in [
+        ("queue = \"orders\"", "routing_key = \"others\""),
+        ("queue = \"orders\"", &to_shop("orders")),
+        (bound, "exchange = \"depot\"\nrouting_key = \"x\""),
+        (&format!("{bound}\nrouting_key = \"x\""), &to_shop("y")),
+    ] {
+        assert_eq!(warned(source, sink, "%2f"), [], "{source}, {sink}");
+    }
 }
