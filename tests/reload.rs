@@ -85,6 +85,25 @@ async fn what_a_command_had_read_is_not_read_again_by_the_watch_and_a_later_chan
 }
 
 #[test]
+fn a_flood_of_warnings_is_cut_and_says_where_all_of_them_are() {
+    let folder = project(&[("eventyard.toml", MAIN), ("rules/README", "rules are written by the test")]);
+    let mut broker = Broker::start("run", folder.path());
+    let rule = |number: usize| {
+        format!(
+            "[[rule]]\nname = \"r{number}\"\npattern = {{ type = [{{ wildcard = \"*\" }}], n = [\"{number}\"] }}\ntarget = {{ sink = \"one\" }}\n"
+        )
+    };
+    fs::write(folder.path().join("rules/all.toml"), (0..205).map(rule).collect::<String>()).unwrap();
+    let reloaded = run(&["reload", "--url", &broker.url()], folder.path());
+    assert_eq!(reloaded.stdout.matches("warning:").count(), 200, "{}", reloaded.stdout);
+    assert!(reloaded.stdout.contains("… and 5 more; `eventyard reload --json` has them all"), "{}", reloaded.stdout);
+    let all = run(&["reload", "--json", "--url", &broker.url()], folder.path()).stdout;
+    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(all["warnings"].as_array().unwrap().len(), 205);
+    assert_eq!(broker.terminate(), Some(0));
+}
+
+#[test]
 fn under_load_drops_no_event_and_mixes_no_two_rule_sets() {
     let folder = project(&[("eventyard.toml", MAIN), ("rules/README", "rules are written by the test")]);
     write_rules(folder.path(), "left");

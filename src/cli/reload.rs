@@ -1,5 +1,6 @@
 //! `eventyard reload`: the running broker reads its project again, all or nothing.
 
+use eventyard_rules::diagnostic::RENDERED_MAX;
 use serde_json::{Value, json};
 
 use super::broker::BrokerArgs;
@@ -33,9 +34,13 @@ pub(crate) async fn run(args: &ReloadArgs, context: &Context) -> Outcome {
     let changed = answer.get("changed").and_then(Value::as_bool).unwrap_or(true);
     let what = if changed { "the project was read again and is in force" } else { "nothing has changed" };
     context.screen.line(format!("{} (snapshot {})", context.screen.good(what), text(&answer, "hash")))?;
-    for warning in items(&answer, "warnings") {
+    let warnings = items(&answer, "warnings");
+    for warning in warnings.iter().take(RENDERED_MAX) {
         let said = warning.get("message").and_then(Value::as_str).map_or_else(|| shown(&warning.to_string()), shown);
         context.screen.line(format!("{} {said}", context.screen.warm("warning:")))?;
+    }
+    if let Some(more) = warnings.len().checked_sub(RENDERED_MAX).filter(|more| *more > 0) {
+        context.screen.line(format!("… and {more} more; `eventyard reload --json` has them all"))?;
     }
     for block in items(&answer, "restart_needed") {
         let block = block.as_str().map(shown).unwrap_or_default();
