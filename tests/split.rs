@@ -241,4 +241,9 @@ fn a_target_is_tried_by_the_rule_of_its_own_namespace() {
         let tried = ask(&broker, folder.path(), &["targets", "test", target]);
         assert_eq!(tried["outcome"], "succeeded", "{tried:#}");
     }
+    // Nor is a rule of another namespace one that an event of this one could be explained by, whatever it is called.
+    let event = send(&broker, folder.path(), "order", "{}");
+    let refused = run(&["explain", &event, "same", "--url", &broker.url()], folder.path());
+    assert!(refused.stderr.contains("there is no rule `same`"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("did you mean"), "{}", refused.stderr);
 }

@@ -34,7 +34,9 @@ pub(super) async fn explain(State(api): State<Api>, request: Request) -> Result<
     if let Some(rule) = &asked.rule
         && in_force.rules.rule(envelope.namespace.as_str(), rule.as_str()).is_none()
     {
-        return Err(no_rule(&in_force, rule));
+        // Another namespace may have one of this very name.
+        let around = in_force.project.rules.iter().filter(|other| other.namespace == envelope.namespace);
+        return Err(no_rule(rule, around));
     }
     let explanation = in_force.rules.explain(&envelope, asked.rule.as_ref().map(Name::as_str));
     Ok(json(&Explained::from(explanation)))

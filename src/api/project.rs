@@ -41,11 +41,11 @@ pub(super) async fn rule(State(api): State<Api>, name: Segment, uri: Uri) -> Res
     let name: Name = name.parse("rule")?;
     let in_force = api.broker.in_force();
     let rule = in_force.project.rules.iter().find(|rule| rule.name == name);
-    Ok(json(&rule_item(rule.ok_or_else(|| no_rule(&in_force, &name))?)))
+    Ok(json(&rule_item(rule.ok_or_else(|| no_rule(&name, &in_force.project.rules))?)))
 }
 
-pub(super) fn no_rule(in_force: &InForce, name: &Name) -> Problem {
-    let known = in_force.project.rules.iter().map(|rule| &rule.name);
+pub(super) fn no_rule<'r>(name: &Name, among: impl IntoIterator<Item = &'r Rule>) -> Problem {
+    let known = among.into_iter().map(|rule| &rule.name);
     Problem::nothing_among("rule", name.as_str(), "eventyard rules list", known)
 }
 

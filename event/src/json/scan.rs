@@ -102,31 +102,27 @@ pub(super) fn scan<'a>(
 ///
 /// None where it is no such array, and where there are more than `max`; [`scan`] says what is wrong.
 pub(super) fn split_objects(bytes: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
-    let space = |from: usize| {
-        let rest = bytes.get(from..).unwrap_or_default();
-        from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
-    };
     let mut elements = Vec::new();
-    let mut at = space(0);
+    let mut at = after_space(bytes, 0);
     if bytes.get(at) != Some(&b'[') {
         return None;
     }
-    at = space(at + 1);
+    at = after_space(bytes, at + 1);
     let mut closes = bytes.get(at) == Some(&b']');
     while !closes {
         let end = end_of_object(bytes, at).filter(|_| elements.len() < max)?;
         elements.push(at..end);
-        at = space(end);
+        at = after_space(bytes, end);
         closes = match bytes.get(at) {
             Some(b',') => false,
             Some(b']') => true,
             _ => return None,
         };
         if !closes {
-            at = space(at + 1);
+            at = after_space(bytes, at + 1);
         }
     }
-    (space(at + 1) == bytes.len()).then_some(elements)
+    (after_space(bytes, at + 1) == bytes.len()).then_some(elements)
 }
 
 /// Where an object that begins at `from` ends, if it is one.
@@ -155,21 +151,34 @@ fn end_of_object(bytes: &[u8], from: usize) -> Option<usize> {
 fn end_of_string(bytes: &[u8], opening: usize) -> Option<usize> {
     let mut at = opening + 1;
     loop {
-        while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            let eight = u64::from_le_bytes(*eight);
-            let special = equal_bytes(eight, b'"') | equal_bytes(eight, b'\\');
-            if special != 0 {
-                at += special.trailing_zeros() as usize / 8;
-                break;
-            }
-            at += 8;
-        }
+        at = after_plain(bytes, at);
         match bytes.get(at)? {
             b'"' => return Some(at),
             b'\\' => at += 2,
             _ => at += 1,
         }
     }
+}
+
+/// Where the space ends that begins at `at`, if there is any.
+fn after_space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+/// Passes over what neither ends nor breaks a string, eight bytes at a time: most of what is sent stands in strings. The
+/// last few bytes of a text are left to the caller.
+fn after_plain(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special_bytes(u64::from_le_bytes(*eight));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
 }
 
 /// A container that has begun and not ended.
@@ -214,9 +223,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
+        self.at = after_space(self.bytes, self.at);
     }
 
     /// Reads a whole scalar or an empty container (true), or a container's beginning up to where its first
@@ -393,7 +400,7 @@ impl<'a> Scanner<'a> {
         let mut has_escapes = false;
         self.at += 1;
         loop {
-            self.skip_plain();
+            self.at = after_plain(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -409,18 +416,6 @@ impl<'a> Scanner<'a> {
                 Some(_) => self.at += 1,
                 None => return Err(broken(self.bytes, opening, "a string begins here and does not end")),
             }
-        }
-    }
-
-    /// Skips what neither ends nor breaks a string, eight bytes at a time: most of what is sent stands in strings.
-    fn skip_plain(&mut self) {
-        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-            let special = special_bytes(u64::from_le_bytes(*eight));
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
         }
     }
 

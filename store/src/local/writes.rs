@@ -51,8 +51,8 @@ struct Ending {
 }
 
 impl Ending {
-    fn with_room(bytes: usize) -> Ending {
-        let body = Vec::with_capacity(bytes.min(TOGETHER_BYTES_MAX));
+    fn of_at_most(count: usize) -> Ending {
+        let body = Vec::with_capacity(count.saturating_mul(SETTLEMENT_BYTES).min(TOGETHER_BYTES_MAX));
         Ending { body, settled: Vec::new(), emits: Vec::new(), of: Vec::new() }
     }
 
@@ -277,15 +277,15 @@ impl LocalStore {
         };
         let mut results = Vec::with_capacity(settlements.len());
         let mut frames: Vec<Ending> = Vec::new();
-        let mut left = settlements.len();
+        let count = settlements.len();
         for (settlement, before) in settlements.into_iter().zip(befores) {
-            let room = left.saturating_mul(SETTLEMENT_BYTES);
-            left -= 1;
+            let alone = !settlement.emits.is_empty();
+            let most = if alone { 1 } else { count - results.len() };
             results.push(before.as_ref().map(|_| ()).map_err(Clone::clone));
             let Ok(before) = before else { continue };
             let frame = match frames.last_mut() {
-                Some(frame) if settlement.emits.is_empty() && frame.takes_more() => frame,
-                _ => frames.push_mut(Ending::with_room(room)),
+                Some(frame) if !alone && frame.takes_more() => frame,
+                _ => frames.push_mut(Ending::of_at_most(most)),
             };
             frame.add(results.len() - 1, settlement, before);
         }
