@@ -44,7 +44,8 @@ pub trait Source: Send {
     /// [`SourceError::Failed`] where it does not work now.
     async fn connect(&mut self, context: SourceContext) -> Result<(), SourceError>;
 
-    /// Waits for the next events. Called again and again once `connect` has succeeded.
+    /// Waits for the next events. Called again and again once `connect` has succeeded. A batch of nothing at all
+    /// ([`Batch::is_empty`]) is neither offered nor acknowledged: it has the supervisor ask [`Source::has_begun`] again.
     ///
     /// Cancellation: safe. The future is dropped when the source is paused or the program stops, and the next
     /// call must then give what this one would have given.
@@ -176,6 +177,14 @@ pub struct Batch {
     pub position: Option<Vec<u8>>,
     /// What came and could not be decoded: a dead letter each, in the same frame, so that the source can move on.
     pub undecodable: Vec<Undecodable>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit: no event, nothing undecodable, and no position either.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.undecodable.is_empty() && self.position.is_none()
+    }
 }
 
 /// What came and is no event.

@@ -329,6 +329,9 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
                 Err(error) => return error.into(),
             },
         };
+        if batch.is_empty() {
+            continue;
+        }
         match offer(batch, intake, watched).await {
             Ok(taken_count) => watched.taken(taken_count, source.lag()),
             Err(over) => return over,

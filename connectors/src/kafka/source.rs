@@ -233,6 +233,11 @@ impl Source for KafkaSource {
         }
     }
 
+    fn has_begun(&self) -> bool {
+        // With `start = "latest"`, what is sent before a partition is ours is passed over.
+        self.connection.as_ref().is_some_and(|connection| connection.shared.has_begun())
+    }
+
     fn lag(&self) -> Option<u64> {
         self.connection.as_ref().and_then(|connection| connection.shared.lag())
     }

@@ -99,6 +99,39 @@ async fn start_says_where_a_new_group_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_once_it_says_running_is_read() {
+    let Some(kafka) = shared() else { return };
+    let topic = unique("running");
+    kafka.create_topic(&topic, 3, &[]).await;
+    kafka.produce(&topic, 3, 0..3).await;
+    let disk = Arc::<Disk>::default();
+    let settings = keys(&kafka.brokers, &topic, "start = \"latest\"");
+    let first = Running::start(source(&settings).unwrap(), &disk);
+    until("it runs", || first.control.status().state == SourceState::Running).await;
+    kafka.produce(&topic, 3, 3..9).await;
+    until("what came since then", || disk.count() >= 6).await;
+    first.stop().await;
+    // Its places are known already, and nothing comes.
+    let batches = disk.kept.lock().unwrap().batches;
+    let first = Running::start(source(&settings).unwrap(), &disk);
+    until("it runs again", || first.control.status().state == SourceState::Running).await;
+    assert_eq!(disk.kept.lock().unwrap().batches, batches, "there is nothing to commit");
+    // Of four members of a group one has no partition, and is as ready as the others to be given one.
+    let more = [1, 2, 3].map(|instance| Running::start_instance(source(&settings).unwrap(), &disk, instance));
+    for running in &more {
+        until("all run", || running.control.status().state == SourceState::Running).await;
+    }
+    kafka.produce(&topic, 3, 9..12).await;
+    until("what came since then", || disk.count() >= 9).await;
+    for running in more.into_iter().chain([first]) {
+        running.stop().await;
+    }
+    let mut numbers = disk.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [3, 4, 5, 6, 7, 8, 9, 10, 11]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_finds_topics_that_are_made_later_and_partitions_that_are_added() {
     let Some(kafka) = shared() else { return };
     let pattern = unique("pattern");

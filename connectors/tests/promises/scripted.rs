@@ -123,6 +123,8 @@ pub(crate) enum Line {
     ConnectFails,
     /// `read` gives a batch of one event after so long.
     Event(Duration, &'static str),
+    /// `read` gives nothing at all after so long, and what it reads from then on is new.
+    Begins(Duration),
     /// `read` fails.
     ReadFails,
     /// `read` fails after so long.
@@ -172,6 +174,12 @@ impl Source for ScriptedSource {
                 let event = Event { id: id.to_owned(), ..Event::default() };
                 let events = vec![Incoming { event, keys_unique: true, dedupe: None }];
                 Ok(Batch { events, position: Some(id.as_bytes().to_vec()), ..Batch::default() })
+            }
+            Some(Line::Begins(after)) => {
+                tokio::time::sleep(*after).await;
+                self.lines.pop_front();
+                self.begun = true;
+                Ok(Batch::default())
             }
             Some(Line::ReadFails) => {
                 self.lines.pop_front();

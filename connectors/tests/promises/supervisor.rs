@@ -85,6 +85,23 @@ async fn a_source_is_starting_until_what_was_there_before_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_begins_with_nothing_runs_and_commits_nothing() {
+    let bench = Bench::new();
+    let lines = [Line::ConnectFails, Line::Begins(Duration::from_secs(5)), Line::Event(Duration::from_secs(5), "a")];
+    let mut source = ScriptedSource::new(&bench.log, lines);
+    source.begun = false;
+    let (control, run) = supervise(source, supervision(&bench.intake, &bench.clock, &bench.stop));
+    let run = tokio::spawn(run);
+    until(&control, SourceState::Running).await;
+    assert_eq!(bench.words(), ["connect ", "close", "connect "]);
+    assert_eq!(control.status().failure_count, 1, "nothing was taken yet");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(bench.words()[3..], ["took a", "ack"]);
+    bench.stop.cancel();
+    run.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_batch_is_offered_again_and_never_acknowledged_before() {
     let bench = Bench::new();
     bench.intake.refuse(unavailable(None));

@@ -40,6 +40,16 @@ pub(super) struct Assigned {
     pub(super) to_verify: Option<Place>,
 }
 
+/// Whether the group has given what it has for us, be it nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Begun {
+    #[default]
+    NotYet,
+    /// And `read` has not told.
+    Now,
+    Told,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// Read and not handed out, in the order of each partition.
@@ -60,6 +70,8 @@ pub(super) struct State {
     pub(super) commit_after: Option<Instant>,
     pub(super) seek: Option<SeekAsked>,
     pub(super) failure: Option<SourceError>,
+    /// What the group first gave is ours, and where each of it begins is known.
+    pub(super) begun: Begun,
     pub(super) stopping: bool,
 }
 
@@ -121,6 +133,20 @@ impl Shared {
         self.announce();
     }
 
+    /// The group has given what it has for us.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        if state.begun == Begun::NotYet {
+            state.begun = Begun::Now;
+        }
+        drop(state);
+        self.announce();
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().begun != Begun::NotYet
+    }
+
     /// Whether as much waits as may.
     pub(super) fn is_full(&self, state: &State) -> bool {
         state.waiting.len() >= self.batch.max().max(WAITING_MAX) || state.waiting_bytes >= BATCH_BYTES_MAX
@@ -131,6 +157,11 @@ impl Shared {
         let mut state = self.state();
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
+        }
+        // An empty batch: the supervisor asks [`Shared::has_begun`] before it reads on.
+        if state.begun == Begun::Now {
+            state.begun = Begun::Told;
+            return Ok(Taken::Batch(Batch::default()));
         }
         if state.handed.is_some() || (state.waiting.is_empty() && !state.to_save) {
             return Ok(Taken::Nothing);
@@ -292,6 +323,17 @@ mod tests {
         shared.acknowledge();
         assert_eq!(shared.state().to_commit[&("t".into(), 0)], 3);
         assert_eq!(next(&take(&shared).unwrap(), 0), 4);
+    }
+
+    #[test]
+    fn that_it_has_begun_is_told_once_and_before_anything_else() {
+        let shared = shared(1000, "0");
+        assert!(!shared.has_begun() && take(&shared).is_none());
+        shared.state().push(gathered(0, 0, 10));
+        shared.begin();
+        assert!(shared.has_begun() && take(&shared).unwrap().is_empty());
+        shared.begin();
+        assert_eq!(take(&shared).unwrap().undecodable.len(), 1);
     }
 
     #[test]

@@ -62,7 +62,9 @@ impl Group {
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&list),
-        }
+        }?;
+        self.shared.begin();
+        Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Group>, list: &TopicPartitionList) -> KafkaResult<()> {

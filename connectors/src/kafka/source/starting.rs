@@ -62,10 +62,14 @@ impl Starting {
         let by_policy: BTreeMap<Partition, Offset> = match by_policy(consumer, self.plan.start, &unknown) {
             Ok(starts) => starts.into_iter().collect(),
             Err(error) => {
-                tracing::warn!(source = %self.plan.name, %error, "the cluster does not say where `start` is");
+                // librdkafka would begin somewhere and say nothing. Connected again, the cluster is asked again.
+                shared.fail("kafka", format!("the cluster does not say where `start` is: {error}"));
                 BTreeMap::new()
             }
         };
+        if self.plan.start != Start::Earliest && begins.values().any(|begin| *begin == Begin::Group) {
+            shared.fail("kafka", "the group does not say how far it has come".to_owned());
+        }
         let mut state = shared.state();
         let mut begun = TopicPartitionList::with_capacity(ours.len());
         for partition in ours {
