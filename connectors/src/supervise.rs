@@ -109,7 +109,7 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// Since when; wall clock.
     pub since: Timestamp,
-    /// The last failure, kept after it is over.
+    /// The last failure, or the last of what could not be decoded; kept after it is over.
     pub last_error: Option<LastError>,
     /// Failures in a row; 0 once a batch was taken. It begins anew at 1 where a connection stood for as long as
     /// [`Backoff::max`] before it failed: a source that connects and fails at once, again and again, is failing.
@@ -332,8 +332,10 @@ async fn drive(source: &mut dyn Source, intake: &Arc<dyn Intake>, watched: &mut 
         if batch.is_empty() {
             continue;
         }
+        // A source moves on past it, and people are to see that something was wrong.
+        let wrong = batch.undecodable.last().map(|bad| (bad.code.clone(), bad.message.clone()));
         match offer(batch, intake, watched).await {
-            Ok(taken_count) => watched.taken(taken_count, source.lag()),
+            Ok(taken_count) => watched.taken(taken_count, source.lag(), wrong),
             Err(over) => return over,
         }
         // The broker has it on disk, so this is seen through even while stopping: it is short, and spares the
@@ -440,11 +442,14 @@ impl Watched {
         });
     }
 
-    fn taken(&self, event_count: u64, lag: Option<u64>) {
+    fn taken(&self, event_count: u64, lag: Option<u64>, wrong: Option<(String, String)>) {
         let now = (self.clock)();
         self.status.send_modify(|status| {
             status.failure_count = 0;
             status.lag = lag;
+            if let Some((code, message)) = wrong {
+                status.last_error = Some(LastError { at: now, code, message });
+            }
             status.event_count += event_count;
             if event_count > 0 {
                 status.last_event_at = Some(now);

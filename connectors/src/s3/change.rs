@@ -13,7 +13,7 @@ use crate::source::Incoming;
 
 /// How long a repeat of the same change is recognised: stores tell some changes twice, and a listing that was cut off
 /// finds again what it found before.
-const DEDUPE: Duration = Duration::from_hours(24);
+pub(super) const DEDUPE: Duration = Duration::from_hours(24);
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

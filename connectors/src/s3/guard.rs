@@ -24,7 +24,7 @@ pub(super) const VIA_METADATA: &str = "eventyard-via";
 const VIA_MAX: usize = 16;
 
 /// How many objects are asked for their metadata at once.
-const HEADS_AT_ONCE: usize = 16;
+pub(super) const HEADS_AT_ONCE: usize = 16;
 
 /// What tells this source from every other that writes marks, in other brokers too.
 pub(super) fn mark(name: &Name, bucket: &Bucket, prefix: &str) -> String {

@@ -22,6 +22,8 @@ mod guard;
 #[cfg(feature = "s3")]
 mod key;
 #[cfg(feature = "s3")]
+mod listed;
+#[cfg(feature = "s3")]
 mod notification;
 #[cfg(feature = "s3")]
 mod objects;

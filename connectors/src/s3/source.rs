@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::{EncodingType, Object};
-use eventyard_event::{Clock, Name, Timestamp};
+use aws_sdk_s3::types::EncodingType;
+use eventyard_event::{Clock, Name};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::change::{Change, Kind, Maker};
+use super::change::{Change, Maker};
 use super::client::{Bucket, Failure};
-use super::guard::{self, digest, mark};
-use super::notification::unquoted;
+use super::guard::{self, mark};
+use super::listed::{self, Found};
 use super::objects::S3Objects;
 use super::reader::NotificationReader;
 use super::seen::{self, Seen, Sight, Stage, Youngest};
 use super::settings::SourceConfig;
-use super::text::unform;
 use crate::http::{HttpSource, SOURCE_SPEC as HTTP};
 use crate::source::{Batch, Seek, SeekError, Source, SourceContext, SourceError};
 use crate::spec::{ConfigError, check_type, normalise, read_checked};
@@ -237,12 +236,6 @@ struct Listing {
     took: bool,
 }
 
-/// An object of a page.
-struct Found {
-    sight: Sight,
-    change: Change,
-}
-
 impl PollingSource {
     fn new(bucket: Arc<Bucket>, config: SourceConfig, maker: Maker) -> Result<PollingSource, Vec<ConfigError>> {
         let poll_every = config.poll_every_ms.map_or(POLL_EVERY, Duration::from_millis);
@@ -267,13 +260,26 @@ impl PollingSource {
         Some(seen::write(self.identity, stage))
     }
 
+    /// The next page, as long as can be gone on behind.
     async fn page(&self, listing: &Listing) -> Result<ListObjectsV2Output, Failure> {
+        let mut count_max = PAGE_OBJECTS_MAX;
+        loop {
+            let page = self.page_of(listing, count_max).await?;
+            match listed::shorter(&page)? {
+                None => return Ok(page),
+                // Fewer each time: it ends.
+                Some(fewer) => count_max = fewer.min(count_max - 1),
+            }
+        }
+    }
+
+    async fn page_of(&self, listing: &Listing, count_max: i32) -> Result<ListObjectsV2Output, Failure> {
         let client = self.bucket.client()?;
         let mut call = client
             .list_objects_v2()
             .bucket(self.bucket.name())
             .prefix(&self.prefix)
-            .max_keys(PAGE_OBJECTS_MAX)
+            .max_keys(count_max)
             // Keys may hold what XML cannot.
             .encoding_type(EncodingType::Url);
         match (&listing.token, &listing.taking) {
@@ -283,37 +289,6 @@ impl PollingSource {
         }
         let page = tokio::time::timeout(PAGE_TIMEOUT, call.send()).await;
         page.map_err(|_| Failure::timeout(PAGE_TIMEOUT))?.map_err(|error| Failure::of("ListObjectsV2", error))
-    }
-
-    fn found(&self, page: &ListObjectsV2Output) -> Vec<Found> {
-        let encoded = page.encoding_type() == Some(&EncodingType::Url);
-        page.contents().iter().map(|object| self.found_one(object, encoded)).collect()
-    }
-
-    fn found_one(&self, object: &Object, encoded: bool) -> Found {
-        let raw = object.key().unwrap_or_default();
-        // A store that says it encodes and does not is taken at its key.
-        let key = encoded.then(|| unform(raw)).flatten().unwrap_or_else(|| raw.to_owned());
-        let time = object.last_modified().and_then(|at| at.to_millis().ok()).map(Timestamp::from_millis);
-        let millis = time.map_or(0, Timestamp::as_millis);
-        let etag = object.e_tag().map(unquoted);
-        let hash = digest(&[&key, etag.as_deref().unwrap_or_default(), &millis.to_string()]);
-        let change = Change {
-            kind: Kind::Created,
-            bucket: self.bucket.name().to_owned(),
-            key,
-            size: object.size().and_then(|size| u64::try_from(size).ok()),
-            etag,
-            version_id: None,
-            // A listing has none; the time takes its place.
-            sequencer: Some(format!("{millis:016x}")),
-            event_name: "ObjectCreated:Listed".to_owned(),
-            time,
-            content_type: None,
-            via: None,
-            metadata_known: false,
-        };
-        Found { sight: (millis, hash), change }
     }
 
     /// One page further. `None` where it holds nothing to commit. What is remembered changes only where this returns, so
@@ -331,7 +306,7 @@ impl PollingSource {
         let watch = self.watch.as_ref().ok_or_else(not_connected)?;
         let listing = watch.listing.as_ref().ok_or_else(not_connected)?;
         let page = self.page(listing).await?;
-        let found = self.found(&page);
+        let found = listed::found(&self.bucket, &page);
         let wanted = |one: &&Found| match taking {
             Taking::New => watch.seen.is_new(one.sight),
             Taking::None => false,
@@ -339,16 +314,25 @@ impl PollingSource {
         };
         let new: Vec<&Found> = found.iter().filter(wanted).collect();
         let sights: Vec<Sight> = new.iter().map(|one| one.sight).collect();
-        let mut changes: Vec<Change> = new.into_iter().map(|one| one.change.clone()).collect();
+        let (doubtful, sure): (Vec<&Found>, Vec<&Found>) = new.into_iter().partition(|one| one.doubtful);
+        let of = |found: Vec<&Found>| found.into_iter().map(|one| one.change.clone()).collect::<Vec<Change>>();
+        let mut changes = of(sure);
+        let mut undecodable = Vec::new();
+        if !doubtful.is_empty() {
+            let (there, letters) = listed::look_for(&self.bucket, of(doubtful)).await?;
+            changes.extend(there);
+            undecodable = letters;
+        }
         if self.loop_guard && !changes.is_empty() {
             changes = guard::ask(&self.bucket, changes).await?;
         }
-        let last_key = found.last().map(|one| one.change.key.clone());
+        let last_key = found.iter().rfind(|one| !one.doubtful).map(|one| one.change.key.clone());
         let token = page.next_continuation_token().filter(|_| page.is_truncated() == Some(true)).map(str::to_owned);
         let mut events = self.maker.events(&changes);
         if let Taking::All { since: Some(_), .. } = taking {
             // Somebody wants them again.
             events.iter_mut().for_each(|event| event.dedupe = None);
+            undecodable.iter_mut().for_each(|letter| letter.dedupe = None);
         }
 
         // From here on nothing waits.
@@ -371,7 +355,7 @@ impl PollingSource {
                 Taking::New | Taking::None => Stage::Watching(watch.seen.clone()),
             };
             watch.listing = Some(listing);
-            return Ok(took.then(|| Batch { events, position: self.position(&stage), ..Batch::default() }));
+            return Ok(took.then(|| Batch { events, undecodable, position: self.position(&stage) }));
         }
         let worth_saving = listing.took || !matches!(listing.taking, Taking::New);
         watch.seen = match listing.taking {
@@ -382,7 +366,7 @@ impl PollingSource {
         watch.first = None;
         watch.next_at = Instant::now() + poll_every;
         let stage = Stage::Watching(watch.seen.clone());
-        Ok(worth_saving.then(|| Batch { events, position: self.position(&stage), ..Batch::default() }))
+        Ok(worth_saving.then(|| Batch { events, undecodable, position: self.position(&stage) }))
     }
 }
 

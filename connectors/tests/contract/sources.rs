@@ -178,6 +178,12 @@ pub(crate) async fn poison_in_the_middle_is_a_dead_letter(system: &dyn System, p
     let running = run(system, &settings, &disk);
     disk.until(98, PATIENCE_SECONDS).await;
     until_acknowledged(system, &place).await;
+    let shown = running.control.status();
+    assert_eq!(
+        (shown.last_error.unwrap().code.as_str(), shown.failure_count),
+        ("too_large", 0),
+        "shown, and no failure"
+    );
     running.stop().await;
     let dead = disk.undecodable();
     let seen: Vec<(&str, u64)> = dead.iter().map(|dead| (dead.code.as_str(), dead.size)).collect();

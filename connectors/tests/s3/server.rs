@@ -80,6 +80,7 @@ impl Kind {
 }
 
 /// A bucket of its own for one test.
+#[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) kind: Kind,
     pub(crate) name: String,

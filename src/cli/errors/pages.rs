@@ -89,6 +89,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "kafka"
     "key_incomplete"
     "key_too_long"
+    "key_unreadable"
     "last_good_damaged"
     "line_not_json"
     "listen_insecure"
