@@ -3,17 +3,13 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use serde_json::Value;
-
+use crate::refused::{assert_backs_off, assert_clock_goes_on, assert_nowhere, get, until_announced};
 use crate::servers::service;
 use crate::support::{Broker, eventyard, free_port, project, run};
 
 /// In place of each right one.
 const WRONG: &str = "canary-d41d8cd98f";
-/// Four failures in a row, with the pauses between them and what each server takes to refuse.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 const PROJECT: &str = r#"
 [server]
@@ -95,23 +91,6 @@ impl Drop for Nats {
     }
 }
 
-async fn get(broker: &Broker, path: &str) -> Value {
-    reqwest::get(format!("{}{path}", broker.url())).await.unwrap().json().await.unwrap()
-}
-
-/// Fails where any file below a folder holds the secret.
-fn assert_nowhere(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            assert_nowhere(&path);
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            let found = bytes.windows(WRONG.len()).any(|some| some == WRONG.as_bytes());
-            assert!(!found, "{} holds the secret", path.display());
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_alert_back_off_and_stay_secret_and_the_others_go_on() {
     let (Some(kafka), Some(amqp), Some(_)) = (service("kafka"), service("rabbitmq"), service("nats")) else { return };
@@ -131,48 +110,13 @@ async fn wrong_credentials_alert_back_off_and_stay_secret_and_the_others_go_on()
     command.env("WRONG", WRONG).env("EVENTYARD_LOG", "debug").stderr(std::fs::File::create(&log).unwrap());
     let mut broker = Broker::spawn(&mut command);
     let kinds = ["orders-amqp", "orders-kafka", "orders-nats", "orders-s3"];
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    let alerts = loop {
-        let list = get(&broker, "/api/v1/events?type=eventyard.source_down&limit=100").await;
-        let mut alerts = Vec::new();
-        for item in list["items"].as_array().unwrap() {
-            let shown = get(&broker, &format!("/api/v1/events/{}", item["event"].as_str().unwrap())).await;
-            alerts.push(shown["cloudevent"]["data"].clone());
-        }
-        if alerts.len() >= kinds.len() {
-            break alerts;
-        }
-        let sources = get(&broker, "/api/v1/sources").await;
-        assert!(tokio::time::Instant::now() < deadline, "{alerts:#?} {sources:#}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    };
-    let mut told: Vec<(&str, &str)> = alerts
-        .iter()
-        .map(|alert| (alert["source"].as_str().unwrap(), alert["reason"]["code"].as_str().unwrap()))
-        .collect();
-    told.sort_unstable();
-    assert_eq!(told, kinds.map(|name| (name, "connector_auth")), "{alerts:#?}");
-
-    let shown = get(&broker, "/api/v1/sources").await;
-    let metrics = reqwest::get(format!("{}/metrics", broker.url())).await.unwrap().text().await.unwrap();
-    for source in shown["items"].as_array().unwrap() {
-        let name = source["name"].as_str().unwrap();
-        if name == "clock" {
-            assert_eq!(source["state"], "running", "{source:#}");
-            continue;
-        }
-        assert!(source["last_error"].as_str().unwrap().starts_with("auth: "), "{source:#}");
-        assert_ne!(source["state"], "running", "{source:#}");
-        // Pauses of 1, 2, 4, 8 s and so on, less what chance takes off.
-        let line = format!("eventyard_source_errors_total{{source=\"{name}\"}} ");
-        let failures: u64 = metrics.lines().find_map(|said| said.strip_prefix(&line)?.parse().ok()).unwrap();
-        assert!((4..=8).contains(&failures), "{name} has failed {failures} times: it does not back off");
+    let alerts = until_announced(&broker, &kinds).await;
+    for name in kinds {
+        assert_backs_off(&broker, name, "auth").await;
     }
-    let ticks =
-        async || get(&broker, "/api/v1/events?type=timer.fired&limit=1000").await["items"].as_array().unwrap().len();
+    let shown = get(&broker, "/api/v1/sources").await;
     let listed = run(&["sources", "list"], folder.path());
-    let stopped = (ticks().await, tokio::time::sleep(Duration::from_millis(2500)).await).0;
-    assert!(ticks().await > stopped, "the timer goes on");
+    assert_clock_goes_on(&broker).await;
     for name in kinds {
         let line = listed.stdout.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         assert!(line.contains("backing_off") || line.contains("starting"), "{}", listed.stdout);
@@ -182,5 +126,5 @@ async fn wrong_credentials_alert_back_off_and_stay_secret_and_the_others_go_on()
         [shown.to_string(), format!("{alerts:?}"), listed.stdout, get(&broker, "/api/v1/events").await.to_string()];
     assert!(said.iter().all(|said| !said.contains(WRONG)), "{said:#?}");
     assert_eq!(broker.terminate(), Some(0));
-    assert_nowhere(folder.path());
+    assert_nowhere(folder.path(), WRONG);
 }

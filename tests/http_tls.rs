@@ -11,30 +11,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::certificate::make_certificate;
 use crate::http_broker::start_with;
 use crate::wire::Wire;
-
-/// A certificate for `localhost` and its key, made by the machine's openssl; false where there is none.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn make_certificate(folder: &Path) -> bool {
-    let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(folder)
-        .output();
-    match made {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(error) => {
-            println!("skipped: openssl cannot be run here ({error})");
-            false
-        }
-    }
-}
 
 fn client(certificate: &Path) -> tokio_rustls::TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
@@ -50,7 +29,7 @@ fn client(certificate: &Path) -> tokio_rustls::TlsConnector {
 #[tokio::test]
 async fn https_is_spoken_with_the_projects_certificate_and_plain_http_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    if !make_certificate(folder.path()) {
+    if !make_certificate(folder.path(), "DNS:localhost") {
         return;
     }
     let certificate = folder.path().join("cert.pem");
@@ -77,7 +56,7 @@ async fn https_is_spoken_with_the_projects_certificate_and_plain_http_is_not() {
 #[tokio::test]
 async fn a_handshake_that_never_comes_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    if !make_certificate(folder.path()) {
+    if !make_certificate(folder.path(), "DNS:localhost") {
         return;
     }
     let tls = acceptor(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
@@ -89,7 +68,7 @@ async fn a_handshake_that_never_comes_is_given_up() {
 #[test]
 fn a_key_that_belongs_to_another_certificate_is_refused_at_start() {
     let (ours, another) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    if !make_certificate(ours.path()) || !make_certificate(another.path()) {
+    if !make_certificate(ours.path(), "DNS:localhost") || !make_certificate(another.path(), "DNS:localhost") {
         return;
     }
     let made = acceptor(&ours.path().join("cert.pem"), &another.path().join("key.pem"));

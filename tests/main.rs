@@ -3,6 +3,7 @@
 
 mod alert_groups;
 mod architecture;
+mod certificate;
 mod cli_broker;
 mod cli_project;
 mod cli_samples;
@@ -35,6 +36,8 @@ mod kill_loop;
 mod openapi;
 mod power_cut;
 mod readme;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats", feature = "s3"))]
+mod refused;
 mod reload;
 mod reply;
 mod rule_files;
@@ -52,6 +55,8 @@ mod split;
 mod spoiled_files;
 mod store_commands;
 mod support;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats", feature = "s3"))]
+mod tls_names;
 mod transform;
 #[cfg(feature = "wasm")]
 mod wasm;

@@ -37,5 +37,6 @@ pub mod sink;
 mod secret;
 #[cfg(any(feature = "amqp", feature = "kafka"))]
 mod template;
+mod tls;
 
 pub use secret::{Secret, Secrets};

@@ -9,6 +9,7 @@ use lapin::{Connection, ConnectionProperties, Error, ErrorKind};
 
 use super::settings::Server;
 use crate::spec::ConfigError;
+use crate::tls::is_refused;
 
 /// How long connecting may take, from the name to the server's welcome.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -70,7 +71,7 @@ pub(super) fn short(text: &str) -> Option<ShortString> {
 /// An error of the client or the server, in our words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// `auth`, `denied`, `queue_missing`, `refused`, `connect`, `amqp`.
+    /// `auth`, `denied`, `queue_missing`, `refused`, `tls`, `connect`, `amqp`.
     pub(super) code: &'static str,
     pub(super) message: String,
 }
@@ -87,6 +88,7 @@ impl Failure {
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => "denied",
                 AMQPErrorKind::Hard(_) => "amqp",
             },
+            ErrorKind::IOError(_) if is_refused(error) => "tls",
             ErrorKind::IOError(_)
             | ErrorKind::RuntimeShutdownError(_)
             | ErrorKind::MissingHeartbeatError

@@ -31,6 +31,7 @@ use super::retry_after::retry_after;
 use super::verify::{Key, checked, header_name, standard_webhooks_key, standard_webhooks_signed};
 use crate::sink::{PayloadForm, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConfigError, read_checked};
+use crate::tls;
 
 /// Headers that are the broker's or the connection's; the project may not set them.
 const HEADERS_TAKEN: &[&str] = &[
@@ -249,7 +250,9 @@ pub(super) fn not_answered(error: &reqwest::Error) -> SendError {
     }
     // The URL stays out of it: its query may hold a key.
     let causes = std::error::Error::source(error).map(with_causes).unwrap_or_default();
-    if error.is_connect() {
+    if tls::is_refused(error) {
+        SendError::retryable("tls", format!("TLS with the target failed: {causes}"))
+    } else if error.is_connect() {
         SendError::retryable("connect", format!("no connection to the target: {causes}"))
     } else {
         SendError::retryable("connection_lost", format!("the connection broke before an answer came: {causes}"))

@@ -204,11 +204,23 @@ pub(super) fn log(level: RDKafkaLogLevel, name: &str, facility: &str, message: &
     }
 }
 
+/// What librdkafka says of an error.
+pub(super) fn words(error: &KafkaError, reason: &str) -> String {
+    let words = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
+    // OpenSSL has looked at the name, too, and which of the two it was does not come through.
+    if words.contains("certificate verify failed") {
+        return format!("{words}; or it is for another name than the broker's address has");
+    }
+    words
+}
+
 /// What an error of librdkafka means to whoever keeps a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The credentials are wrong.
     Auth,
+    /// The broker's certificate is not trusted, or is for another name; or it does not like ours.
+    Tls,
     /// The credentials are good, and not enough.
     Denied,
     /// No broker can be reached at this moment; it goes on trying by itself.
@@ -225,8 +237,8 @@ impl Meaning {
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::UnsupportedSASLMechanism
-            | RDKafkaErrorCode::IllegalSASLState
-            | RDKafkaErrorCode::SSL => Meaning::Auth,
+            | RDKafkaErrorCode::IllegalSASLState => Meaning::Auth,
+            RDKafkaErrorCode::SSL => Meaning::Tls,
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => Meaning::Denied,
@@ -242,6 +254,7 @@ impl Meaning {
     pub(super) fn word(self) -> &'static str {
         match self {
             Meaning::Auth => "auth",
+            Meaning::Tls => "tls",
             Meaning::Denied => "denied",
             Meaning::Unreachable => "connect",
             Meaning::NoTopic => "topic_missing",

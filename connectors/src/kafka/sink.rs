@@ -80,11 +80,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let meaning = error.rdkafka_error_code().map_or(Meaning::Passing, Meaning::of);
-        let words = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
+        let words = client::words(&error, reason);
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        // That no broker is left is what follows from wrong credentials, and says less.
+        // That no broker is left is what follows from wrong credentials and certificates, and says less.
         let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-        if !(follows && matches!(*last, Some((Meaning::Auth, _)))) {
+        if !(follows && matches!(*last, Some((Meaning::Auth | Meaning::Tls, _)))) {
             *last = Some((meaning, words));
         }
     }

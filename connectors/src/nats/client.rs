@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::config::ConnectConfig;
 use crate::spec::{ConfigError, read_checked};
+use crate::tls::is_refused;
 
 /// How long one server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -142,7 +143,7 @@ impl Connecting {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => "auth",
             ConnectErrorKind::Tls => "tls",
             // A certificate that is not trusted comes as an error of the handshake's reads and writes.
-            _ if why.contains("certificate") => "tls",
+            _ if is_refused(error) => "tls",
             _ => "connect",
         };
         Refused { code, message: format!("connecting to {servers} failed: {why}") }

@@ -23,6 +23,7 @@ use super::text::cut;
 use crate::sink::{RETRY_AFTER_MAX, SendError};
 use crate::source::SourceError;
 use crate::spec::{ConfigError, read_checked};
+use crate::tls::is_refused;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -198,6 +199,9 @@ impl Failure {
             SdkError::TimeoutError(_) => Failure::passing("timeout", format!("{doing}: no answer in time")),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 Failure::passing("timeout", format!("{doing}: no answer in time"))
+            }
+            SdkError::DispatchFailure(_) if is_refused(&error) => {
+                Failure::passing("tls", format!("{doing}: TLS with the store failed: {}", causes(&error)))
             }
             SdkError::DispatchFailure(_) => {
                 Failure::passing("connect", format!("{doing}: no connection to the store: {}", causes(&error)))

@@ -17,6 +17,9 @@
 )]
 
 mod broker;
+#[cfg(feature = "nats")]
+#[path = "../../../tests/certificate.rs"]
+mod certificate;
 mod file;
 #[cfg(any(feature = "nats", feature = "s3"))]
 #[path = "../../../tests/free_port.rs"]

@@ -186,6 +186,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages! {
     "target_gone"
     "template_limit"
     "timeout"
+    "tls"
     "tls_setup"
     "tombstone"
     "toml_syntax"

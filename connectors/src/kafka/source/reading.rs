@@ -38,6 +38,10 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// which one is good.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
+/// How long what librdkafka has to say is heard while nobody answers. Without a wait one poll hears one thing, and there
+/// are more lines of log than errors.
+const REASON_WAIT: Duration = Duration::from_millis(50);
+
 pub(super) type GroupConsumer = BaseConsumer<Group>;
 
 /// What the thread is given.
@@ -100,9 +104,9 @@ impl Reading {
                 break cluster;
             }
             // Why nobody answers comes by the same queue as messages.
-            while let Some(polled) = consumer.poll(Duration::ZERO) {
+            while let Some(polled) = consumer.poll(REASON_WAIT) {
                 let meaning = polled.err().and_then(|error| error.rdkafka_error_code()).map(Meaning::of);
-                if let Some(meaning @ (Meaning::Auth | Meaning::Denied)) = meaning {
+                if let Some(meaning @ (Meaning::Auth | Meaning::Tls | Meaning::Denied)) = meaning {
                     return Err(failed(meaning, consumer.context().last_error()));
                 }
                 if meaning == Some(Meaning::Unreachable) {
@@ -333,7 +337,7 @@ impl Polling<'_> {
             return;
         }
         match (code, Meaning::of(code)) {
-            (_, meaning @ (Meaning::Auth | Meaning::Denied)) => shared.fail(meaning.word(), why),
+            (_, meaning @ (Meaning::Auth | Meaning::Tls | Meaning::Denied)) => shared.fail(meaning.word(), why),
             (_, Meaning::Unreachable) => self.probe(&why),
             (_, Meaning::NoTopic) => {
                 if shared.state().assigned.is_empty() && self.reading.check_topics(self.consumer).is_err() {

@@ -122,7 +122,7 @@ impl ClientContext for Group {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let message = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
+        let message = client::words(&error, reason);
         tracing::debug!(source = %self.shared.name, message, "librdkafka reports");
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = message;
     }
