@@ -1,5 +1,6 @@
 //! Object stores with the whole program: objects in by all ways, bytes for a function, and objects out.
 
+mod circles;
 mod fetched;
 #[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
 mod queues;
