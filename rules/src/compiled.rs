@@ -35,6 +35,7 @@ use crate::reference;
 use crate::syntax::json;
 use hash::Fast;
 use paths::{NONE, Paths, ROOT};
+use places::find;
 use scratch::{LeafKind, NumberValue, Scratch, Sizes, Spread};
 use table::{AffixLengths, Filed, Key, Lookup, NO, Table, ToFile, known_hash};
 use together::{FIELDS_MAX, Together};
@@ -61,6 +62,8 @@ pub struct PatternSet {
     branch_fields: Vec<u32>,
     /// The hashes of the strings that fields leave out.
     left_out: Vec<u64>,
+    /// What quick fields ask for.
+    texts: Vec<u8>,
     sizes: Sizes,
     has_source: bool,
     /// Branches that ask for nothing.
@@ -72,21 +75,37 @@ pub struct PatternSet {
 struct SetField {
     slot: u32,
     accepts_absence: bool,
-    by_hash: ByHash,
+    quick: Quick,
     field: Arc<Field>,
 }
 
-/// What the hash of a text says of a field, so that most texts need not be looked at.
+/// A field whose list has one entry of the commonest sorts, so that it need not be looked up: what it asks for stands here
+/// and in the set's own texts.
 #[derive(Clone, Copy, Debug)]
-enum ByHash {
+enum Quick {
     Nothing,
-    /// The only entry of the list is a string with this hash: a text with another is refused.
-    Only(u64),
-    /// The only entry of the list leaves out strings, whose hashes stand here in the set's list, sorted: a text with
-    /// another is accepted.
+    /// The entry is a string, with this hash: a text with another is refused.
+    Only {
+        hash: u64,
+        start: u32,
+        length: u32,
+    },
+    /// The entry leaves out strings, whose hashes stand here in the set's list, sorted: a text with another is accepted.
     AllBut {
         first: u32,
         count: u32,
+    },
+    /// The entry is what a text begins with, what it ends with, or both (a wildcard with one star). They stand one behind
+    /// the other.
+    Ends {
+        start: u32,
+        head: u32,
+        tail: u32,
+    },
+    /// The entry is a range of numbers; the bounds belong to it.
+    Between {
+        low: f64,
+        high: f64,
     },
 }
 
@@ -172,9 +191,6 @@ impl PatternSet {
         }
         // To look twice at a few branches is cheaper than to remember them.
         let many = scratch.places.len() > LOOKED_AT_TWICE_MAX;
-        // Each list's beginning is asked for before the first is read, for the same reason as the tables.
-        let begin = scratch.places.iter().filter_map(|place| self.filed.get(*place as usize));
-        scratch.begun = begin.fold(0, |all, filed| all ^ filed.branch());
         for at in 0..scratch.places.len() {
             let start = scratch.places.get(at).map_or(usize::MAX, |place| *place as usize);
             // Those with one guard stand together.
@@ -182,7 +198,7 @@ impl PatternSet {
             for filed in self.filed.get(start..).unwrap_or_default() {
                 if filed.guard != guard {
                     guard = filed.guard;
-                    agrees = guard == NO || self.agrees(u32::from(guard), text, scratch);
+                    agrees = guard == NO || self.may_agree(u32::from(guard), text, scratch);
                 }
                 if agrees
                     && (filed.slot == NO || number_between(*filed, text, scratch))
@@ -199,20 +215,31 @@ impl PatternSet {
         scratch.matched.sort_unstable();
     }
 
-    /// Looks up all hashes of the event. Where sets are large no table is in the cache: so all of them are asked before
-    /// the first answer is looked at, and the answers come together.
+    /// Looks up all hashes of the event. Where sets are large their branches are in no cache: so all of them are asked
+    /// for before the first is looked at, and they come together.
     fn follow_probes(&self, scratch: &mut Scratch) {
         let Scratch { probes, places, .. } = scratch;
-        for probe in probes.iter_mut() {
-            if let Some(table) = self.tables.get(probe.slot as usize) {
-                probe.home = table.at_home(probe.tag);
+        let begin = probes.iter().filter_map(|probe| self.filed.get(probe.stretch.from as usize));
+        scratch.begun = begin.fold(0, |all, filed| all ^ filed.tag);
+        places.extend(probes.iter().filter_map(|probe| find(probe.tag, probe.stretch, &self.filed)));
+    }
+
+    /// Whether a field that many branches share may agree with the event. If it does, it is looked at once more.
+    #[inline]
+    fn may_agree(&self, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+        let Some(SetField { slot, quick: Quick::Only { hash, .. }, accepts_absence: false, .. }) =
+            self.fields.get(at as usize)
+        else {
+            return self.agrees(at, text, scratch);
+        };
+        let mut next = scratch.found(*slot).map_or(NONE, |found| found.first);
+        while (next as usize) < scratch.leaves.len() {
+            if leaf_hash(next, text, scratch) == Some(*hash) {
+                return true;
             }
+            next = scratch.leaves.get(next as usize).map_or(NONE, |leaf| leaf.next);
         }
-        for probe in probes.iter() {
-            if let Some(place) = self.tables.get(probe.slot as usize).and_then(|table| table.place(probe)) {
-                places.push(place);
-            }
-        }
+        false
     }
 
     /// Whether a field agrees with the event; found out once, where more than one branch could ask.
@@ -336,12 +363,43 @@ impl PatternSet {
         let Some(found) = scratch.found(field.slot) else { return field.accepts_absence };
         let mut next = found.first;
         while (next as usize) < scratch.leaves.len() {
-            if accepts(field, &self.left_out, next, text, scratch) {
+            if self.accepts(field, next, text, scratch) {
                 return true;
             }
             next = scratch.leaves.get(next as usize).map_or(NONE, |leaf| leaf.next);
         }
         false
+    }
+
+    /// Whether a field accepts a leaf.
+    #[inline]
+    fn accepts(&self, field: &SetField, at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
+        let wanted = |start: u32, length: u32| {
+            self.texts.get(start as usize..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default()
+        };
+        match field.quick {
+            Quick::Nothing => accepts_text(field, at, text, scratch),
+            Quick::Only { hash, start, length } => {
+                leaf_hash(at, text, scratch) == Some(hash)
+                    && leaf_string(at, text, scratch) == Some(wanted(start, length))
+            }
+            Quick::AllBut { first, count } => {
+                let left_out = self.left_out.get(first as usize..).and_then(|rest| rest.get(..count as usize));
+                match leaf_hash(at, text, scratch) {
+                    Some(hash) if left_out.is_none_or(|hashes| hashes.binary_search(&hash).is_ok()) => {
+                        accepts_text(field, at, text, scratch)
+                    }
+                    Some(_) | None => true,
+                }
+            }
+            Quick::Ends { start, head, tail } => leaf_string(at, text, scratch).is_some_and(|found| {
+                let (head, tail) = wanted(start, head + tail).split_at(head as usize);
+                found.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail))
+            }),
+            Quick::Between { low, high } => {
+                leaf_number(at, text, scratch).is_some_and(|value| low <= value && value <= high)
+            }
+        }
     }
 
     #[cold]
@@ -360,7 +418,7 @@ impl PatternSet {
             let (mut first, mut last) = (u32::MAX, 0);
             let mut next = found.first;
             while let Some(context) = scratch.leaves.get(next as usize).map(|leaf| leaf.context) {
-                if accepts(field, &self.left_out, next, text, scratch) {
+                if self.accepts(field, next, text, scratch) {
                     (first, last) = (first.min(context), last.max(context));
                     if context == 0 {
                         break;
@@ -415,37 +473,31 @@ impl PatternSet {
 /// Whether a number that a branch asks for may be the event's.
 fn number_between(filed: Filed, text: &[u8], scratch: &mut Scratch) -> bool {
     let mut next = scratch.found(u32::from(filed.slot)).map_or(NONE, |found| found.first);
-    while let Some(leaf) = scratch.leaves.get_mut(next as usize) {
-        next = leaf.next;
-        if leaf.kind == LeafKind::Number {
-            let text = if leaf.kept { &scratch.kept } else { text };
-            let number = text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default();
-            if number_value(&mut leaf.number, number).is_some_and(|value| filed.may_hold(value)) {
-                return true;
-            }
+    while let Some(leaf) = scratch.leaves.get(next as usize) {
+        let following = leaf.next;
+        if leaf_number(next, text, scratch).is_some_and(|value| filed.may_hold(value)) {
+            return true;
         }
+        next = following;
     }
     false
 }
 
-/// Whether a field accepts a leaf. `left_out` are the hashes of all strings that the set's fields leave out.
+/// The value of a leaf that is a number, where that is exact.
 #[inline]
-fn accepts(field: &SetField, left_out: &[u64], at: u32, text: &[u8], scratch: &mut Scratch) -> bool {
-    let known = match field.by_hash {
-        ByHash::Nothing => None,
-        ByHash::Only(wanted) => match leaf_hash(at, text, scratch) {
-            Some(hash) if hash == wanted => None,
-            Some(_) | None => Some(false),
-        },
-        ByHash::AllBut { first, count } => {
-            let left_out = left_out.get(first as usize..).and_then(|rest| rest.get(..count as usize));
-            match leaf_hash(at, text, scratch) {
-                Some(hash) if left_out.is_none_or(|hashes| hashes.binary_search(&hash).is_ok()) => None,
-                Some(_) | None => Some(true),
-            }
-        }
-    };
-    known.unwrap_or_else(|| accepts_text(field, at, text, scratch))
+fn leaf_number(at: u32, text: &[u8], scratch: &mut Scratch) -> Option<f64> {
+    let Scratch { leaves, kept, .. } = scratch;
+    let leaf = leaves.get_mut(at as usize).filter(|leaf| leaf.kind == LeafKind::Number)?;
+    let text = if leaf.kept { kept } else { text };
+    number_value(&mut leaf.number, text.get(leaf.start as usize..leaf.end as usize).unwrap_or_default())
+}
+
+/// The text of a leaf that is a string.
+#[inline]
+fn leaf_string<'t>(at: u32, text: &'t [u8], scratch: &'t Scratch) -> Option<&'t [u8]> {
+    let leaf = scratch.leaves.get(at as usize).filter(|leaf| leaf.kind == LeafKind::String)?;
+    let text = if leaf.kept { &scratch.kept } else { text };
+    text.get(leaf.start as usize..leaf.end as usize)
 }
 
 /// The hash of a leaf's text; `None` where it is no string.
@@ -490,7 +542,7 @@ fn scalar<'t>(leaf: &scratch::Leaf, text: &'t [u8], kept: &'t [u8], value: &mut 
 /// A number's value where it is exact, found out once.
 fn number_value(known: &mut NumberValue, text: &[u8]) -> Option<f64> {
     if *known == NumberValue::Unknown {
-        let value = std::str::from_utf8(text).ok().and_then(number::exact);
+        let value = number::short(text).or_else(|| std::str::from_utf8(text).ok().and_then(number::exact));
         *known = value.map_or(NumberValue::Inexact, NumberValue::Exact);
     }
     match *known {
@@ -569,23 +621,66 @@ impl Builder {
         let slot = slot.unwrap_or_else(|| self.slot(&field.path));
         let number = u32::try_from(self.set.fields.len()).unwrap_or(u32::MAX);
         let accepts_absence = field.accepts_absence();
-        let by_hash = match field.accepts.as_slice() {
-            [Matcher::String { text, .. }] => ByHash::Only(known_hash(&mut 0, text.as_bytes())),
-            [Matcher::AnythingBut(Except::Strings(strings))] => self.leave_out(strings),
-            _ => ByHash::Nothing,
+        let quick = match field.accepts.as_slice() {
+            [only] => self.quick(only),
+            _ => None,
         };
-        self.set.fields.push(SetField { slot, accepts_absence, by_hash, field: Arc::clone(field) });
+        let quick = quick.unwrap_or(Quick::Nothing);
+        self.set.fields.push(SetField { slot, accepts_absence, quick, field: Arc::clone(field) });
         self.known.insert(hash, number);
         number
     }
 
-    fn leave_out(&mut self, strings: &[Box<str>]) -> ByHash {
+    /// What stands for the only entry of a list, where it is one of the commonest sorts.
+    fn quick(&mut self, only: &Matcher) -> Option<Quick> {
+        match only {
+            Matcher::String { text, .. } => {
+                let (start, length, _) = self.keep(text, "")?;
+                Some(Quick::Only { hash: known_hash(&mut 0, text.as_bytes()), start, length })
+            }
+            Matcher::Prefix(text) => self.ends(text, ""),
+            Matcher::Suffix(text) => self.ends("", text),
+            Matcher::Wildcard(glob) => match glob.tail() {
+                [last] => self.ends(glob.head(), last),
+                _ => None,
+            },
+            Matcher::Numeric(range) => {
+                let low = range.lower.as_ref().map_or(f64::NEG_INFINITY, |bound| {
+                    if bound.included { bound.value } else { bound.value.next_up() }
+                });
+                let high = range
+                    .upper
+                    .as_ref()
+                    .map_or(f64::INFINITY, |bound| if bound.included { bound.value } else { bound.value.next_down() });
+                Some(Quick::Between { low, high })
+            }
+            Matcher::AnythingBut(Except::Strings(strings)) => Some(self.leave_out(strings)),
+            _ => None,
+        }
+    }
+
+    fn ends(&mut self, head: &str, tail: &str) -> Option<Quick> {
+        let (start, head, tail) = self.keep(head, tail)?;
+        Some(Quick::Ends { start, head, tail })
+    }
+
+    /// Keeps texts one behind the other: where they begin, and their lengths.
+    fn keep(&mut self, head: &str, tail: &str) -> Option<(u32, u32, u32)> {
+        let start = u32::try_from(self.set.texts.len()).ok()?;
+        let (first, second) = (u32::try_from(head.len()).ok()?, u32::try_from(tail.len()).ok()?);
+        first.checked_add(second)?.checked_add(start)?;
+        self.set.texts.extend_from_slice(head.as_bytes());
+        self.set.texts.extend_from_slice(tail.as_bytes());
+        Some((start, first, second))
+    }
+
+    fn leave_out(&mut self, strings: &[Box<str>]) -> Quick {
         let mut hashes: Vec<u64> = strings.iter().map(|text| known_hash(&mut 0, text.as_bytes())).collect();
         hashes.sort_unstable();
         let (first, count) = (u32::try_from(self.set.left_out.len()), u32::try_from(hashes.len()));
-        let (Ok(first), Ok(count)) = (first, count) else { return ByHash::Nothing };
+        let (Ok(first), Ok(count)) = (first, count) else { return Quick::Nothing };
         self.set.left_out.extend(hashes);
-        ByHash::AllBut { first, count }
+        Quick::AllBut { first, count }
     }
 
     fn slot(&mut self, path: &Arc<str>) -> u32 {
@@ -702,9 +797,9 @@ impl Builder {
             let others = fields.iter().filter(|other| **other != at && **other != guard);
             let range = others.filter_map(|other| self.set.fields.get(*other as usize)).find_map(range);
             let asked = self.set.fields.get(guard as usize).filter(|guard| guard.slot != field.slot);
-            let asked = asked.and_then(|guard| match guard.by_hash {
-                ByHash::Only(text) => Some((guard.slot, text)),
-                ByHash::AllBut { .. } | ByHash::Nothing => None,
+            let asked = asked.and_then(|guard| match guard.quick {
+                Quick::Only { hash, .. } => Some((guard.slot, hash)),
+                _ => None,
             });
             if let Some(to_file) = to_file.get_mut(field.slot as usize) {
                 let filed = Filed::new(number, guard, range);
@@ -718,8 +813,7 @@ impl Builder {
         }
         let mut grams = 0;
         let list = &mut self.set.filed;
-        self.set.tables =
-            (0..).zip(to_file).map(|(slot, to_file)| Table::new(slot, to_file, list, &mut grams)).collect();
+        self.set.tables = to_file.into_iter().map(|to_file| Table::new(to_file, list, &mut grams)).collect();
         let tables = (0..).zip(&self.set.tables);
         self.set.absent_slots = tables.filter(|(_, table)| table.absent.is_some()).map(|(slot, _)| slot).collect();
         self.set.sizes = Sizes {

@@ -1,63 +1,59 @@
-//! Hashes and the places they lead to. Before the array of places stands one of bits, small enough for the processor's
-//! cache where the places are not: nearly all hashes of an event lead nowhere, and are told by it.
+//! Where the branches begin that a hash leads to.
+//!
+//! The branches of a table stand in the set's list in the order of their tags, and a tag is in them. So all that is kept
+//! here is one bit for each stretch of tags, set where there is one, and for each few bits the place in the list where
+//! their branches begin. That is a tenth of a table of tags and places: it stays in the processor's cache where that
+//! would not. Nearly all hashes of an event lead nowhere and are told by their bit; the others lead straight to the
+//! branch, or to one a few places before it.
 
-use super::paths::NONE;
+use super::table::Filed;
 
-/// Places by hash.
-#[derive(Clone, Debug)]
+/// Places by tag.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// A power of two, at most half of them taken: a search ends soon.
-    slots: Vec<Slot>,
-    /// What is left of a tag where its search begins.
-    shift: u32,
-    /// One bit for each of the stretches of tags, set where one of them is here; at most one in eight is.
-    bits: Vec<u64>,
+    /// In the lower half of each one bit for each of [`BITS`] stretches of tags, in the upper half the place of the first
+    /// branch in any of them. One more at the end, for the place behind the last branch.
+    words: Vec<u64>,
     /// What is left of a tag where its bit stands.
-    bit_shift: u32,
+    shift: u32,
 }
 
-/// How many times as many bits as slots there are, as a power of two.
-const BITS_FOR_A_SLOT: u32 = 2;
+/// How many bits one word has beside the place.
+const BITS: u32 = 32;
 
+/// How many bits there are for each different tag, at least.
+const BITS_FOR_A_TAG: usize = 8;
+
+/// Where to look for a tag.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    tag: u32,
-    /// [`NONE`] where nothing is.
-    place: u32,
-}
-
-pub(super) const FREE: Slot = Slot { tag: 0, place: NONE };
-
-impl Default for Places {
-    fn default() -> Places {
-        Places::new(&[])
-    }
+pub(super) struct Stretch {
+    pub(super) from: u32,
+    pub(super) end: u32,
 }
 
 impl Places {
-    /// From tags, none of them twice, and their places.
-    pub(super) fn new(places: &[(u64, u32)]) -> Places {
-        let size = (2 * places.len()).next_power_of_two().max(2);
-        let shift = 32 - size.trailing_zeros();
-        let bit_count = (size << BITS_FOR_A_SLOT).max(64);
-        let bit_shift = 32_u32.saturating_sub(bit_count.trailing_zeros());
-        let mut made = Places { slots: vec![FREE; size], shift, bits: vec![0; bit_count / 64], bit_shift };
-        for &(tag, place) in places {
-            let tag = Places::tag(tag);
-            let bit = tag >> bit_shift;
-            if let Some(bits) = made.bits.get_mut(bit as usize / 64) {
-                *bits |= 1 << (bit % 64);
-            }
-            let mut at = made.home(tag);
-            while let Some(slot) = made.slots.get_mut(at) {
-                if slot.place == NONE {
-                    *slot = Slot { tag, place };
-                    break;
-                }
-                at = (at + 1) & (size - 1);
-            }
+    /// For branches that stand in the list from `first` on, in the order of their tags.
+    pub(super) fn new(branches: &[Filed], first: u32) -> Places {
+        if branches.is_empty() {
+            return Places::default();
         }
-        made
+        let tags = branches.chunk_by(|a, b| a.tag == b.tag).count();
+        let count = (tags * BITS_FOR_A_TAG).next_power_of_two().clamp(BITS as usize, 1 << 31);
+        let shift = u32::BITS - count.trailing_zeros();
+        let mut words = Vec::with_capacity(count / BITS as usize + 1);
+        let mut rest = branches;
+        let mut place = first;
+        for number in (0..).take(count / BITS as usize) {
+            let mut word = u64::from(place) << BITS;
+            let inside = rest.partition_point(|branch| branch.tag >> shift < (number + 1) * BITS);
+            let (here, behind) = rest.split_at(inside);
+            here.iter().for_each(|branch| word |= 1 << (branch.tag >> shift & (BITS - 1)));
+            words.push(word);
+            place = place.saturating_add(u32::try_from(inside).unwrap_or(u32::MAX));
+            rest = behind;
+        }
+        words.push(u64::from(place) << BITS);
+        Places { words, shift }
     }
 
     /// As much of a hash as is looked at.
@@ -68,50 +64,36 @@ impl Places {
         tag
     }
 
-    /// False where a tag leads nowhere for sure.
+    /// Where in the list a tag may be; `None` where it leads nowhere for sure.
     #[inline]
-    pub(super) fn may_hold(&self, tag: u32) -> bool {
-        let bit = tag >> self.bit_shift;
-        self.bits.get(bit as usize / 64).is_some_and(|bits| bits >> (bit % 64) & 1 == 1)
-    }
-
-    /// What stands where a tag belongs: mostly what it leads to. To ask for all that an event needs before any of it is
-    /// looked at lets memory answer to all of them at once.
-    #[inline]
-    pub(super) fn at_home(&self, tag: u32) -> Slot {
-        self.slots.get(self.home(tag)).copied().unwrap_or(FREE)
-    }
-
-    /// Where a tag leads, of which is known what stands where it belongs.
-    #[inline]
-    pub(super) fn get(&self, tag: u32, at_home: Slot) -> Option<u32> {
-        if at_home.place == NONE {
-            None
-        } else if at_home.tag == tag {
-            Some(at_home.place)
-        } else {
-            self.behind(tag)
+    pub(super) fn stretch(&self, tag: u32) -> Option<Stretch> {
+        let bit = tag >> self.shift;
+        let at = (bit / BITS) as usize;
+        let word = *self.words.get(at)?;
+        let wanted = 1 << (bit % BITS);
+        if word & wanted == 0 {
+            return None;
         }
+        // For each bit before it there is a branch at least.
+        let before = (word & (wanted - 1)).count_ones();
+        let place = |word: u64| Places::tag(word >> BITS);
+        Some(Stretch { from: place(word) + before, end: self.words.get(at + 1).copied().map_or(0, place) })
     }
+}
 
-    fn behind(&self, tag: u32) -> Option<u32> {
-        let mut at = self.home(tag);
-        loop {
-            let slot = self.slots.get(at)?;
-            if slot.place == NONE {
-                return None;
-            }
-            if slot.tag == tag {
-                return Some(slot.place);
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-    }
+/// How many branches are looked at one by one.
+const LOOKED_AT_MAX: usize = 4;
 
-    #[inline]
-    fn home(&self, tag: u32) -> usize {
-        (tag >> self.shift) as usize
+/// The first place in a stretch whose branch has this tag.
+#[inline]
+pub(super) fn find(tag: u32, Stretch { from, end }: Stretch, list: &[Filed]) -> Option<u32> {
+    let stretch = list.get(from as usize..end as usize)?;
+    let mut before = stretch.iter().take(LOOKED_AT_MAX).take_while(|branch| branch.tag < tag).count();
+    if before == LOOKED_AT_MAX {
+        before = stretch.partition_point(|branch| branch.tag < tag);
     }
+    let found = stretch.get(before).is_some_and(|branch| branch.tag == tag);
+    found.then(|| from.saturating_add(u32::try_from(before).unwrap_or(u32::MAX)))
 }
 
 #[cfg(test)]
@@ -121,19 +103,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_tag_leads_to_its_place(tags in prop::collection::btree_set(prop_oneof![0u32..20, any::<u32>()], 0..200), other: u32) {
-            let places: Vec<(u64, u32)> = tags.iter().map(|tag| u64::from(*tag)).zip(0..).collect();
-            let made = Places::new(&places);
-            let get = |hash: u64| {
-                let tag = Places::tag(hash);
-                made.get(tag, made.at_home(tag))
+        fn each_tag_leads_to_its_first_place(
+            mut tags in prop::collection::vec(prop_oneof![0u32..20, u32::MAX - 5..=u32::MAX, any::<u32>()], 0..200),
+            first in 0usize..3,
+            other: u32,
+        ) {
+            tags.sort_unstable();
+            let filed = |tag: &u32| {
+                let mut filed = Filed::new(0, 0, None);
+                filed.tag = *tag;
+                filed
             };
-            for (tag, place) in &places {
-                // The upper half of a hash does not count.
-                prop_assert_eq!(get(*tag | 7 << 40), Some(*place));
-                prop_assert!(made.may_hold(Places::tag(*tag)));
+            let mut list = vec![filed(&0); first];
+            list.extend(tags.iter().map(filed));
+            let made = Places::new(list.get(first..).unwrap_or_default(), u32::try_from(first).unwrap());
+            // What another table has filed behind it.
+            list.extend(tags.first().map(filed));
+            let get = |tag| made.stretch(tag).and_then(|stretch| find(tag, stretch, &list));
+            for tag in tags.iter().chain([&other]) {
+                let place = tags.iter().position(|known| known == tag).map(|place| u32::try_from(first + place).unwrap());
+                prop_assert_eq!(get(*tag), place);
             }
-            prop_assert_eq!(get(u64::from(other)).is_some(), tags.contains(&other));
         }
     }
 }

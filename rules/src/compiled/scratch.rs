@@ -120,10 +120,9 @@ pub(super) struct Scratch {
 /// A look into a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
-    pub(super) slot: u32,
     pub(super) tag: u32,
-    /// What stands where the tag belongs.
-    pub(super) home: super::places::Slot,
+    /// Where in the set's list the tag may be.
+    pub(super) stretch: super::places::Stretch,
 }
 
 #[derive(Clone, Copy, Debug)]

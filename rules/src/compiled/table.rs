@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::hash::{Fast, Kind, hash, hash_both, hash_network, hash_number};
 use super::paths::NONE;
-use super::places::{FREE, Places, Slot};
+use super::places::Places;
 use super::ranges::Ranges;
 use super::scratch::{LeafKind, Probe, Scratch};
 use crate::pattern::case_fold;
@@ -283,6 +283,8 @@ fn masked(address: IpAddr, bits: u8) -> u128 {
 /// memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filed {
+    /// What leads here, where that is a hash.
+    pub(super) tag: u32,
     branch: u32,
     /// The field that most other branches share, or [`NO`]: of an event it is known already, mostly.
     pub(super) guard: u16,
@@ -293,7 +295,7 @@ pub(super) struct Filed {
     high: f32,
 }
 
-/// Stands for no guard and no slot. Those with higher numbers are not kept here, so that four branches have room in
+/// Stands for no guard and no slot. Those with higher numbers are not kept here, so that three branches have room in
 /// one cache line: such a branch is looked at itself.
 pub(super) const NO: u16 = u16::MAX;
 
@@ -305,7 +307,7 @@ impl Filed {
     pub(super) fn new(branch: u32, guard: u32, range: Option<(u32, f64, f64)>) -> Filed {
         let short = |number: u32| u16::try_from(number).unwrap_or(NO);
         let (slot, low, high) = range.map_or((NO, 0.0, 0.0), |(slot, low, high)| (short(slot), low, high));
-        Filed { branch, guard: short(guard), slot, low: below(low), high: above(high) }
+        Filed { tag: 0, branch, guard: short(guard), slot, low: below(low), high: above(high) }
     }
 
     #[inline]
@@ -349,7 +351,6 @@ pub(super) struct ToFile {
 /// Everything that is filed at one path: for each key the place in the set's list where its branches begin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    slot: u32,
     hashes: Places,
     /// The path of the guards that are part of the keys: of what shares a key with many others mostly nothing is found
     /// but what shares the guard too.
@@ -378,10 +379,10 @@ pub(super) struct Table {
 
 impl Table {
     /// Files the branches of a slot, which go to the end of `list`. `grams` counts the grams of the whole set.
-    pub(super) fn new(slot: u32, to_file: Vec<ToFile>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
-        let mut table = Table { slot, guarded_by: guarding_path(&to_file), ..Table::default() };
+    pub(super) fn new(to_file: Vec<ToFile>, list: &mut Vec<Filed>, grams: &mut usize) -> Table {
+        let mut table = Table { guarded_by: guarding_path(&to_file), ..Table::default() };
         let first = place(list);
-        let mut by_hash: Vec<(u64, Filed)> = Vec::new();
+        let mut by_hash: Vec<Filed> = Vec::new();
         let mut by_gram: Vec<(u64, Filed)> = Vec::new();
         let (mut any_string, mut any, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         let mut ranges = Vec::new();
@@ -392,7 +393,7 @@ impl Table {
                     table.has_plain |= guard.is_none();
                     // As much of the hash as is looked at: what shares that is filed together.
                     let tag = Places::tag(hash) ^ guard.map_or(NO_GUARD, |(_, text)| guard_tag(text));
-                    by_hash.push((u64::from(tag), branch));
+                    by_hash.push(Filed { tag, ..branch });
                     table.ask(lookup);
                 }
                 Key::Gram(gram) => by_gram.push((u64::from(u32::from_le_bytes(gram)), branch)),
@@ -405,9 +406,16 @@ impl Table {
             }
         }
         table.lookups.sort_unstable();
-        by_hash.sort_unstable_by_key(|(hash, _)| *hash);
+        by_hash.sort_unstable_by_key(|branch| branch.tag);
         by_gram.sort_unstable_by_key(|(gram, _)| *gram);
         let mut group = Vec::new();
+        let hashed = place(list);
+        for same in by_hash.chunk_by(|a, b| a.tag == b.tag) {
+            group.clear();
+            group.extend_from_slice(same);
+            side_by_side(&mut group, list);
+        }
+        table.hashes = Places::new(list.get(hashed as usize..).unwrap_or_default(), hashed);
         let mut groups = |filed: &[(u64, Filed)], list: &mut Vec<Filed>| -> Vec<(u64, u32)> {
             let groups = filed.chunk_by(|a, b| a.0 == b.0).filter_map(|same| {
                 group.clear();
@@ -416,7 +424,6 @@ impl Table {
             });
             groups.collect()
         };
-        table.hashes = Places::new(&groups(&by_hash, list));
         for (gram, start) in groups(&by_gram, list) {
             table.grams.insert(gram, (u32::try_from(*grams).unwrap_or(u32::MAX), start));
             *grams += 1;
@@ -566,22 +573,10 @@ impl Table {
         let Scratch { probes, guards, .. } = scratch;
         for guard in guards.iter() {
             let tag = Places::tag(hash) ^ guard;
-            if self.hashes.may_hold(tag) {
-                probes.push(Probe { slot: self.slot, tag, home: FREE });
+            if let Some(stretch) = self.hashes.stretch(tag) {
+                probes.push(Probe { tag, stretch });
             }
         }
-    }
-
-    /// What stands where a tag belongs.
-    #[inline]
-    pub(super) fn at_home(&self, tag: u32) -> Slot {
-        self.hashes.at_home(tag)
-    }
-
-    /// Where a probe leads of which is known what stands where it belongs.
-    #[inline]
-    pub(super) fn place(&self, probe: &Probe) -> Option<u32> {
-        self.hashes.get(probe.tag, probe.home)
     }
 }
 

@@ -29,13 +29,10 @@ impl Number {
 
 /// The value of a JSON number, where the text says exactly it. Allocates nothing.
 pub(crate) fn exact(text: &str) -> Option<f64> {
-    let value: f64 = text.parse().ok()?;
-    // No two numbers of up to 15 digits are the same float, so each is the shortest way to write its own. (Not so far
-    // from 1 that floats are spaced more widely; that takes an exponent, or more digits.)
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    if digits <= 15 && !text.contains(['e', 'E']) {
+    if let Some(value) = short(text.as_bytes()) {
         return Some(value);
     }
+    let value: f64 = text.parse().ok()?;
     let written = Decimal::read(text)?;
     if !value.is_finite() {
         return None;
@@ -49,6 +46,37 @@ pub(crate) fn exact(text: &str) -> Option<f64> {
         write!(shortest, "{value:.1e}").ok()?;
     }
     (written == Decimal::read(shortest.text())?).then_some(value)
+}
+
+/// The most digits of a number that is certainly its own float's shortest form.
+const SHORT_MAX: usize = 15;
+
+/// The value of a number of up to 15 digits without an exponent, as most are; [`exact`] says the same of it.
+///
+/// No two of these are the same float, so each is the shortest way to write its own. (Not so far from 1 that floats are
+/// spaced more widely; that takes an exponent, or more digits.) Its digits and the power of ten are floats themselves, so
+/// that their quotient is rounded once.
+pub(crate) fn short(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; SHORT_MAX] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14];
+    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+    if text.len() > SHORT_MAX + 1 {
+        return None;
+    }
+    let (mut digits, mut point) = (0_u64, None);
+    for (place, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(place),
+            _ => return None,
+        }
+    }
+    let whole = point.unwrap_or(text.len());
+    let fraction = point.map_or(0, |point| text.len() - point - 1);
+    if whole == 0 || whole + fraction > SHORT_MAX || point.is_some() && fraction == 0 {
+        return None;
+    }
+    let value = digits as f64 / POWERS.get(fraction)?;
+    Some(if negative { -value } else { value })
 }
 
 /// The most digits that a float takes to be told from its neighbours.
@@ -112,7 +140,23 @@ impl std::fmt::Write for Line {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_short_number_is_the_nearest_float(text in "-?[0-9]{0,16}(\\.[0-9]{0,16})?[e.x]?") {
+            let value = short(text.as_bytes());
+            let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            let is_short = digits <= 15 && serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            prop_assert!(value.is_some() || !is_short, "{}", text);
+            if let Some(value) = value {
+                prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+                prop_assert!(digits <= 15);
+            }
+        }
+    }
 
     #[test]
     fn exact_numbers_are_those_that_are_printed_as_they_are_written() {
