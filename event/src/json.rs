@@ -13,6 +13,7 @@
 //! - Where `datacontenttype` is given and declares no JSON, `data` must be a string, and its text is the data.
 //! - `data_base64` whose `datacontenttype` declares JSON is taken as JSON if it is, else kept as bytes.
 
+mod quick;
 mod read;
 mod scan;
 mod write;
@@ -48,6 +49,6 @@ impl Shape {
 /// # Errors
 /// [`EventError::Json`] with line and column, or [`EventError::Limit`] (`json_depth`).
 pub fn validate(bytes: &[u8], depth_max: usize) -> Result<Shape, EventError> {
-    let outline = scan::scan(bytes, depth_max, 0, |_| Ok(()))?;
+    let outline = scan::check(bytes, depth_max)?;
     Ok(Shape { keys_unique: outline.keys_unique })
 }

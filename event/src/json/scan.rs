@@ -4,11 +4,14 @@
 //! and `1e999` or ten thousand digits are as good as any. Depth is a list, not recursion, so that a hundred
 //! thousand `[` cannot overflow the stack. serde_json's own skipping reader is not used, because it lets lone
 //! surrogates and repeated keys pass unseen.
+//!
+//! What is nothing but right is found so by [`super::quick`], which is tried first.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::quick;
 use crate::EventError;
 
 /// Up to this many keys of one object are compared one by one; beyond it they are hashed (with the standard
@@ -22,6 +25,7 @@ const KEYS_EXPECTED: usize = 32;
 const DEPTH_EXPECTED: usize = 8;
 
 /// One member of the outermost object, or one element of the outermost array.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) struct Child<'a> {
     /// The member's name, decoded; none in an array.
     pub(super) key: Option<Cow<'a, str>>,
@@ -30,6 +34,7 @@ pub(super) struct Child<'a> {
 }
 
 /// What a whole text turned out to be.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) struct Outline {
     /// The outermost value.
     pub(super) root: Root,
@@ -38,14 +43,14 @@ pub(super) struct Outline {
 }
 
 /// The kind of the outermost value.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Root {
     Object,
     Array,
     Scalar,
 }
 
-/// Checks `bytes` and calls `child` for each child of the outermost value, in order, as it ends.
+/// Checks `bytes` and calls `child` for each child of the outermost value, in order.
 ///
 /// `depth_max` bounds the nesting inside the outermost `layers` levels: a format that wraps a sender's data in
 /// objects of its own passes how many.
@@ -54,6 +59,30 @@ pub(super) fn scan<'a>(
     depth_max: usize,
     layers: usize,
     mut child: impl FnMut(Child<'a>) -> Result<(), EventError>,
+) -> Result<Outline, EventError> {
+    match quick::outline(bytes, depth_max.saturating_add(layers), true) {
+        Some((outline, children)) => {
+            children.into_iter().try_for_each(child)?;
+            Ok(outline)
+        }
+        None => scan_each(bytes, depth_max, layers, &mut child),
+    }
+}
+
+/// The same for one that asks for no children.
+pub(super) fn check(bytes: &[u8], depth_max: usize) -> Result<Outline, EventError> {
+    match quick::outline(bytes, depth_max, false) {
+        Some((outline, _)) => Ok(outline),
+        None => scan_each(bytes, depth_max, 0, &mut |_| Ok(())),
+    }
+}
+
+/// [`scan`], value by value: says what is wrong. Calls `child` as each one ends.
+pub(super) fn scan_each<'a>(
+    bytes: &'a [u8],
+    depth_max: usize,
+    layers: usize,
+    child: &mut dyn FnMut(Child<'a>) -> Result<(), EventError>,
 ) -> Result<Outline, EventError> {
     // Done for the whole text at once, which is many times faster than string by string.
     let text = std::str::from_utf8(bytes)
