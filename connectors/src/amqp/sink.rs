@@ -33,6 +33,8 @@ const CONCURRENCY: usize = 500;
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// A message that outlives a restart of the server.
 const PERSISTENT: u8 = 2;
+/// How much of a routing key an error repeats.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// `[sink.NAME] kind = "amqp"`.
 pub struct AmqpSink {
@@ -121,11 +123,8 @@ impl AmqpSink {
     }
 
     async fn publish(&self, request: &SendRequest) -> Result<Sent, SendError> {
-        let event = &request.event.event;
-        let key = self.routing_key.of(event).unwrap_or_default();
-        let Some(routing_key) = short(&key) else {
-            return Err(SendError::permanent("refused", "the routing key has more than 255 bytes"));
-        };
+        let key = self.routing_key.of(&request.event.event).unwrap_or_default();
+        let routing_key = routing_key(&key)?;
         let open = self.open().await.map_err(|failure| judge(&failure))?;
         let (properties, body) = message(request, self.structured);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -135,7 +134,7 @@ impl AmqpSink {
             Confirmation::Ack(None) => Ok(Sent { code: "confirmed".to_owned(), ..Sent::default() }),
             Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
                 let why = returned.reply_text.as_str();
-                let message = format!("no queue takes a message with the routing key `{}` ({why})", key.escape_debug());
+                let message = format!("no queue takes a message with the routing key `{}` ({why})", shown(&key));
                 Err(SendError::permanent("unroutable", message))
             }
             Confirmation::Nack(None) => {
@@ -178,6 +177,21 @@ fn judge(failure: &Failure) -> SendError {
         // One message that is refused ends the channel under all others: which of them it was, nobody knows.
         code => SendError::retryable(code, failure.message.clone()),
     }
+}
+
+/// A routing key as AMQP has it: what an event brings into it goes as it is, for its length is told before it, but for
+/// what a short text of AMQP cannot hold.
+fn routing_key(key: &str) -> Result<ShortString, SendError> {
+    if key.contains('\0') {
+        let message = format!("the routing key `{}` holds the character U+0000, which AMQP does not have", shown(key));
+        return Err(SendError::permanent("refused", message));
+    }
+    short(key).ok_or_else(|| SendError::permanent("refused", "the routing key has more than 255 bytes"))
+}
+
+/// A key as it may stand in a message: on one line, and not too long.
+fn shown(key: &str) -> String {
+    key.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
 
 /// Properties and body of one delivery's message.
@@ -237,5 +251,31 @@ fn attributes(event: &Event, headers: &mut FieldTable) {
             ExtensionValue::Integer(number) => add(name, &number.to_string()),
             ExtensionValue::Boolean(truth) => add(name, if *truth { "true" } else { "false" }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Template;
+
+    fn sent(template: &str, customer: &str) -> Result<String, SendError> {
+        let data = serde_json::json!({ "customer": customer }).to_string();
+        let event = Event { data: eventyard_event::Data::Json(data.into()), ..Event::default() };
+        let key = Template::read("routing_key", template).unwrap().of(&event).unwrap_or_default();
+        routing_key(&key).map(|key| key.as_str().to_owned())
+    }
+
+    /// Row T2.
+    #[test]
+    fn what_an_event_brings_into_a_routing_key_stays_in_it() {
+        for text in ["a\"b", "a\r\nX-Injected: 1", "a\nb", "*.#", "{type}", "é"] {
+            assert_eq!(sent("orders.{data.customer}.new", text).unwrap(), format!("orders.{text}.new"));
+        }
+        let refused = sent("orders.{data.customer}", "a\0b\n").unwrap_err();
+        assert_eq!((refused.code.as_str(), refused.retryable), ("refused", false));
+        assert!(refused.message.contains("U+0000") && refused.message.contains("a\\0b\\n"), "{}", refused.message);
+        let refused = sent("{data.customer}", &"x".repeat(256)).unwrap_err();
+        assert_eq!((refused.code.as_str(), refused.retryable), ("refused", false));
     }
 }

@@ -300,3 +300,41 @@ fn attributes(event: &Event, headers: OwnedHeaders) -> OwnedHeaders {
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use eventyard_event::Limits;
+    use rdkafka::message::ToBytes;
+
+    use super::*;
+
+    /// Row T2: a key has its length before it, so that nothing in it ends it or begins anything else.
+    #[test]
+    fn what_an_event_brings_into_a_key_stays_in_it() {
+        let template = Template::read("key", "{data.customer}/{subject}").unwrap();
+        for text in ["a\"b", "a\r\nce_type: x", "a\nb", "a\0b", "{type}", "é"] {
+            let data = serde_json::json!({ "customer": text }).to_string();
+            let event = Event { data: Data::Json(data.into()), subject: Some("s".into()), ..Event::default() };
+            let key = template.of(&event).unwrap();
+            assert_eq!(key.as_str().to_bytes(), format!("{text}/s").as_bytes());
+        }
+    }
+
+    /// Row T2: no event has a say in the topic, and no attribute that becomes a header has a line break.
+    #[test]
+    fn a_topic_holds_nothing_of_an_event_and_a_header_is_one_line() {
+        for bad in ["a\"b", "a\r\nb", "a\0b", "{data.customer}", "a/b", "..", ""] {
+            assert!(check_topic("topic", bad).is_some(), "{bad:?}");
+        }
+        for text in ["a\r\nb", "a\nb", "a\0b"] {
+            let event = Event {
+                id: "1".into(),
+                source: "/s".into(),
+                ty: "t".into(),
+                subject: Some(text.into()),
+                ..Event::default()
+            };
+            assert_eq!(event.check(&Limits::default()).unwrap_err().code(), "ce_attribute");
+        }
+    }
+}

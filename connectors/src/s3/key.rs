@@ -251,6 +251,21 @@ mod tests {
         assert_eq!(filled("out/{subject}", "//").unwrap_err(), "key_incomplete");
     }
 
+    /// Row T2.
+    #[test]
+    fn what_an_event_brings_into_a_key_is_escaped() {
+        for (text, escaped) in [
+            ("a\"b", "a%22b"),
+            ("a\r\nX: 1", "a%0D%0AX: 1"),
+            ("a\nb", "a%0Ab"),
+            ("a\0b", "a%00b"),
+            ("{type}", "%7Btype%7D"),
+            ("a\u{2028}b", "a%E2%80%A8b"),
+        ] {
+            assert_eq!(filled("out/{subject}.json", text).unwrap(), format!("out/{escaped}.json"));
+        }
+    }
+
     #[test]
     fn a_template_that_does_not_read_says_why() {
         for bad in ["{nope}", "{type", "/a", "a//b", "../a", "a/./b", &"x".repeat(1025)] {
