@@ -153,6 +153,8 @@ pub(super) struct Known<'p> {
     pub(super) listen_place: &'p Place,
     /// Whether `eventyard.toml` was read as a whole, so that what it does not name does not exist.
     pub(super) main_is_whole: bool,
+    /// Whether the events of the rules' tests are what their files hold, and not stand-ins for them.
+    pub(super) has_test_events: bool,
 }
 
 fn build(
@@ -198,8 +200,14 @@ fn build(
         rules.extend(parts.rules_file(reading.root(&document), text, &client));
         reading.finish(&mut report);
     }
-    let known =
-        Known { project: &project, sources: &sources, rules: &rules, listen_place: &listen_place, main_is_whole };
+    let known = Known {
+        project: &project,
+        sources: &sources,
+        rules: &rules,
+        listen_place: &listen_place,
+        main_is_whole,
+        has_test_events: tests != Tests::LeaveOut,
+    };
     check::check(&known, &mut report);
     project.rules = rules.into_iter().map(|read| read.rule).collect();
     if tests == Tests::LeaveOut {

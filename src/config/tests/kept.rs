@@ -36,6 +36,18 @@ fn the_last_good_project_outlives_broken_files() {
 }
 
 #[test]
+fn no_field_is_missed_in_test_events_that_are_not_kept() {
+    let rule = RULE.replace("type = [\"x\"]", "data.amount = [1]");
+    let folder = folder(&[("eventyard.toml", MAIN), ("rules/a.toml", &rule), ("e.json", "{\"data\":{\"amount\":1}}")]);
+    let (project, report) = load_with(folder.path(), &ENV).unwrap();
+    assert!(report.is_empty(), "{report}");
+    last_good::keep(&folder.path().join("d"), &project).unwrap();
+    write(folder.path(), "rules/a.toml", "[[rule");
+    let (_, report) = last_good::load(folder.path(), None, &env).expect("the last good one");
+    assert!(report.is_empty(), "{report}");
+}
+
+#[test]
 fn a_broken_main_file_still_tells_where_the_data_is() {
     let folder = folder(&[("eventyard.toml", MAIN)]);
     let (project, _) = load_with(folder.path(), &ENV).unwrap();
