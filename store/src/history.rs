@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use eventyard_event::DeliveryId;
 
-use crate::journal::{Item, KeptDelivery, Place, SettlementRecord, event_payload};
+use crate::journal::{Item, ItemKind, KeptDelivery, Place, ReadError, SettlementRecord, event_payload};
 use crate::shared::Shared;
 use crate::state::ItemPlace;
 use crate::{AttemptRecord, StoreError};
@@ -14,15 +14,26 @@ use crate::{AttemptRecord, StoreError};
 /// Attempts of a delivery that are shown, and that go with a copy of its event: the first, and the newest of the rest.
 pub(crate) const HISTORY_MAX: usize = 256;
 
+fn payload_of(item: ItemPlace, read: Result<(ItemKind, Bytes), ReadError>) -> Result<Bytes, StoreError> {
+    let (kind, payload) = read?;
+    match event_payload(kind, &payload) {
+        Ok(Some(payload)) => Ok(payload),
+        Ok(None) => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
+        Err(error) => Err(StoreError::Corrupt(format!("the event at {:?}: {error}", item.place))),
+    }
+}
+
 impl Shared {
     /// What an event was written with at first, wherever it stands now.
     pub(crate) fn read_event_payload(&self, item: ItemPlace) -> Result<Bytes, StoreError> {
-        let (kind, payload) = self.files.read(item.place, item.bytes)?;
-        match event_payload(kind, &payload) {
-            Ok(Some(payload)) => Ok(payload),
-            Ok(None) => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
-            Err(error) => Err(StoreError::Corrupt(format!("the event at {:?}: {error}", item.place))),
-        }
+        payload_of(item, self.files.read(item.place, item.bytes))
+    }
+
+    /// [`Shared::read_event_payload`] of each.
+    pub(crate) fn read_event_payloads(&self, items: &[ItemPlace]) -> Vec<Result<Bytes, StoreError>> {
+        let places: Vec<_> = items.iter().map(|item| (item.place, item.bytes)).collect();
+        let read = self.files.read_each(&places);
+        items.iter().zip(read).map(|(item, read)| payload_of(*item, read)).collect()
     }
 
     fn read_settlement(&self, id: DeliveryId, place: Place) -> Result<Link, StoreError> {

@@ -19,11 +19,9 @@ mod segment;
 
 pub(crate) use frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, body_checksum, find_frame_head, frame_bytes};
 pub(crate) use prepared::{Ahead, NoSegment, Prepared};
-pub(crate) use read::SegmentFiles;
-#[cfg(test)]
-pub(crate) use record::ItemKind;
+pub(crate) use read::{ReadError, SegmentFiles};
 pub(crate) use record::{
-    Counts, DedupeMark, Elements, EventHead, Forgotten, Item, ItemError, KeptDelivery, KeptState, Place,
+    Counts, DedupeMark, Elements, EventHead, Forgotten, Item, ItemError, ItemKind, KeptDelivery, KeptState, Place,
     SettlementRecord, event_payload, events_within, items_of_damaged, put_begins, put_counts, put_event, put_forget,
     put_hasten, put_kept, put_kept_position, put_place, put_position, put_purge, put_queue, put_replay, put_settlement,
     read_counts, read_elements, read_envelope, read_item, read_place, read_queue, split_item,

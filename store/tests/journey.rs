@@ -27,7 +27,9 @@ async fn what_was_committed_is_there_after_reopening() {
     let taken = take(&store, "a", 1000, at(0)).await;
     let order: Vec<_> = taken.iter().map(|taken| taken.delivery.event).collect();
     assert_eq!(order, (0..200).map(event_id).collect::<Vec<_>>(), "oldest first");
-    assert_eq!(*taken[17].envelope, envelope(17, at(0)));
+    for (number, taken) in (0..).zip(&taken) {
+        assert_eq!(*taken.envelope, envelope(number, at(0)), "what stands together in the journal is read together");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use eventyard_event::{DeliveryId, Envelope, Event, EventId, Timestamp};
 
 use super::LocalStore;
@@ -80,10 +81,13 @@ impl LocalStore {
 
     /// What an event was written with at first.
     pub(super) fn read_stored(&self, item: ItemPlace) -> Result<Stored, StoreError> {
-        let damaged = |error: DecodeError| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place));
-        let payload = self.shared.read_event_payload(item)?;
-        let envelope = read_envelope(&payload).map(Arc::new).map_err(damaged)?;
-        Ok(Stored { envelope, elements: read_elements(&payload).map_err(damaged)? })
+        stored(item, self.shared.read_event_payload(item))
+    }
+
+    /// [`LocalStore::read_stored`] of each, in that order.
+    pub(super) fn read_stored_each(&self, items: &[ItemPlace]) -> Vec<Result<Stored, StoreError>> {
+        let payloads = self.shared.read_event_payloads(items);
+        items.iter().zip(payloads).map(|(item, payload)| stored(*item, payload)).collect()
     }
 
     /// An event's head, and what was known of it when it was copied, where it was.
@@ -253,4 +257,11 @@ pub(crate) fn items_of(body: &[u8]) -> impl Iterator<Item = Result<(usize, usize
         at = found.as_ref().map_or(body.len(), |(start, bytes, _)| start + bytes);
         Some(found)
     })
+}
+
+fn stored(item: ItemPlace, payload: Result<Bytes, StoreError>) -> Result<Stored, StoreError> {
+    let damaged = |error: DecodeError| StoreError::Corrupt(format!("the event at {:?}: {error}", item.place));
+    let payload = payload?;
+    let envelope = read_envelope(&payload).map(Arc::new).map_err(damaged)?;
+    Ok(Stored { envelope, elements: read_elements(&payload).map_err(damaged)? })
 }

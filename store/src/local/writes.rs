@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
-use eventyard_event::{DeliveryId, EventId, Timestamp};
+use eventyard_event::{DeliveryId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::views::unreadable_envelope;
@@ -14,7 +14,7 @@ use crate::journal::{
     put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Outcome, OutcomeWork, Part, Settled};
-use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, State, Stored, Turn};
+use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, ItemPlace, State, Stored, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
     dedupe, place_count,
@@ -204,22 +204,29 @@ impl LocalStore {
                 found.push((event.id.delivery(delivery.place), delivery.counts, budget_began_at, event.item, recent));
             }
         }
+        // The elements of one event follow each other: it is read once for them.
+        let items = found.chunk_by(|(.., one, _), (.., next, _)| one == next).filter_map(<[_]>::first);
+        let missing: Vec<ItemPlace> =
+            items.filter(|(.., recent)| recent.is_none()).map(|(.., item, _)| *item).collect();
+        let mut read = self.read_stored_each(&missing).into_iter();
         let mut taken: Vec<Taken> = Vec::with_capacity(found.len());
-        let mut last: Option<(EventId, Stored)> = None;
+        let mut last: Option<(ItemPlace, Stored, Option<String>)> = None;
         for (delivery, counts, budget_began_at, item, recent) in found {
-            // The elements of one event follow each other: it is read once for them.
-            let read_before = last.as_ref().filter(|(event, _)| *event == delivery.event).map(|(_, stored)| stored);
-            let (stored, unreadable) =
-                match recent.or_else(|| read_before.cloned()).map_or_else(|| self.read_stored(item), Ok) {
-                    Ok(stored) => (stored, None),
+            let (_, stored, unreadable) = match (last.take_if(|(before, ..)| *before == item), recent) {
+                (Some(again), _) => again,
+                (None, Some(stored)) => (item, stored, None),
+                (None, None) => match read.next().unwrap_or_else(|| self.read_stored(item)) {
+                    Ok(stored) => (item, stored, None),
                     Err(error) => {
                         tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
-                        (Stored::plain(unreadable_envelope(delivery.event, queue)), Some(error.to_string()))
+                        let stored = Stored::plain(unreadable_envelope(delivery.event, queue));
+                        (item, stored, Some(error.to_string()))
                     }
-                };
+                },
+            };
             let element = stored.elements.at(delivery.place);
             let envelope = Arc::clone(&stored.envelope);
-            last = unreadable.is_none().then_some((delivery.event, stored));
+            last = Some((item, stored, unreadable.clone()));
             let Counts { attempts, tries, deaths } = counts;
             taken.push(Taken {
                 delivery,
