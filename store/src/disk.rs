@@ -1,4 +1,4 @@
-//! What the journal asks of a disk: seven calls and a hint, so that recovery itself can be tested on a disk that forgets.
+//! What the journal asks of a disk: eight calls and a hint, so that recovery itself can be tested on a disk that forgets.
 //!
 //! [`RealDisk`] does them on a file system, [`SimulatedDisk`] in memory, with everything that a real one may do
 //! to us: lose what was not synced, keep a part of it, fail, be slow, be full, and stop at any call.
@@ -39,7 +39,7 @@ pub struct Listed {
     pub folder: bool,
 }
 
-/// The seven calls. All block until they are done; calls from several threads at once are allowed, but no two
+/// The eight calls. All block until they are done; calls from several threads at once are allowed, but no two
 /// write the same bytes.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file. Clones share it; it is closed with the last one.
@@ -63,6 +63,12 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// # Errors
     /// `StorageFull` where there is no space; whatever the system reports otherwise. A part may be written.
     fn write(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// As [`Disk::write`] of so many zeros that will not be read soon. Nobody else may use the file meanwhile.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    fn write_zeros(&self, file: &Self::File, offset: u64, bytes: usize) -> io::Result<()>;
 
     /// Makes durable what was written to a file, or which names stand in a folder.
     ///
@@ -195,6 +201,14 @@ impl Disk for AnyDisk {
         match (self, file) {
             (AnyDisk::Real(disk), AnyFile::Real(file)) => disk.write(file, offset, bytes),
             (AnyDisk::Simulated(disk), AnyFile::Simulated(file)) => disk.write(file, offset, bytes),
+            _ => mixed(),
+        }
+    }
+
+    fn write_zeros(&self, file: &AnyFile, offset: u64, bytes: usize) -> io::Result<()> {
+        match (self, file) {
+            (AnyDisk::Real(disk), AnyFile::Real(file)) => disk.write_zeros(file, offset, bytes),
+            (AnyDisk::Simulated(disk), AnyFile::Simulated(file)) => disk.write_zeros(file, offset, bytes),
             _ => mixed(),
         }
     }

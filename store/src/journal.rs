@@ -32,6 +32,9 @@ pub(crate) use segment::{
     segment_number,
 };
 
+/// What the system reads and writes at least.
+const PAGE_BYTES: usize = 4096;
+
 /// Where the journal ends: the last frame's sequence, and the place behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct End {
@@ -59,6 +62,9 @@ pub(crate) struct Sealed {
     pub(crate) file: AnyFile,
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
+    /// How many of them are frames. Behind them are zeros to the end of the page: a page of which a part is written would
+    /// be read first, for no zero of a new segment is in memory.
+    pub(crate) frame_bytes: usize,
     /// Where the journal ends when they are durable.
     pub(crate) end: End,
 }
@@ -115,11 +121,12 @@ impl Journal {
     /// earlier one. The caller writes nothing of the next one before this one is synced.
     pub(crate) fn seal(&mut self, mut spare: Vec<u8>) -> Sealed {
         spare.clear();
-        let bytes = std::mem::replace(&mut self.buffer, spare);
-        let offset = self.at as u64;
-        self.at += bytes.len();
+        let mut bytes = std::mem::replace(&mut self.buffer, spare);
+        let (offset, frame_bytes) = (self.at, bytes.len());
+        self.at += frame_bytes;
+        bytes.resize(self.at.next_multiple_of(PAGE_BYTES).min(self.live.bytes) - offset, 0);
         self.batch = self.next_sequence;
-        Sealed { file: self.live.file.clone(), offset, bytes, end: self.end() }
+        Sealed { file: self.live.file.clone(), offset: offset as u64, bytes, frame_bytes, end: self.end() }
     }
 
     /// Goes on in the next segment. Everything gathered has been sealed before.

@@ -28,7 +28,7 @@ pub enum Crash {
     ProcessDeath,
 }
 
-/// The seven calls, by name.
+/// The calls, by name; zeros are written as anything else is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
     /// [`Disk::open`].
@@ -380,6 +380,10 @@ impl Disk for SimulatedDisk {
         put(&mut data.seen, offset, bytes);
         data.unsynced.push(Unsynced { offset, bytes: bytes.to_vec() });
         if stops { Err(io::Error::other("the machine stops")) } else { Ok(()) }
+    }
+
+    fn write_zeros(&self, file: &SimulatedFile, offset: u64, bytes: usize) -> io::Result<()> {
+        self.write(file, offset, &vec![0; bytes])
     }
 
     fn sync(&self, file: &SimulatedFile) -> io::Result<()> {

@@ -123,16 +123,15 @@ fn fill(disk: &AnyDisk, path: &Path, header: &[u8], bytes: usize, behind: Option
         other => other?,
     };
     disk.write(&file, 0, header)?;
-    let zeros = vec![0; ZEROS_BYTES.min(bytes)];
     let mut at = header.len();
     while at < bytes {
-        let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
-        disk.write(&file, at as u64, part)?;
+        let part = (bytes - at).min(ZEROS_BYTES);
+        disk.write_zeros(&file, at as u64, part)?;
         disk.sync(&file)?;
         if let Some(behind) = behind {
-            disk.let_go(behind, at as u64, part.len());
+            disk.let_go(behind, at as u64, part);
         }
-        at += part.len();
+        at += part;
     }
     disk.sync(&file)?;
     Ok(file)
