@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) rounds: usize,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
+    /// The target's `input`: `raw` (the message and, in headers, the attributes of its event) or `data` (the message alone).
+    pub(crate) input: String,
 }
 
 /// Runs what was asked for, or says why not. `server` and `messages` hold where nothing else is asked.
@@ -44,7 +46,7 @@ pub(crate) async fn main(
     }
 }
 
-/// Reads `--server URL --messages N --size BYTES --rounds N --binary PATH --dir FOLDER`.
+/// Reads `--server URL --messages N --size BYTES --rounds N --input raw|data --binary PATH --dir FOLDER`.
 fn read(server: &str, messages: u64, mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
     let mut asked = Asked {
         server: server.to_owned(),
@@ -53,6 +55,7 @@ fn read(server: &str, messages: u64, mut arguments: impl Iterator<Item = String>
         rounds: 3,
         binary: "target/release/eventyard".into(),
         dir: std::env::temp_dir(),
+        input: "raw".to_owned(),
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
@@ -63,6 +66,7 @@ fn read(server: &str, messages: u64, mut arguments: impl Iterator<Item = String>
             "--rounds" => asked.rounds = value.parse()?,
             "--binary" => asked.binary = value.into(),
             "--dir" => asked.dir = value.into(),
+            "--input" => asked.input = value,
             _ => return Err(format!("there is no option {name}").into()),
         }
     }
@@ -90,7 +94,7 @@ pub(crate) async fn through_eventyard(
     written: impl AsyncFn() -> Result<u64, Failure>,
 ) -> Result<Measured, Failure> {
     let folder = asked.dir.join(format!("bench-passing-{}", std::process::id()));
-    write_project(&folder, source, sink)?;
+    write_project(&folder, source, sink, &asked.input)?;
     let measured = measure(asked, &folder, written).await;
     std::fs::remove_dir_all(&folder)?;
     measured
@@ -125,12 +129,14 @@ async fn measure(
     Ok((rate, seconds))
 }
 
-fn write_project(folder: &Path, source: &str, sink: &str) -> Result<(), Failure> {
+fn write_project(folder: &Path, source: &str, sink: &str, input: &str) -> Result<(), Failure> {
     std::fs::create_dir_all(folder.join("rules"))?;
     let main = format!("[server]\nlisten = \"127.0.0.1:8484\"\n\n[source.in]\n{source}\n\n[sink.out]\n{sink}\n");
     std::fs::write(folder.join("eventyard.toml"), main)?;
-    let rule = "[[rule]]\nname = \"orders\"\nfrom = [\"in\"]\ntarget = { sink = \"out\" }\n[rule.pattern]\n\
-                data.amount = [{ numeric = [\">\", 10] }]\n";
+    let rule = format!(
+        "[[rule]]\nname = \"orders\"\nfrom = [\"in\"]\ntarget = {{ sink = \"out\", input = \"{input}\" }}\n[rule.pattern]\n\
+         data.amount = [{{ numeric = [\">\", 10] }}]\n"
+    );
     std::fs::write(folder.join("rules/orders.toml"), rule)?;
     Ok(())
 }
