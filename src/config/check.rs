@@ -17,6 +17,9 @@ use super::{cycle, doubtful, reply};
 /// Paths of the broker's own, and everything below those that end with a slash.
 const RESERVED_PATHS: [&str; 8] = ["/", "/ui/", "/api/", "/events", "/healthz", "/readyz", "/metrics", "/2015-03-31/"];
 
+/// Rules that a project may have, over all files.
+pub(super) const RULES_MAX: usize = 250_000;
+
 /// Reports everything that is wrong between files and blocks.
 pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     if let Some(found) = check_listen(&known.project.server, known.listen_place) {
@@ -24,6 +27,11 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     }
     check_sources(known, report);
     check_feeds(known, report);
+    if let Some(beyond) = known.rules.get(RULES_MAX) {
+        let message = format!("the project has {} rules, over the limit RULES_MAX of {RULES_MAX}", known.rules.len());
+        let found = Diagnostic::error_at(eventyard_rules::codes::TOO_MANY, &beyond.name_place, message);
+        report.push(found.with_help("say the same with fewer: a list of values instead of a rule for each"));
+    }
     check_rule_names(known.rules, report);
     let callees = Callees::of(known.project);
     for read in known.rules {

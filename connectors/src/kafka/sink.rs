@@ -41,7 +41,7 @@ const WRITE_WAIT_MS: u32 = 25_000;
 /// then.
 const TOPIC_WAIT_MS: u32 = 5_000;
 /// Sends at once where the rule does not say: what goes into one request costs little more than one message.
-const CONCURRENCY: usize = 4_000;
+const CONCURRENCY: usize = 2_000;
 /// How long messages wait for others to go with, in milliseconds.
 const LINGER_MS: u32 = 5;
 /// How long `close` waits for what is under way.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{codes, folder, load, refused, write};
+use crate::config::check::RULES_MAX;
 use crate::config::folder::{FILE_BYTES_MAX, FILES_MAX};
 
 const MAIN: (&str, &str) = ("eventyard.toml", "[sink.s]\nkind = \"discard\"\n");
@@ -19,6 +20,14 @@ fn an_empty_rules_file_is_refused_and_a_deleted_one_is_not() {
     }
     super::loaded(&[MAIN]);
     super::loaded(&[MAIN, ("rules/a.toml", "# no rules yet\n")]);
+}
+
+#[test]
+fn more_rules_than_a_project_may_have_are_refused() {
+    // Names alone are soon read; that each of them lacks the rest is said, too, of the first.
+    let names: String = (0..=RULES_MAX).map(|number| format!("[[rule]]\nname=\"r{number}\"\n")).collect();
+    let report = refused(&[MAIN, ("rules/a.toml", &names)]);
+    assert!(codes(&report).contains(&"too_many"), "{report}");
 }
 
 #[test]
