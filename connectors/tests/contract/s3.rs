@@ -255,19 +255,23 @@ async fn a_key_that_others_stumble_over_stands_in_nobodys_way() {
         }
         // Each store refuses a few.
         assert!(taken.len() > keys.len() - 4, "{taken:?}");
+        // versitygw writes its listings as XML without encoding keys, and XML has no such character.
+        let unsaid = if store.own.is_some() { vec!["in/\u{1}control"] } else { Vec::new() };
+        taken.retain(|key| !unsaid.contains(key));
         let disk = Disk::new();
         let running = run(&store, &store.source(store.address, &place), &disk);
         disk.until(taken.len(), PATIENCE_SECONDS).await;
         running.stop().await;
         let key = |data: &[u8]| serde_json::from_slice::<Value>(data).unwrap()["key"].as_str().unwrap().to_owned();
-        // versitygw writes its listings as XML without encoding keys, and XML has no such character.
-        let listed = |key: &str| if store.own.is_some() { key.replace('\u{1}', "\u{fffd}") } else { key.to_owned() };
-        let mut taken: Vec<String> = taken.into_iter().map(listed).collect();
         let mut found: Vec<String> = disk.events().iter().map(|one| key(one.event.data.bytes())).collect();
         found.sort_unstable();
         taken.sort_unstable();
         assert_eq!(found, taken);
-        assert!(disk.undecodable().is_empty());
+        let letters = disk.undecodable();
+        let listed: Vec<&str> = letters.iter().map(|letter| letter.at["key"].as_str().unwrap()).collect();
+        let unsaid: Vec<String> = unsaid.iter().map(|key| key.replace('\u{1}', "\u{fffd}")).collect();
+        assert_eq!(listed, unsaid);
+        assert!(letters.iter().all(|letter| letter.code == "key_unreadable"), "{letters:?}");
     }
 }
 
