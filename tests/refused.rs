@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::Broker;
+use crate::support::{Broker, run};
 
 /// Four failures in a row, with the pauses between them and what each server takes to refuse.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -65,8 +65,17 @@ pub(crate) async fn assert_clock_goes_on(broker: &Broker) {
     assert!(ticks().await > before, "the timer goes on");
 }
 
-/// Fails where any file below a folder holds the secret.
-pub(crate) fn assert_nowhere(folder: &Path, secret: &str) {
+/// Stops the broker; fails where the alerts, what it shows, its log or any other file below its folder holds the secret.
+pub(crate) async fn assert_stays_secret(mut broker: Broker, folder: &Path, alerts: &[Value], secret: &str) {
+    let listed = run(&["sources", "list"], folder);
+    let (sources, events) = (get(&broker, "/api/v1/sources").await, get(&broker, "/api/v1/events").await);
+    let said = [sources.to_string(), format!("{alerts:?}"), listed.stdout, events.to_string()];
+    assert!(said.iter().all(|said| !said.contains(secret)), "{said:#?}");
+    assert_eq!(broker.terminate(), Some(0));
+    assert_nowhere(folder, secret);
+}
+
+fn assert_nowhere(folder: &Path, secret: &str) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

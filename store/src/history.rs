@@ -14,15 +14,6 @@ use crate::{AttemptRecord, StoreError};
 /// Attempts of a delivery that are shown, and that go with a copy of its event: the first, and the newest of the rest.
 pub(crate) const HISTORY_MAX: usize = 256;
 
-fn payload_of(item: ItemPlace, read: Result<(ItemKind, Bytes), ReadError>) -> Result<Bytes, StoreError> {
-    let (kind, payload) = read?;
-    match event_payload(kind, &payload) {
-        Ok(Some(payload)) => Ok(payload),
-        Ok(None) => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
-        Err(error) => Err(StoreError::Corrupt(format!("the event at {:?}: {error}", item.place))),
-    }
-}
-
 impl Shared {
     /// What an event was written with at first, wherever it stands now.
     pub(crate) fn read_event_payload(&self, item: ItemPlace) -> Result<Bytes, StoreError> {
@@ -107,6 +98,16 @@ impl Shared {
         }
         attempts.reverse();
         Ok((attempts, newest))
+    }
+}
+
+/// The event's own bytes within an item as it was read.
+fn payload_of(item: ItemPlace, read: Result<(ItemKind, Bytes), ReadError>) -> Result<Bytes, StoreError> {
+    let (kind, payload) = read?;
+    match event_payload(kind, &payload) {
+        Ok(Some(payload)) => Ok(payload),
+        Ok(None) => Err(StoreError::Corrupt(format!("no event stands at {:?}", item.place))),
+        Err(error) => Err(StoreError::Corrupt(format!("the event at {:?}: {error}", item.place))),
     }
 }
 

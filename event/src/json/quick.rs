@@ -11,15 +11,11 @@ use std::ops::Range;
 
 use wide::u8x16;
 
-use super::scan::{Child, Outline, Root};
+use super::scan::{
+    Child, DEPTH_EXPECTED, EACH, HIGHEST, KEYS_COMPARED_MAX, KEYS_EXPECTED, Outline, Root,
+    after_space as after_more_space, equal_bytes,
+};
 
-/// Up to this many keys of one object are compared one by one; beyond it they are hashed.
-const KEYS_COMPARED_MAX: usize = 16;
-
-/// Room that is made ahead for keys and for containers.
-const KEYS_EXPECTED: usize = 32;
-/// See [`KEYS_EXPECTED`].
-const DEPTH_EXPECTED: usize = 8;
 /// See [`KEYS_EXPECTED`].
 const CHILDREN_EXPECTED: usize = 12;
 
@@ -119,13 +115,6 @@ fn byte(bytes: &[u8], at: usize) -> u8 {
 fn after_space(bytes: &[u8], at: usize) -> usize {
     // What is sent is mostly written without.
     if byte(bytes, at) <= b' ' { after_more_space(bytes, at) } else { at }
-}
-
-fn after_more_space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(byte(bytes, at), b' ' | b'\t' | b'\n' | b'\r') {
-        at += 1;
-    }
-    at
 }
 
 /// How many bytes of a string are looked at together. Most strings are shorter.
@@ -275,7 +264,7 @@ impl<'a> Keys<'a> {
         let (length, start) = (place.len(), place.start);
         let Some(key) = bytes.get(place) else { return };
         let head = head(bytes, start, length);
-        let has_dot = if length <= 8 { has_dot(head) } else { key.contains(&b'.') };
+        let has_dot = if length <= 8 { equal_bytes(head, b'.') != 0 } else { key.contains(&b'.') };
         if has_dot {
             // Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that this may be another key's twin.
             self.unique = false;
@@ -360,9 +349,6 @@ fn after_digits(bytes: &[u8], from: usize) -> Option<usize> {
     (at > from).then_some(at)
 }
 
-/// One in each of eight bytes.
-const EACH: u64 = 0x0101_0101_0101_0101;
-
 /// Of eight bytes, those that are no digits: the highest bit of each is set in the answer, and no bit of a byte before the
 /// first of them.
 #[inline]
@@ -371,14 +357,7 @@ fn not_digits(eight: u64) -> u64 {
     let upper = |word: u64| (word & (EACH * 0xf0)) ^ (EACH * 0x30);
     let others = upper(eight) | upper(eight.wrapping_add(EACH * 6));
     // Moves each byte's upper half, where it is not 0, to its highest bit.
-    (others | others << 1 | others << 2 | others << 3) & (EACH * 0x80)
-}
-
-/// Whether one of eight bytes is a dot.
-#[inline]
-fn has_dot(eight: u64) -> bool {
-    let word = eight ^ (EACH * u64::from(b'.'));
-    word.wrapping_sub(EACH) & !word & (EACH * 0x80) != 0
+    (others | others << 1 | others << 2 | others << 3) & HIGHEST
 }
 
 /// The first eight bytes of what stands at a place, fewer with zeros behind them.

@@ -16,13 +16,13 @@ use crate::EventError;
 
 /// Up to this many keys of one object are compared one by one; beyond it they are hashed (with the standard
 /// library's keyed hash, so that a sender cannot choose colliding ones). Most objects are smaller.
-const KEYS_COMPARED_MAX: usize = 16;
+pub(super) const KEYS_COMPARED_MAX: usize = 16;
 
 /// Room that is made ahead for keys and for containers: most events have fewer, so that nothing grows while they are
 /// read.
-const KEYS_EXPECTED: usize = 32;
+pub(super) const KEYS_EXPECTED: usize = 32;
 /// See [`KEYS_EXPECTED`].
-const DEPTH_EXPECTED: usize = 8;
+pub(super) const DEPTH_EXPECTED: usize = 8;
 
 /// One member of the outermost object, or one element of the outermost array.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
@@ -190,7 +190,7 @@ fn end_of_string(bytes: &[u8], opening: usize) -> Option<usize> {
 }
 
 /// Where the space ends that begins at `at`, if there is any.
-fn after_space(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn after_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }
@@ -222,13 +222,6 @@ enum Open<'a> {
     },
 }
 
-/// A key of an object that is open.
-struct Seen<'a> {
-    /// See [`head`]: most keys that differ differ in it.
-    head: u64,
-    key: Cow<'a, str>,
-}
-
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -239,7 +232,7 @@ struct Scanner<'a> {
     depth_max: usize,
     layers: usize,
     /// The keys of the open objects, the innermost object's last; cut back when an object ends.
-    seen: Vec<Seen<'a>>,
+    seen: Vec<Cow<'a, str>>,
     /// Falls to false at the first key that is repeated or has a dot; from then on keys are not kept.
     keys_unique: bool,
     /// The outermost object's key whose value is being read.
@@ -350,9 +343,7 @@ impl<'a> Scanner<'a> {
         if !self.keys_unique {
             return;
         }
-        let head = head(key.as_bytes());
-        let has_dot = if key.len() <= 8 { equal_bytes(head, b'.') != 0 } else { key.contains('.') };
-        if has_dot {
+        if key.contains('.') {
             // Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that this may be another key's twin.
             self.keys_unique = false;
             return;
@@ -363,11 +354,11 @@ impl<'a> Scanner<'a> {
             return;
         }
         let own = self.seen.get(*seen_from..).unwrap_or_default();
-        self.keys_unique = !own.iter().any(|seen| seen.head == head && seen.key == key);
+        self.keys_unique = !own.contains(&key);
         if own.len() < KEYS_COMPARED_MAX {
-            self.seen.push(Seen { head, key });
+            self.seen.push(key);
         } else {
-            let mut set: HashSet<Cow<'a, str>> = self.seen.drain(*seen_from..).map(|seen| seen.key).collect();
+            let mut set: HashSet<Cow<'a, str>> = self.seen.drain(*seen_from..).collect();
             set.insert(key);
             *many = Some(Box::new(set));
         }
@@ -514,34 +505,17 @@ fn special_bytes(eight: u64) -> u64 {
 }
 
 /// One in each of eight bytes.
-const EACH: u64 = 0x0101_0101_0101_0101;
+pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each of eight bytes.
-const HIGHEST: u64 = EACH * 0x80;
+pub(super) const HIGHEST: u64 = EACH * 0x80;
 
 fn below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(EACH * limit) & !word
 }
 
 /// Of eight bytes, those that are `byte`, as with [`special_bytes`]; 0 where none is.
-fn equal_bytes(eight: u64, byte: u8) -> u64 {
+pub(super) fn equal_bytes(eight: u64, byte: u8) -> u64 {
     below(eight ^ (EACH * u64::from(byte)), 1) & HIGHEST
-}
-
-/// The first eight bytes of a key; all of a shorter one, the same for the same key. A key of no more than eight bytes
-/// has no byte in it that is not its own or 0.
-fn head(key: &[u8]) -> u64 {
-    if let Some(eight) = key.first_chunk() {
-        return u64::from_le_bytes(*eight);
-    }
-    if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
-        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
-    }
-    match *key {
-        [a] => u64::from(a),
-        [a, b] => u64::from(a) | u64::from(b) << 8,
-        [a, b, c] => u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16,
-        _ => 0,
-    }
 }
 
 /// The text of a string in quotes, for one that [`scan`] has found to be well-formed.
@@ -572,7 +546,12 @@ mod tests {
     fn a_dot_is_found_wherever_it_stands_in_a_key() {
         for length in 0..12 {
             let key = "k".repeat(length);
-            let unique = |key: &str| scan(format!("{{\"{key}\":1}}").as_bytes(), 9, 0, |_| Ok(())).unwrap().keys_unique;
+            let unique = |key: &str| {
+                let text = format!("{{\"{key}\":1}}");
+                let outline = scan(text.as_bytes(), 9, 0, |_| Ok(())).unwrap();
+                assert_eq!(scan_each(text.as_bytes(), 9, 0, &mut |_| Ok(())).unwrap(), outline);
+                outline.keys_unique
+            };
             assert!(unique(&key), "{key}");
             for place in 0..length {
                 let mut dotted = key.clone();

@@ -21,7 +21,7 @@ const ENDING: &str = ".seg";
 const UNFINISHED: &str = ".new";
 
 /// Zeros are written in parts of this size, each synced, so that a commit's sync never waits behind the whole.
-const ZEROS_BYTES: usize = 512 * 1024;
+const PART_BYTES: usize = 512 * 1024;
 
 /// The file name of a segment.
 pub(crate) fn segment_name(number: u32) -> String {
@@ -125,7 +125,7 @@ fn fill(disk: &AnyDisk, path: &Path, header: &[u8], bytes: usize, behind: Option
     disk.write(&file, 0, header)?;
     let mut at = header.len();
     while at < bytes {
-        let part = (bytes - at).min(ZEROS_BYTES);
+        let part = (bytes - at).min(PART_BYTES);
         disk.write_zeros(&file, at as u64, part)?;
         disk.sync(&file)?;
         if let Some(behind) = behind {
