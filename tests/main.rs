@@ -18,6 +18,7 @@ mod disk_full;
 mod disk_ground;
 mod disk_order;
 mod disk_spoiled;
+mod error_pages;
 #[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
 mod fan_out;
 mod free_port;
