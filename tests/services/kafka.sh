@@ -3,6 +3,8 @@
 # KAFKA_PORT (9192) without credentials; the one after it wants SASL/PLAIN as eventyard with the password "right";
 # the second after it is the controller's. From the tenth on there are $PROXIED more, each of which tells clients to come by
 # the port fifty above its own: a test that wants to cut connections listens there. All on loopback.
+# With KAFKA_SECURED=yes the third after it wants TLS and SCRAM (SHA-256 or SHA-512) from the same user; the certificate
+# that is to be trusted is made by openssl.
 NAME=kafka
 PORT=${KAFKA_PORT:-9192}
 VERSION=4.4.0
@@ -40,6 +42,15 @@ POM
   touch "$folder/complete"
 }
 
+# Key and certificate for TLS, for the address at which it is reached.
+secure() {
+  [ ! -e "$FOLDER/keystore.pem" ] || return 0
+  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=a test' -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$FOLDER/key.pem" -out "$FOLDER/certificate.pem" 2>"$FOLDER/install.log" ||
+    fail "openssl failed; see $FOLDER/install.log"
+  cat "$FOLDER/key.pem" "$FOLDER/certificate.pem" >"$FOLDER/keystore.pem"
+}
+
 java_of_kafka() { java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn "$@"; }
 
 launch() {
@@ -52,6 +63,21 @@ launch() {
     protocols+=",PROXIED$number:PLAINTEXT"
     threads+="listener.name.proxied$number.num.network.threads=1"$'\n'
   done
+    local scram=()
+  if [ -n "${KAFKA_SECURED:-}" ]; then
+    secure
+    proxied+=",SECURED://127.0.0.1:$((PORT + 3))"
+    advertised+=",SECURED://127.0.0.1:$((PORT + 3))"
+    protocols+=",SECURED:SASL_SSL"
+    local login='org.apache.kafka.common.security.scram.ScramLoginModule required;' mechanism
+    threads+="listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512"$'\n'
+    for mechanism in SCRAM-SHA-256 SCRAM-SHA-512; do
+      threads+="listener.name.secured.${mechanism,,}.sasl.jaas.config=$login"$'\n'
+      scram+=(--add-scram "$mechanism=[name=eventyard,password=right]")
+    done
+    threads+="listener.name.secured.ssl.keystore.type=PEM"$'\n'
+    threads+="listener.name.secured.ssl.keystore.location=$FOLDER/keystore.pem"$'\n'
+  fi
   # One of each partition and no more: there is one node.
   cat >"$FOLDER/server.properties" <<CONF
 process.roles=broker,controller
@@ -84,7 +110,7 @@ CONF
     local id
     id=$(java_of_kafka -cp "$class_path" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1)
     java_of_kafka -cp "$class_path" kafka.tools.StorageTool format -t "$id" -c "$FOLDER/server.properties" \
-      >"$FOLDER/install.log" 2>&1 || fail "its folder cannot be made; see $FOLDER/install.log"
+      "${scram[@]}" >"$FOLDER/install.log" 2>&1 || fail "its folder cannot be made; see $FOLDER/install.log"
   fi
   background java -Xms512m -Xmx512m -XX:+UseG1GC -XX:TieredStopAtLevel=1 \
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
@@ -94,6 +120,10 @@ CONF
 
 answers() { listens "$PORT" && listens $((PORT + 1)) && grep -q 'Kafka Server started' "$FOLDER/log"; }
 
-address() { printf 'KAFKA_BROKERS=127.0.0.1:%s\nKAFKA_SASL_BROKERS=127.0.0.1:%s\n' "$PORT" $((PORT + 1)); }
+address() {
+  printf 'KAFKA_BROKERS=127.0.0.1:%s\nKAFKA_SASL_BROKERS=127.0.0.1:%s\n' "$PORT" $((PORT + 1))
+  [ -z "${KAFKA_SECURED:-}" ] ||
+    printf 'KAFKA_SECURED_BROKERS=127.0.0.1:%s\nKAFKA_CERTIFICATE=%s\n' $((PORT + 3)) "$FOLDER/certificate.pem"
+}
 
 serve "$@"

@@ -29,6 +29,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Cluster {
     pub(crate) brokers: String,
     pub(crate) sasl_brokers: String,
+    /// Where TLS and SCRAM are wanted, and the file of the certificate there.
+    #[cfg(feature = "kafka-tls")]
+    pub(crate) secured: Option<(String, String)>,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -68,6 +71,16 @@ pub(crate) fn own(port: u16, name: &str) -> Option<Cluster> {
     start(vec![("KAFKA_PORT", port.to_string()), ("EVENTYARD_SERVICE_NAME", name.to_owned())])
 }
 
+/// One of a test's own that wants TLS and SCRAM.
+#[cfg(feature = "kafka-tls")]
+pub(crate) fn own_secured(port: u16, name: &str) -> Option<Cluster> {
+    start(vec![
+        ("KAFKA_PORT", port.to_string()),
+        ("EVENTYARD_SERVICE_NAME", name.to_owned()),
+        ("KAFKA_SECURED", "yes".to_owned()),
+    ])
+}
+
 #[expect(clippy::print_stderr, reason = "who runs the tests is to see what they leave out")]
 fn start(variables: Vec<(&'static str, String)>) -> Option<Cluster> {
     let Some(said) = service("start", &variables) else {
@@ -76,7 +89,15 @@ fn start(variables: Vec<(&'static str, String)>) -> Option<Cluster> {
         return None;
     };
     let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
-    Some(Cluster { brokers: value("KAFKA_BROKERS="), sasl_brokers: value("KAFKA_SASL_BROKERS="), variables })
+    Some(Cluster {
+        brokers: value("KAFKA_BROKERS="),
+        sasl_brokers: value("KAFKA_SASL_BROKERS="),
+        #[cfg(feature = "kafka-tls")]
+        secured: said
+            .contains("KAFKA_SECURED_BROKERS=")
+            .then(|| (value("KAFKA_SECURED_BROKERS="), value("KAFKA_CERTIFICATE="))),
+        variables,
+    })
 }
 
 impl Cluster {

@@ -4,5 +4,7 @@
 mod broken;
 mod cluster;
 mod reading;
+#[cfg(feature = "kafka-tls")]
+mod secured;
 mod sharing;
 mod writing;

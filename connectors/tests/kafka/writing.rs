@@ -13,12 +13,12 @@ use rdkafka::message::{Headers, OwnedMessage};
 
 use super::cluster::{assert_exactly, shared, table, unique};
 
-fn sink(brokers: &str, topic: &str, more: &str) -> KafkaSink {
+pub(crate) fn sink(brokers: &str, topic: &str, more: &str) -> KafkaSink {
     let toml = format!("brokers = \"{brokers}\"\ntopic = \"{topic}\"\n{more}");
     KafkaSink::build(&table(&SINK_SPEC, &toml)).unwrap()
 }
 
-fn request(data: Data) -> SendRequest {
+pub(crate) fn request(data: Data) -> SendRequest {
     let event = Event {
         id: "7".into(),
         source: "/shop".into(),
@@ -50,7 +50,7 @@ fn request(data: Data) -> SendRequest {
     }
 }
 
-fn json(text: String) -> Data {
+pub(crate) fn json(text: String) -> Data {
     Data::Json(Bytes::from(text))
 }
 
