@@ -161,6 +161,29 @@ async fn a_pattern_finds_topics_that_are_made_later_and_partitions_that_are_adde
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_that_fits_no_topic_yet_runs_and_finds_the_first() {
+    let Some(kafka) = shared() else { return };
+    let pattern = unique("nothing-yet");
+    let topic = format!("{pattern}-a");
+    let disk = Arc::<Disk>::default();
+    // The second is no pattern, and not there either: that alone stops nobody.
+    let settings = format!(
+        "brokers = \"{}\"\ntopics = [\"^{pattern}-.*\", \"{pattern}\"]\ngroup = \"{pattern}\"\n\
+         options = {{ \"topic.metadata.refresh.interval.ms\" = \"500\" }}",
+        kafka.brokers
+    );
+    let running = Running::start(source(&settings).unwrap(), &disk);
+    until("it runs", || running.control.status().state == SourceState::Running).await;
+    assert_eq!(running.control.status().last_error, None);
+    kafka.create_topic(&topic, 2, &[]).await;
+    kafka.produce(&topic, 2, 0..6).await;
+    until("the new topic is read", || disk.count() >= 6).await;
+    assert_eq!(running.control.status().state, SourceState::Running);
+    running.stop().await;
+    assert_exactly(&disk.numbers(), 6, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lag_is_what_is_not_on_disk() {
     let Some(kafka) = shared() else { return };
     let topic = unique("lag");

@@ -70,7 +70,7 @@ pub(super) struct State {
     pub(super) commit_after: Option<Instant>,
     pub(super) seek: Option<SeekAsked>,
     pub(super) failure: Option<SourceError>,
-    /// What the group first gave is ours, and where each of it begins is known.
+    /// What the group first gave is ours, and where each of it begins is known; or there is nothing that it could give.
     pub(super) begun: Begun,
     pub(super) stopping: bool,
 }

@@ -66,7 +66,8 @@ impl Reading {
             }
         };
         let _ = ready.send(Ok(()));
-        let mut polling = Polling { reading: &self, consumer: &consumer, held: false, warned: None, last: None };
+        let mut polling =
+            Polling { reading: &self, consumer: &consumer, held: false, warned: None, last: None, unfound: 0 };
         while !self.shared.state().stopping {
             polling.turn();
         }
@@ -171,6 +172,8 @@ struct Polling<'a> {
     warned: Option<Instant>,
     /// The partition of the last message.
     last: Option<Partition>,
+    /// Of how many of our topics and patterns librdkafka has said that they fit nothing. It says so once of each.
+    unfound: usize,
 }
 
 impl Polling<'_> {
@@ -343,7 +346,7 @@ impl Polling<'_> {
                 if shared.state().assigned.is_empty() && self.reading.check_topics(self.consumer).is_err() {
                     shared.fail(Meaning::NoTopic.word(), why);
                 } else {
-                    self.warn(&why);
+                    self.not_found(&why);
                 }
             }
             (RDKafkaErrorCode::PollExceeded, _) => {
@@ -351,6 +354,20 @@ impl Polling<'_> {
             }
             _ => self.warn(&why),
         }
+    }
+
+    /// Something that we read is not there, and what else we read may be. Where nothing is, librdkafka joins no group, so
+    /// none will ever give us a share of nothing: what may come later is looked for, and that is all that can be begun. A
+    /// topic that is found then is read by `start`.
+    fn not_found(&mut self, why: &str) {
+        self.unfound += 1;
+        let shared = &self.reading.shared;
+        if self.unfound < self.reading.plan.topics.len() || shared.has_begun() {
+            self.warn(why);
+            return;
+        }
+        tracing::info!(source = %self.reading.plan.name, "no topic fits what this source reads; it waits for one");
+        shared.begin();
     }
 
     /// librdkafka says so also where one idle connection was closed: asks the cluster.
