@@ -90,7 +90,7 @@ impl Ground {
         Broker::spawn(eventyard(&["run"], self.path()).stderr(Stdio::from(log)))
     }
 
-    fn log_path(&self) -> PathBuf {
+    pub(crate) fn log_path(&self) -> PathBuf {
         self.path().join("run.log")
     }
 

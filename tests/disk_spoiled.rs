@@ -66,6 +66,33 @@ fn a_second_process_on_the_folder_is_refused_with_the_first_ones_pid() {
 }
 
 #[test]
+fn a_start_right_behind_a_kill_waits_for_the_one_that_is_dying() {
+    let ground = Ground::new();
+    let mut brokers = vec![ground.start()];
+    for _ in 0..3 {
+        // Nobody waits until the system has taken it apart.
+        brokers[brokers.len() - 1].signal(rustix::process::Signal::KILL);
+        brokers.push(ground.start());
+    }
+    // One that takes its time: it is told that it is waited for.
+    let mut last = brokers.remove(brokers.len() - 1);
+    let ends = std::thread::spawn({
+        let (log, said) = (ground.log_path(), format!("in use by process {}; it gets 2 s to end", last.pid()));
+        move || {
+            let seen = until("the wait is told", || {
+                fs::read_to_string(&log).ok().filter(|log| log.contains(&said) || log.contains("store_locked"))
+            });
+            assert!(seen.contains(&said), "{seen}");
+            last.kill();
+        }
+    });
+    let mut next = ground.start();
+    ends.join().unwrap();
+    is_well(&next);
+    assert_eq!(next.terminate(), Some(0));
+}
+
+#[test]
 fn a_flipped_byte_costs_one_event_which_is_named_and_set_aside() {
     let (ground, ids) = used(20, 100, true);
     change(&ground.segment(1), |bytes| {

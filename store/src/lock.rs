@@ -7,23 +7,31 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::OpenError;
 use crate::local::io_error;
+use crate::{OpenError, options};
 
-/// How long the folder may still be held when its owner is dead already. A process that the owner was just starting
-/// holds the lock from its birth until it runs a program of its own; where the owner is killed in between and started
-/// again at once, there is nobody else to blame.
+/// How long the folder may still be held by an owner that is dying, or dead already. What was killed with `kill -9` is there,
+/// with its locks, until the system has taken its memory apart, and that it is doomed cannot be seen from outside. And a
+/// process that the owner was just starting holds the lock from its birth until it runs a program of its own. Who comes
+/// second because the first one runs waits as long, and is refused then.
 const LEFTOVER_TIME: Duration = Duration::from_secs(2);
+
+/// A wait that is longer than this is told.
+const SILENT_TIME: Duration = Duration::from_millis(250);
 
 /// How often it is looked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-fn refused(dir: &Path, mut file: &File) -> OpenError {
+/// Who holds the folder, where that is known.
+fn owner(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     // The text is for people; where it cannot be read, the refusal stands all the same. A reader of the folder
     // leaves the id of the last writer in place, so an id without a process is not named.
-    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()).filter(|pid| is_alive(*pid));
-    OpenError::Locked { dir: dir.to_owned(), pid }
+    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()).filter(|pid| is_alive(*pid))
+}
+
+fn refused(dir: &Path, file: &File) -> OpenError {
+    OpenError::Locked { dir: dir.to_owned(), pid: owner(file) }
 }
 
 pub(crate) fn is_alive(pid: u32) -> bool {
@@ -37,18 +45,27 @@ fn wait(time: Duration) {
 }
 
 /// Takes the folder for this process alone, until the file is closed. Blocks for up to [`LEFTOVER_TIME`] where it is
-/// held in the name of a process that is gone.
+/// held.
 pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let fail = io_error(&path);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(&fail)?;
-    let until = Instant::now() + LEFTOVER_TIME;
+    let began = Instant::now();
+    let mut told = false;
     while let Err(refusal) = file.try_lock() {
         match refusal {
-            TryLockError::WouldBlock => match refused(dir, &file) {
-                OpenError::Locked { pid: None, .. } if Instant::now() < until => wait(LOOK_EVERY),
-                refused => return Err(refused),
-            },
+            TryLockError::WouldBlock => {
+                let waited = began.elapsed();
+                if waited >= LEFTOVER_TIME {
+                    return Err(refused(dir, &file));
+                }
+                if waited >= SILENT_TIME && !std::mem::replace(&mut told, true) {
+                    let owner = options::owner(owner(&file));
+                    let most = LEFTOVER_TIME.as_secs();
+                    tracing::info!("the data folder is in use by {owner}; it gets {most} s to end, if it is about to");
+                }
+                wait(LOOK_EVERY);
+            }
             TryLockError::Error(error) => return Err(fail(error)),
         }
         file.rewind().map_err(&fail)?;

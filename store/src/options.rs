@@ -202,7 +202,8 @@ pub enum OpenError {
     },
 }
 
-fn owner(pid: Option<u32>) -> String {
+/// Who holds a data folder, in words.
+pub(crate) fn owner(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
