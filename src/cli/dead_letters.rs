@@ -156,13 +156,13 @@ async fn list(args: &ListArgs, context: &Context) -> Outcome {
             text(letter, "id"),
             rule(letter),
             target(letter),
-            format!("{}: {}", text(reason, "code"), text(reason, "message")),
             text(letter, "attempts"),
             times::field(letter, "dead_at", now),
+            format!("{}: {}", text(reason, "code"), text(reason, "message")),
         ]
     };
     let found = items(&answer, "items");
-    let head = ["DEAD LETTER", "RULE", "TARGET", "REASON", "ATTEMPTS", "DIED"];
+    let head = ["DEAD LETTER", "RULE", "TARGET", "ATTEMPTS", "DIED", "REASON"];
     context.screen.table(&head, found.iter().map(row).collect(), "no dead letters")?;
     more(context, &answer, "eventyard dead-letters list")?;
     if let Some(id) = found.first().and_then(|letter| letter.get("id")).and_then(Value::as_str) {

@@ -13,6 +13,9 @@ use serde_json::Value;
 
 /// The widest text in a table's column on a terminal, in characters; whole texts are in `show` and `--json`.
 const CELL_CHARS_MAX: usize = 72;
+/// The same for programs that read a table: what `awk` takes out of it (ids, names, most subjects) is whole, and a target that
+/// answered with a page of HTML does not make a row of it.
+const PIPED_CELL_CHARS_MAX: usize = 200;
 
 /// Standard output, and what it can show.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,8 @@ impl Screen {
         self.line(value)
     }
 
-    /// Writes a table without lines between rows; where there are no rows, `none` instead.
+    /// Writes a table without lines between rows; where there are no rows, `none` instead. What is free text stands in the
+    /// last column, where its width is nobody else's.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<String>>, none: &str) -> io::Result<()> {
         if rows.is_empty() {
             return self.line(none);
@@ -79,10 +83,11 @@ impl Screen {
     }
 
     fn cell(self, text: &str) -> String {
-        if !self.terminal || text.chars().count() <= CELL_CHARS_MAX {
+        let max = if self.terminal { CELL_CHARS_MAX } else { PIPED_CELL_CHARS_MAX };
+        if text.chars().count() <= max {
             return text.to_owned();
         }
-        text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()
+        text.chars().take(max - 1).chain(['…']).collect()
     }
 
     /// For what went well.
@@ -212,6 +217,19 @@ mod tests {
         assert_eq!(shown_lines("a\nb\r"), "a\nb\\u{d}");
         assert_eq!(shown("\u{202e}abc"), "\\u{202e}abc");
         assert_eq!(shown("grün – 好"), "grün – 好");
+    }
+
+    #[test]
+    fn a_cell_has_a_width_and_a_wider_one_for_programs() {
+        let long = "é".repeat(1024);
+        let piped = Screen::plain();
+        let terminal = Screen { terminal: true, ..piped };
+        for (screen, max) in [(terminal, CELL_CHARS_MAX), (piped, PIPED_CELL_CHARS_MAX)] {
+            let cut = screen.cell(&long);
+            assert!(cut.chars().count() == max && cut.ends_with("é…"), "{cut}");
+            let fits = "x".repeat(max);
+            assert_eq!(screen.cell(&fits), fits);
+        }
     }
 
     #[test]
