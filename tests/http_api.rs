@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use eventyard::api::views::{DeadLetterItem, DeliveryItem, EventItem, List, RuleItem, SourceItem, Status, TargetItem};
 use eventyard::server::{ServerLimits, ServerSettings};
+use eventyard_event::{EventId, Timestamp};
 use eventyard_store::{DeliveryState, StoreError};
 use serde_json::json;
 
@@ -110,6 +111,29 @@ async fn parameters_that_are_wrong_or_unknown_are_named() {
     assert!(
         server.get("/api/v1/events?sinse=x").await.json()["fix"].as_str().unwrap().contains("did you mean `since`")
     );
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_there_may_be_past_the_retention_and_the_answer_says_so() {
+    let server = start().await;
+    let id = server.big_order("1").await;
+    let made_at = id.parse::<EventId>().unwrap().made_at().unwrap();
+    let path = format!("/api/v1/events/{id}");
+    assert_eq!(server.get(&path).await.status, 200);
+    server.store.forget_until(made_at);
+    let gone = server.get(&path).await;
+    assert_eq!((gone.status, gone.code().as_str()), (404, "not_found"));
+    let said = gone.json();
+    let detail = said["detail"].as_str().unwrap();
+    assert!(detail.contains("past the retention") && detail.contains(&made_at.to_string()), "{detail}");
+    assert!(said["fix"].as_str().unwrap().contains("[store] retention"), "{said}");
+    let explained = server.call("POST", "/api/v1/explain", &json!({ "event": id }).to_string()).await;
+    assert_eq!(explained.json()["detail"], said["detail"]);
+    // One that would be younger than anything that went never was there.
+    let younger = EventId::new(Timestamp::from_millis(made_at.as_millis() + 1), [0; 10]);
+    let never = server.get(&format!("/api/v1/events/{younger}")).await;
+    assert_eq!((never.status, never.code().as_str()), (404, "not_found"));
+    assert!(!never.json()["detail"].as_str().unwrap().contains("retention"), "{never:?}");
 }
 
 #[tokio::test]

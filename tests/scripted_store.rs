@@ -19,6 +19,8 @@ struct Kept {
     dead: Vec<DeadLetter>,
     /// What the next commits answer.
     failure: Option<StoreError>,
+    /// Until when events have gone by the retention.
+    forgotten_until: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -30,6 +32,13 @@ impl ScriptedStore {
     /// From now on commits fail so; `None` makes them succeed again.
     pub(crate) fn fail(&self, failure: Option<StoreError>) {
         self.kept.lock().unwrap().failure = failure;
+    }
+
+    /// As if the retention had removed everything up to then.
+    pub(crate) fn forget_until(&self, until: Timestamp) {
+        let mut kept = self.kept.lock().unwrap();
+        kept.events.retain(|event| event.envelope.id.made_at().is_none_or(|made_at| made_at > until));
+        kept.forgotten_until = Some(until);
     }
 
     pub(crate) fn event_count(&self) -> usize {
@@ -253,6 +262,7 @@ impl Store for ScriptedStore {
             events: count(kept.events.len()),
             unsettled: count(kept.events.iter().flat_map(|event| &event.deliveries).filter(open).count()),
             dead: count(kept.dead.len()),
+            forgotten_until: kept.forgotten_until,
             ..Stats::default()
         }
     }

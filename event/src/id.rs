@@ -54,6 +54,14 @@ impl EventId {
         EventId(Uuid::from_bytes(bytes))
     }
 
+    /// When it was made, where it was made with a time ([`EventId::new`]) and not from a name.
+    #[must_use]
+    pub fn made_at(self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let millis = i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))?;
+        (self.0.get_version_num() == 7).then(|| Timestamp::from_millis(millis))
+    }
+
     /// The delivery of this event at `place`.
     #[must_use]
     pub fn delivery(self, place: u32) -> DeliveryId {

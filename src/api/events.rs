@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::problem::Problem;
 use super::query::Query;
 use super::views::{DeathNote, DeliveryItem, EventItem, List};
-use super::{Api, Segment, json, pages};
+use super::{Api, Segment, codes, json, pages};
 use crate::fate::Fate;
 
 /// The longest that `wait` waits; a client asks again.
@@ -86,6 +86,23 @@ async fn hint(api: &Api, id: EventId) -> Result<String, Problem> {
     })
 }
 
+/// There is no such event. One that came no later than something that has gone by the retention may have been there.
+pub(super) fn no_event(api: &Api, id: EventId) -> Problem {
+    let gone_until = api.broker.store().stats().forgotten_until;
+    match gone_until.filter(|until| id.made_at().is_none_or(|made_at| made_at <= *until)) {
+        None => Problem::nothing_named("event", &id.to_string(), "eventyard events list"),
+        Some(until) => {
+            let detail = format!(
+                "there is no event `{id}`; it may be past the retention: of events up to {until} only those with something \
+                 still to do are sure to be kept"
+            );
+            Problem::new(&codes::NOT_FOUND, detail).at(id.to_string()).fix(
+                "`eventyard events list` shows what is kept; `[store] retention` and `retention_size` say for how long",
+            )
+        }
+    }
+}
+
 /// An event as soon as it is `far_enough`, or `wait` is over, or the server stops.
 pub(super) async fn event_once(
     api: &Api,
@@ -98,7 +115,7 @@ pub(super) async fn event_once(
     let deadline = tokio::time::Instant::now() + wait;
     loop {
         let view = api.broker.store().event(id).await?;
-        let view = view.ok_or_else(|| Problem::nothing_named("event", &id.to_string(), "eventyard events list"))?;
+        let view = view.ok_or_else(|| no_event(api, id))?;
         let item = EventItem::new(view, &api.broker.pauses().now());
         if far_enough(&item) || api.stop.is_cancelled() || tokio::time::Instant::now() >= deadline {
             return Ok(item);

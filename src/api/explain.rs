@@ -7,6 +7,7 @@ use eventyard_event::json::read_structured;
 use eventyard_event::{Envelope, EventId, Name};
 use serde_json::value::RawValue;
 
+use super::events::no_event;
 use super::ingest::event_limits;
 use super::problem::Problem;
 use super::project::no_rule;
@@ -44,7 +45,7 @@ pub(super) async fn explain(State(api): State<Api>, request: Request) -> Result<
 
 async fn stored(api: &Api, id: EventId) -> Result<Envelope, Problem> {
     let view = api.broker.store().event(id).await?;
-    let view = view.ok_or_else(|| Problem::nothing_named("event", &id.to_string(), "eventyard events list"))?;
+    let view = view.ok_or_else(|| no_event(api, id))?;
     Ok(Envelope::clone(&view.envelope))
 }
 

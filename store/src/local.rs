@@ -177,9 +177,9 @@ impl Store for LocalStore {
     }
 
     fn stats(&self) -> Stats {
-        let (tally, waiting) = {
+        let (tally, waiting, forgotten) = {
             let state = self.shared.state();
-            (state.tally, state.waiting_count())
+            (state.tally, state.waiting_count(), state.forgotten)
         };
         Stats {
             events: self.shared.catalog().event_count(),
@@ -190,6 +190,7 @@ impl Store for LocalStore {
             journal_bytes: self.shared.journal_bytes(),
             frames: self.shared.end().sequence,
             syncs: self.shared.syncs(),
+            forgotten_until: (forgotten.before > 0).then(|| Timestamp::from_millis(forgotten.newest)),
         }
     }
 

@@ -155,6 +155,8 @@ pub struct Stats {
     pub frames: u64,
     /// Syncs since the store was opened.
     pub syncs: u64,
+    /// The newest moment of which events have gone by the retention: what came later is all there. `None` where nothing has.
+    pub forgotten_until: Option<Timestamp>,
 }
 
 /// Whether the store can be written to.

@@ -89,17 +89,19 @@ async fn settled_events_go_when_they_are_past_the_retention_and_space_comes_back
     fill(&store, &mut (1..), 6).await;
     rest().await;
     let full = store.stats();
-    assert_eq!(full.events, 360, "nothing goes before its time");
+    assert_eq!((full.events, full.forgotten_until), (360, None), "nothing goes before its time");
     hand.set(DAY + 1);
     rest().await;
     let after = store.stats();
     assert!(after.journal_bytes * 2 < full.journal_bytes, "{} of {}", after.journal_bytes, full.journal_bytes);
     assert!(after.events < 60, "only the last segment's are left: {}", after.events);
     assert!(store.event(event_id(1)).await.unwrap().is_none());
+    let newest = after.forgotten_until.unwrap();
+    assert!(event_id(1).made_at().unwrap() <= newest, "{newest}");
     let listed = store.events(EventFilter::default(), page()).await.unwrap();
     assert_eq!(listed.items.len() as u64, after.events);
     let (store, _) = reopen(store, &disk, options(), &hand, true).await;
-    assert_eq!(store.stats().events, after.events);
+    assert_eq!((store.stats().events, store.stats().forgotten_until), (after.events, Some(newest)));
 }
 
 #[tokio::test(start_paused = true)]
