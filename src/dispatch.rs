@@ -43,6 +43,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Runs until `stop` is cancelled; then takes nothing more and returns. Attempts that were started go on as
 /// tasks of `attempts`, which the caller waits for.
 pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: CancellationToken) {
+    dispatch_within(IN_FLIGHT_BYTES_MAX, broker, attempts, stop).await;
+}
+
+/// The same with another bound on the bytes that attempts hold.
+async fn dispatch_within(bytes_max: usize, broker: Arc<Broker>, attempts: TaskTracker, stop: CancellationToken) {
     let (ends_send, mut ends) = mpsc::channel::<End>(ENDS_WAITING_MAX);
     let mut in_flight = InFlight::default();
     let mut turn = fair::Turn::default();
@@ -59,7 +64,7 @@ pub async fn dispatch(broker: Arc<Broker>, attempts: TaskTracker, stop: Cancella
             // Who gets a place is decided; those for whose answer somebody waits go first.
             let in_force = broker.in_force();
             chosen.sort_by_key(|(queue, _)| !in_force.target(queue).is_some_and(|target| target.reply));
-            start(&broker, &chosen, &mut in_flight, &attempts, &ends_send).await
+            start(&broker, &chosen, bytes_max, &mut in_flight, &attempts, &ends_send).await
         };
         if started > 0 {
             // There may be more where that came from; let the attempts run first.
@@ -161,6 +166,7 @@ fn choose(
 async fn start(
     broker: &Arc<Broker>,
     chosen: &[(QueueKey, usize)],
+    bytes_max: usize,
     in_flight: &mut InFlight,
     attempts: &TaskTracker,
     ends: &mpsc::Sender<End>,
@@ -168,7 +174,7 @@ async fn start(
     let in_force = broker.in_force();
     let mut started = 0;
     for (queue, count) in chosen {
-        if in_flight.bytes >= IN_FLIGHT_BYTES_MAX {
+        if in_flight.bytes >= bytes_max {
             break;
         }
         let now = broker.clocks().steady_now();
@@ -230,3 +236,6 @@ impl Called for Told {
         let _ = self.ends.send(End::Settled(count, self.bytes(count))).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

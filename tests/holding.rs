@@ -2,11 +2,16 @@
 //! and follow what passes. The real program, its real journal and its own commands.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use eventyard::fate::FATES_WAITING_MAX;
+use eventyard::origin::Origin;
+use eventyard_connectors::source::Incoming;
+use eventyard_event::{Event, Name};
 use serde_json::{Value, json};
 
 use crate::support::{Broker, Ended, eventyard, run};
@@ -355,6 +360,59 @@ async fn read_until(stream: &mut reqwest::Response, wanted: &str) -> String {
         said.push_str(std::str::from_utf8(&piece).unwrap());
     }
     said
+}
+
+/// As `events tap` shows it.
+#[test]
+fn a_tap_says_how_much_was_lost_and_left_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap() > "\r\n".len() {
+                line.clear();
+            }
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            let lines =
+                ": following\n\nevent: lost\ndata: {\"lost\":1904}\n\nevent: left_out\ndata: {\"left_out\":7}\n\n";
+            let end = "event: end\ndata: {\"why\":\"the broker stops\"}\n\n";
+            write!(stream.get_mut(), "{head}{lines}{end}").unwrap();
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let tap = |more: &[&str]| run(&[&["events", "tap", "--url", &url], more].concat(), folder.path());
+    let said = tap(&[]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("1904 were lost because they were not read in time"), "{}", said.stdout);
+    assert!(said.stdout.contains("7 more were left out"), "{}", said.stdout);
+    assert_eq!(tap(&["--json"]).stdout, "{\"lost\":1904}\n{\"left_out\":7}\n");
+    server.join().unwrap();
+}
+
+/// The runtime has one thread, and the commit and its news are one piece of work: nobody reads in between.
+#[tokio::test]
+async fn a_follower_that_is_too_slow_is_told_how_much_was_lost() {
+    let server = crate::http_broker::start().await;
+    let url = format!("http://{}/api/v1/live", server.address);
+    let mut slow = follow(&url).await;
+    read_until(&mut slow, ": following").await;
+    let origin =
+        Origin { namespace: Name::default_namespace(), source_name: Name::new("events").unwrap(), tags: Vec::new() };
+    let count = FATES_WAITING_MAX + 1000;
+    let incoming = |number: usize| {
+        let event = Event { id: format!("e-{number}"), source: "/shop".into(), ty: "t".into(), ..Event::default() };
+        Incoming { event, keys_unique: true, dedupe: None }
+    };
+    server.broker.admit(&origin, (0..count).map(incoming).collect()).await.unwrap();
+    let said = read_until(&mut slow, "event: lost").await;
+    let lost = said.lines().find_map(|line| line.strip_prefix("data: {\"lost\":")).unwrap();
+    let lost: usize = lost.trim_end_matches('}').parse().unwrap();
+    // Each event has a piece of news or two; those that wait are the newest.
+    assert!(lost >= 1000 && lost <= 2 * count - FATES_WAITING_MAX, "{lost}");
+    // And it goes on from there.
+    read_until(&mut slow, "event: left_out").await;
 }
 
 #[tokio::test]
