@@ -43,7 +43,8 @@ const CREDENTIALS: Field = Field::optional(
 pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
     kind: "s3",
     role: Role::Source,
-    summary: "Makes an event of every object that is created, changed or deleted in a bucket.",
+    summary: "Makes an event of every object that is created or changed in a bucket; with `notifications` also of every one \
+              that is deleted.",
     fields: &[
         ENDPOINT,
         REGION,
@@ -59,7 +60,8 @@ pub const SOURCE_SPEC: ConnectorSpec = ConnectorSpec {
             "notifications",
             FieldKind::Any,
             "How the store tells of changes: `\"webhook\"`, on `path`; or `{ from = \"NAME\" }`, by messages that the \
-             source NAME of this project takes from a queue. Without it, the bucket is listed every so often.",
+             source NAME of this project takes from a queue. Without it, the bucket is listed every so often, which cannot \
+             see deletions.",
         ),
         Field::optional(
             "poll_every",
