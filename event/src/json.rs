@@ -19,7 +19,7 @@ mod scan;
 mod write;
 
 pub(crate) use read::check_size;
-pub use read::{read_batch, read_structured};
+pub use read::{read_batch, read_structured, read_structured_into};
 pub use write::{write_batch, write_structured};
 
 use crate::EventError;

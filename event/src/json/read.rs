@@ -21,22 +21,31 @@ const DEFINED_MEMBERS_MAX: usize = 10;
 /// # Errors
 /// Whatever [`EventError`] says; of the JSON text itself with line and column.
 pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape), EventError> {
+    let mut event = Event::default();
+    let shape = read_structured_into(bytes, limits, &mut event)?;
+    Ok((event, shape))
+}
+
+/// The same in the place of another event, whose room is used again: for those who read many and keep none. After an error
+/// `event` is none.
+///
+/// # Errors
+/// As [`read_structured`].
+pub fn read_structured_into(bytes: &Bytes, limits: &Limits, event: &mut Event) -> Result<Shape, EventError> {
     check_size(bytes.len(), limits)?;
-    let mut members: Vec<Member<'_>> = Vec::with_capacity(DEFINED_MEMBERS_MAX);
+    let mut members = Members::of(bytes);
+    let mut count = 0;
     let outline = scan(bytes, limits.json_depth_max, 1, |child| {
         let Some(key) = child.key else { return Ok(()) };
-        if members.len() >= limits.extensions_max.saturating_add(DEFINED_MEMBERS_MAX) {
+        if count >= limits.extensions_max.saturating_add(DEFINED_MEMBERS_MAX) {
             return Err(EventError::Limit {
                 what: "the number of members of the event".to_owned(),
                 limit: "extensions",
                 max: limits.extensions_max,
             });
         }
-        if members.iter().any(|member| member.name == key) {
-            return Err(attribute(&key, "stands twice"));
-        }
-        members.push(Member { name: key, value: child.value });
-        Ok(())
+        count += 1;
+        members.add(key, child.value)
     })?;
     if outline.root != Root::Object {
         let what = if outline.root == Root::Array { "an array" } else { "a single value" };
@@ -46,10 +55,9 @@ pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape),
         )));
     }
     // The event's own members are unique by now, so what is not is in the data.
-    let shape = Shape { keys_unique: outline.keys_unique };
-    let (event, shape) = assemble(Members { bytes, members }, shape, limits)?;
+    let shape = assemble(&members, Shape { keys_unique: outline.keys_unique }, limits, event)?;
     event.check(limits)?;
-    Ok((event, shape))
+    Ok(shape)
 }
 
 /// Reads a batch: a JSON array of events, which may be empty. All of it is good, or nothing of it is taken.
@@ -101,90 +109,157 @@ pub(crate) fn check_size(event_bytes: usize, limits: &Limits) -> Result<(), Even
     Ok(())
 }
 
-/// The members of an event that nobody has asked for yet. What is left when all attributes and the data are taken
-/// are the extensions. They are few, so looking through them beats any table.
+/// Where the values of an event's members stand in its text.
 struct Members<'a> {
     bytes: &'a Bytes,
-    members: Vec<Member<'a>>,
+    specversion: Option<Range<usize>>,
+    id: Option<Range<usize>>,
+    source: Option<Range<usize>>,
+    ty: Option<Range<usize>>,
+    subject: Option<Range<usize>>,
+    time: Option<Range<usize>>,
+    datacontenttype: Option<Range<usize>>,
+    dataschema: Option<Range<usize>>,
+    data: Option<Range<usize>>,
+    data_base64: Option<Range<usize>>,
+    extensions: Vec<(Cow<'a, str>, Range<usize>)>,
 }
 
-/// A member, and where its value stands in the text.
-struct Member<'a> {
-    name: Cow<'a, str>,
-    value: Range<usize>,
-}
+impl<'a> Members<'a> {
+    fn of(bytes: &'a Bytes) -> Members<'a> {
+        Members {
+            bytes,
+            specversion: None,
+            id: None,
+            source: None,
+            ty: None,
+            subject: None,
+            time: None,
+            datacontenttype: None,
+            dataschema: None,
+            data: None,
+            data_base64: None,
+            extensions: Vec::new(),
+        }
+    }
 
-impl Members<'_> {
+    /// Notes a member, unless there is one of that name already.
+    fn add(&mut self, name: Cow<'a, str>, value: Range<usize>) -> Result<(), EventError> {
+        let place = match &*name {
+            "specversion" => &mut self.specversion,
+            "id" => &mut self.id,
+            "source" => &mut self.source,
+            "type" => &mut self.ty,
+            "subject" => &mut self.subject,
+            "time" => &mut self.time,
+            "datacontenttype" => &mut self.datacontenttype,
+            "dataschema" => &mut self.dataschema,
+            "data" => &mut self.data,
+            "data_base64" => &mut self.data_base64,
+            other => {
+                // They are few, so looking through them beats any table.
+                if self.extensions.iter().any(|(known, _)| known == other) {
+                    return Err(attribute(other, "stands twice"));
+                }
+                self.extensions.push((name, value));
+                return Ok(());
+            }
+        };
+        match place {
+            Some(_) => Err(attribute(&name, "stands twice")),
+            None => {
+                *place = Some(value);
+                Ok(())
+            }
+        }
+    }
+
     /// The JSON text at a place. It was checked to be UTF-8.
-    fn text(&self, place: &Range<usize>) -> &str {
+    fn text(&self, place: &Range<usize>) -> &'a str {
         let text = self.bytes.get(place.clone()).map(std::str::from_utf8);
         debug_assert!(matches!(text, Some(Ok(_))), "the scanner gave a place that is no text");
         text.and_then(Result::ok).unwrap_or_default()
     }
 
-    fn remove(&mut self, name: &str) -> Option<Range<usize>> {
-        let at = self.members.iter().position(|member| member.name == name)?;
-        Some(self.members.swap_remove(at).value)
+    /// The text of a member, unless it is not there or null.
+    fn given(&self, place: Option<&Range<usize>>) -> Option<&'a str> {
+        place.map(|place| self.text(place)).filter(|text| *text != "null")
     }
 
-    /// Takes a member, unless it is not there or null.
-    fn take(&mut self, name: &str) -> Option<Range<usize>> {
-        let place = self.remove(name)?;
-        (self.text(&place) != "null").then_some(place)
+    /// Puts a member that must be a string, and be there, into `to`.
+    fn required(&self, name: &'static str, place: Option<&Range<usize>>, to: &mut String) -> Result<(), EventError> {
+        let text = self.given(place).ok_or(EventError::MissingAttribute(name))?;
+        to.clear();
+        put_string(name, text, to)
     }
 
-    /// Takes a member that must be a string.
-    fn take_string(&mut self, name: &str) -> Result<Option<String>, EventError> {
-        let Some(place) = self.take(name) else { return Ok(None) };
-        let text = self.text(&place);
-        if !text.starts_with('"') {
-            return Err(attribute(name, format!("must be a string, not `{}`", quoted(text))));
-        }
-        Ok(Some(string(text)))
-    }
-
-    fn take_required(&mut self, name: &'static str) -> Result<String, EventError> {
-        self.take_string(name)?.ok_or(EventError::MissingAttribute(name))
+    /// The same for one that may be missing.
+    fn optional(
+        &self,
+        name: &'static str,
+        place: Option<&Range<usize>>,
+        to: &mut Option<String>,
+    ) -> Result<(), EventError> {
+        let Some(text) = self.given(place) else {
+            *to = None;
+            return Ok(());
+        };
+        let to = to.get_or_insert_default();
+        to.clear();
+        put_string(name, text, to)
     }
 }
 
-fn assemble(mut members: Members<'_>, shape: Shape, limits: &Limits) -> Result<(Event, Shape), EventError> {
-    check_spec_version(&members.take_required("specversion")?)?;
-    let mut event = Event {
-        id: members.take_required("id")?,
-        source: members.take_required("source")?,
-        ty: members.take_required("type")?,
-        subject: members.take_string("subject")?,
-        time: members.take_string("time")?,
-        datacontenttype: members.take_string("datacontenttype")?,
-        dataschema: members.take_string("dataschema")?,
-        ..Event::default()
-    };
+/// Adds the text of a JSON string to `to`.
+fn put_string(name: &'static str, text: &str, to: &mut String) -> Result<(), EventError> {
+    if !text.starts_with('"') {
+        return Err(attribute(name, format!("must be a string, not `{}`", quoted(text))));
+    }
+    match plain(text) {
+        Some(plain) => to.push_str(plain),
+        None => to.push_str(&unescape(text)),
+    }
+    Ok(())
+}
+
+fn assemble(members: &Members<'_>, shape: Shape, limits: &Limits, event: &mut Event) -> Result<Shape, EventError> {
+    // Nobody keeps the version; its text is read in a place that is filled next.
+    members.required("specversion", members.specversion.as_ref(), &mut event.id)?;
+    check_spec_version(&event.id)?;
+    members.required("id", members.id.as_ref(), &mut event.id)?;
+    members.required("source", members.source.as_ref(), &mut event.source)?;
+    members.required("type", members.ty.as_ref(), &mut event.ty)?;
+    members.optional("subject", members.subject.as_ref(), &mut event.subject)?;
+    members.optional("time", members.time.as_ref(), &mut event.time)?;
+    members.optional("datacontenttype", members.datacontenttype.as_ref(), &mut event.datacontenttype)?;
+    members.optional("dataschema", members.dataschema.as_ref(), &mut event.dataschema)?;
     let content_type = event.datacontenttype.as_deref();
-    let plain = members.remove("data");
-    let base64 = members.take("data_base64");
-    let shape = match (plain, base64) {
+    let shape = match (&members.data, members.given(members.data_base64.as_ref())) {
         (Some(_), Some(_)) => {
             return Err(EventError::Data("`data` and `data_base64` may not stand in one event".to_owned()));
         }
         (Some(place), None) => {
             let is_json = content_type.is_none_or(media_type::is_json);
-            event.data = read_data(&members, place, is_json, content_type)?;
+            event.data = read_data(members, place.clone(), is_json, content_type)?;
             if is_json { shape } else { Shape::OPAQUE }
         }
-        (None, Some(place)) => {
-            let (data, shape) = read_base64(members.text(&place), content_type, limits)?;
+        (None, Some(text)) => {
+            let (data, shape) = read_base64(text, content_type, limits)?;
             event.data = data;
             shape
         }
-        (None, None) => Shape::OPAQUE,
+        (None, None) => {
+            event.data = Data::None;
+            Shape::OPAQUE
+        }
     };
-    for Member { name, value } in &members.members {
+    event.extensions.clear();
+    for (name, value) in &members.extensions {
         if let Some(value) = read_extension(name, members.text(value))? {
             event.extensions.insert(name.clone().into_owned(), value);
         }
     }
-    Ok((event, shape))
+    Ok(shape)
 }
 
 fn read_data(
@@ -243,10 +318,13 @@ fn read_extension(name: &str, text: &str) -> Result<Option<ExtensionValue>, Even
 
 /// The text of a JSON string, from its quotes.
 fn string(quoted: &str) -> String {
-    match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => plain.to_owned(),
-        _ => unescape(quoted),
-    }
+    plain(quoted).map_or_else(|| unescape(quoted), str::to_owned)
+}
+
+/// The same where there are no escapes in it.
+fn plain(quoted: &str) -> Option<&str> {
+    let plain = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    (!plain.bytes().any(|byte| byte == b'\\')).then_some(plain)
 }
 
 #[cfg(test)]
@@ -263,6 +341,34 @@ mod tests {
                 text.remove(at);
             }
             _ => text.iter_mut().skip(at).take(1).for_each(|byte| *byte = piece),
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_event_in_whose_place_another_is_read() {
+        let texts = [
+            r#"{"specversion":"1.0","id":"a-long-id","source":"/a","type":"t","subject":"s\u00e9","time":"2026-11-23T00:00:00Z",
+                "datacontenttype":"text/plain","dataschema":"https://a.example/s","b":true,"c":7,"d":"x","data":"text"}"#,
+            r#"{"id":"1","specversion":"1.0","source":"/b","type":"u","data_base64":"AAEC"}"#,
+            r#"{"specversion":"1.0","id":"2","source":"/c","type":"v"}"#,
+            r#"{"specversion":"1.0","id":"3","source":"/d","type":"w","subject":null,"b":null,"data":{"a":1,"a":2}}"#,
+            r#"{"specversion":"1.0","id":"4","source":"/e","type":"x","d":"y","data":null,"data_base64":null}"#,
+            r#"{"specversion":"1.0","id":"5","source":"/f","type":""}"#,
+            r#"{"specversion":"1.0","id":"6","source":7,"type":"x"}"#,
+            r#"{"specversion":"0.3","id":"7","source":"/f","type":"x"}"#,
+            r#"{"specversion":"1.0","id":"8","source":"/f","type":"x","id":"8"}"#,
+            r#"{"specversion":"1.0","id":"9","source":"/f","type":"x","d":"y","d":"y"}"#,
+            "{",
+        ];
+        let limits = Limits::default();
+        for first in texts {
+            for second in texts {
+                let mut event = Event::default();
+                let _ = read_structured_into(&Bytes::from(first), &limits, &mut event);
+                let again = read_structured_into(&Bytes::from(second), &limits, &mut event);
+                let fresh = read_structured(&Bytes::from(second), &limits);
+                assert_eq!(again.map(|shape| (event, shape)), fresh, "{first}\n{second}");
+            }
         }
     }
 

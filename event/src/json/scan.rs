@@ -8,10 +8,11 @@
 //! What is nothing but right is found so by [`super::quick`], which is tried first.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::quick;
+use super::quick::{self, Room};
 use crate::EventError;
 
 /// Up to this many keys of one object are compared one by one; beyond it they are hashed (with the standard
@@ -60,21 +61,35 @@ pub(super) fn scan<'a>(
     layers: usize,
     mut child: impl FnMut(Child<'a>) -> Result<(), EventError>,
 ) -> Result<Outline, EventError> {
-    match quick::outline(bytes, depth_max.saturating_add(layers), true) {
-        Some((outline, children)) => {
-            children.into_iter().try_for_each(child)?;
-            Ok(outline)
-        }
+    let in_room = |room: &mut Room| {
+        let outline = quick::outline(bytes, depth_max.saturating_add(layers), true, room)?;
+        Some(room.children.drain(..).try_for_each(|place| child(place.in_text(bytes))).map(|()| outline))
+    };
+    match with_room(in_room) {
+        Some(read) => read,
         None => scan_each(bytes, depth_max, layers, &mut child),
     }
 }
 
 /// The same for one that asks for no children.
 pub(super) fn check(bytes: &[u8], depth_max: usize) -> Result<Outline, EventError> {
-    match quick::outline(bytes, depth_max, false) {
-        Some((outline, _)) => Ok(outline),
+    match with_room(|room| quick::outline(bytes, depth_max, false, room)) {
+        Some(outline) => Ok(outline),
         None => scan_each(bytes, depth_max, 0, &mut |_| Ok(())),
     }
+}
+
+thread_local! {
+    /// What [`quick`] writes down.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Lends out the thread's room, or another where that is lent out already.
+fn with_room<R>(ask: impl FnOnce(&mut Room) -> R) -> R {
+    ROOM.with(|room| match room.try_borrow_mut() {
+        Ok(mut room) => ask(&mut room),
+        Err(_) => ask(&mut Room::default()),
+    })
 }
 
 /// [`scan`], value by value: says what is wrong. Calls `child` as each one ends.
