@@ -1,13 +1,14 @@
 //! The commands that work from a project's files alone.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{project, run, run_with};
+use super::support::{eventyard, project, run, run_with};
 
 fn quickstart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart")
@@ -229,6 +230,29 @@ fn rules_match_answers_in_the_order_of_the_lines_however_many_there_are() {
         assert_eq!(line["rules"].as_array().unwrap().len(), if number.is_multiple_of(3) { 2 } else { 1 }, "{line}");
     }
     assert!(ended.stderr.contains("1 line holds no event"), "{}", ended.stderr);
+}
+
+#[test]
+fn rules_match_answers_a_line_that_is_sent_alone_before_the_next_one_comes() {
+    let mut command = eventyard(&["rules", "match"], &quickstart());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (to, answers) = std::sync::mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+    for number in 1..=9 {
+        // In two pieces, the first without an end.
+        write!(input, r#"{{"id":"{number}","ty"#).unwrap();
+        input.flush().unwrap();
+        writeln!(input, r#"pe":"order.created","data":{{"amount":5}}}}"#).unwrap();
+        input.flush().unwrap();
+        let answer = answers.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(answer, format!(r#"{{"id":"{number}","rules":["orders"]}}"#));
+    }
+    write!(input, r#"{{"id":"last","type":"other"}}"#).unwrap();
+    drop(input);
+    assert_eq!(answers.recv_timeout(Duration::from_secs(60)).unwrap(), r#"{"id":"last","rules":[]}"#);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use eventyard::config::{self, Project, Surroundings};
-use eventyard_event::json::{Shape, read_structured};
+use eventyard_event::json::{Shape, read_structured, read_structured_into};
 use eventyard_event::{Envelope, Event, EventError, EventId, Limits, Name, Timestamp};
 use eventyard_rules::Report;
 
@@ -61,9 +61,7 @@ impl FromArgs {
     /// Finds the source in the project.
     pub(crate) fn arrival(&self, project: &Project) -> Outcome<Arrival> {
         let Some(name) = &self.from else {
-            let source_name = Name::new("events").map_err(|error| Failure::usage(error.to_string()))?;
-            let namespace = Name::default_namespace();
-            return Ok(Arrival { namespace, source_name, tags: Vec::new(), limits: Limits::default() });
+            return Arrival::by_post();
         };
         let Some(source) = project.sources.iter().find(|source| source.name == *name) else {
             let names = project.sources.iter().map(|source| source.name.as_str());
@@ -79,6 +77,13 @@ impl FromArgs {
 }
 
 impl Arrival {
+    /// As for what is sent to `POST /events`.
+    pub(crate) fn by_post() -> Outcome<Arrival> {
+        let source_name = Name::new("events").map_err(|error| Failure::usage(error.to_string()))?;
+        let namespace = Name::default_namespace();
+        Ok(Arrival { namespace, source_name, tags: Vec::new(), limits: Limits::default() })
+    }
+
     /// Reads an event's JSON as the broker would, after filling in what it lacks.
     pub(crate) fn envelope(&self, json: &str, context: &Context) -> Result<Envelope, EventError> {
         let mut envelope = self.empty(context.clocks.now());
@@ -100,13 +105,18 @@ impl Arrival {
         }
     }
 
-    /// Puts another event into an envelope, read as by [`Arrival::envelope`]. Its data stays a slice of `json`.
+    /// Puts another event into an envelope, read as by [`Arrival::envelope`], and uses its room again. Its data
+    /// stays a slice of `json`. After an error there is no event in it.
     pub(crate) fn fill(&self, json: &Bytes, envelope: &mut Envelope) -> Result<(), EventError> {
-        let (event, shape) = match read_structured(json, &self.limits) {
-            Err(EventError::MissingAttribute(name)) if name != "type" => self.completed(json, name)?,
+        let shape = match read_structured_into(json, &self.limits, &mut envelope.event) {
+            Err(EventError::MissingAttribute(name)) if name != "type" => {
+                let shape;
+                (envelope.event, shape) = self.completed(json, name)?;
+                shape
+            }
             other => other?,
         };
-        (envelope.event, envelope.keys_unique) = (event, shape.keys_unique);
+        envelope.keys_unique = shape.keys_unique;
         Ok(())
     }
 

@@ -1,16 +1,19 @@
 //! `eventyard rules match`: which rules match each of many events, one JSON line in, one out.
 //!
-//! One thread reads blocks of whole lines, several match them, and one writes the answers in the order of the blocks.
-//! A line is never copied: an event's data is a slice of the block that it came in.
+//! Several threads take turns at reading: each reads a block, hands the reading on with what stands behind the block's last
+//! whole line, and matches while the next one reads. So an event is matched by the processor in whose cache it lies. Another
+//! thread writes the answers in the order of the turns. A line is never copied: an event's data is a slice of the block that
+//! it came in, and a block's room is used again.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use bytes::{Bytes, BytesMut};
-use eventyard_event::{Envelope, Timestamp};
+use eventyard_event::{Data, Envelope, Timestamp};
 use eventyard_rules::RuleSet;
-use serde::Serialize;
+use memchr::{memchr, memchr_iter, memrchr};
 use serde_json::{Value, json};
 
 use super::super::exit::{Failure, Outcome};
@@ -26,8 +29,8 @@ const READ_BYTES: usize = 256 * 1024;
 /// How many threads match at most. Reading and writing keep up with about as many.
 const THREADS_MAX: usize = 8;
 
-/// How many blocks wait for each of them, and how many answers.
-const BLOCKS_WAITING_MAX: usize = 2;
+/// How many answers of each of them wait to be written.
+const ANSWERS_WAITING_MAX: usize = 2;
 
 /// Read events from standard input, one a line, and write which rules match each
 #[derive(clap::Args, Debug)]
@@ -51,23 +54,7 @@ pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
     let rules = RuleSet::compile(project.rules);
     let matching = Matching { rules: &rules, arrival: &arrival, now: context.clocks.now() };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let bad_count = thread::scope(|scope| {
-        let (mut blocks, mut answers) = (Vec::new(), Vec::new());
-        for _ in 0..threads {
-            let (block_to, block_from) = sync_channel(BLOCKS_WAITING_MAX);
-            let (answer_to, answer_from) = sync_channel(BLOCKS_WAITING_MAX);
-            let matching = &matching;
-            scope.spawn(move || matching.answer_all(&block_from, &answer_to));
-            blocks.push(block_to);
-            answers.push(answer_from);
-        }
-        let writing = scope.spawn(move || write(&answers));
-        let read = read(io::stdin().lock(), &blocks);
-        drop(blocks);
-        let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("writing the answers broke off")));
-        // Where nobody reads the answers any more, that is what ended the reading.
-        written.and_then(|bad_count| read.map(|()| bad_count))
-    })?;
+    let bad_count = matching.answer_all(io::stdin(), io::stdout().lock(), threads)?;
     match bad_count {
         0 => Ok(()),
         1 => Err(Failure::failed("1 line holds no event")),
@@ -75,10 +62,23 @@ pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
     }
 }
 
+/// Where the reading is. It goes from thread to thread.
+struct Reading<R> {
+    input: R,
+    /// The number of the next line.
+    line: u64,
+    /// The beginning of that line, where it has been read already.
+    begun: Vec<u8>,
+    /// Inside of a line that is too long, whose rest is passed over.
+    skips: bool,
+}
+
 /// Some of what was read.
 struct Block {
     /// The number of its first line.
     first_line: u64,
+    /// Nobody else keeps any of it but slices of `lines`, which are gone when its answer is.
+    room: Bytes,
     text: Text,
 }
 
@@ -105,56 +105,70 @@ impl Answer {
     }
 }
 
-/// Reads blocks of whole lines, as soon as there are any: whoever sends one line and waits gets its answer. Gives them
-/// to the threads in turn, until the end or until nobody takes them any more.
-fn read(mut input: impl Read, blocks: &[SyncSender<Block>]) -> io::Result<()> {
-    let mut takers = blocks.iter().cycle();
-    let mut first_line = 1;
-    let mut give = |text, lines: u64| {
-        let block = Block { first_line, text };
-        first_line += lines;
-        takers.next().is_some_and(|taker| taker.send(block).is_ok())
-    };
-    let mut buffer = BytesMut::new();
-    // Inside of a line that is too long, whose rest is passed over.
-    let mut skips = false;
-    loop {
-        let held = buffer.len();
-        buffer.resize(held + READ_BYTES, 0);
-        let count = loop {
-            match input.read(buffer.get_mut(held..).unwrap_or_default()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
+impl<R: Read> Reading<R> {
+    fn of(input: R) -> Reading<R> {
+        Reading { input, line: 1, begun: Vec::new(), skips: false }
+    }
+
+    /// Reads a block of whole lines into `room`, as soon as there are any: whoever sends one line and waits gets its answer.
+    /// None at the end. What is in `room` means nothing; that it is there saves making it again.
+    fn next(&mut self, mut room: BytesMut) -> io::Result<Option<Block>> {
+        let mut held = self.begun.len();
+        // Longer than a block where a line is.
+        room.resize(room.len().max(held + READ_BYTES), 0);
+        room.get_mut(..held).unwrap_or_default().copy_from_slice(&self.begun);
+        self.begun.clear();
+        loop {
+            if room.len() < held + READ_BYTES {
+                room.resize(held + READ_BYTES, 0);
             }
+            let count = read_some(&mut self.input, room.get_mut(held..).unwrap_or_default())?;
+            if count == 0 {
+                let last = Text::Lines;
+                return Ok((held > 0).then(|| self.block(room.freeze(), 0..held, last)));
+            }
+            let filled = held + count;
+            let read = room.get(..filled).unwrap_or_default();
+            let mut from = 0;
+            if self.skips {
+                // Nothing is held of such a line.
+                let Some(end) = memchr(b'\n', read) else { continue };
+                from = end + 1;
+                self.skips = false;
+            }
+            let rest = read.get(from..).unwrap_or_default();
+            if let Some(end) = memrchr(b'\n', rest) {
+                let end = from + end + 1;
+                self.begun.extend_from_slice(read.get(end..).unwrap_or_default());
+                return Ok(Some(self.block(room.freeze(), from..end, Text::Lines)));
+            }
+            if rest.len() > LINE_BYTES_MAX {
+                self.skips = true;
+                return Ok(Some(self.block(room.freeze(), 0..0, |_| Text::TooLong)));
+            }
+            room.copy_within(from..filled, 0);
+            held = filled - from;
+        }
+    }
+
+    /// What stands at `place` as a block.
+    fn block(&mut self, room: Bytes, place: Range<usize>, text: impl FnOnce(Bytes) -> Text) -> Block {
+        let text = text(room.slice(place));
+        let lines = match &text {
+            Text::Lines(lines) => count_lines(lines),
+            Text::TooLong => 1,
         };
-        buffer.truncate(held + count);
-        if count == 0 {
-            if !skips && !buffer.is_empty() {
-                give(Text::Lines(buffer.freeze()), 1);
-            }
-            return Ok(());
-        }
-        if skips {
-            let Some(end) = buffer.iter().position(|&byte| byte == b'\n') else {
-                buffer.clear();
-                continue;
-            };
-            let _ = buffer.split_to(end + 1);
-            skips = false;
-        }
-        if let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') {
-            let lines = buffer.split_to(end + 1).freeze();
-            let count = count_lines(&lines);
-            if !give(Text::Lines(lines), count) {
-                return Ok(());
-            }
-        }
-        if buffer.len() > LINE_BYTES_MAX {
-            buffer.clear();
-            skips = true;
-            if !give(Text::TooLong, 1) {
-                return Ok(());
-            }
+        let first_line = self.line;
+        self.line += lines;
+        Block { first_line, room, text }
+    }
+}
+
+fn read_some(input: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(to) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }
@@ -166,11 +180,11 @@ fn count_lines(text: &[u8]) -> u64 {
 }
 
 /// Writes the answers in the order of their blocks; gives how many lines hold no event.
-fn write(answers: &[Receiver<Answer>]) -> io::Result<u64> {
-    let mut output = io::stdout().lock();
+fn write(mut output: impl io::Write, answers: &[Receiver<io::Result<Answer>>]) -> io::Result<u64> {
     let mut bad_count = 0;
-    // The threads are given blocks in turn, and each one's answers come in order.
+    // The threads read in turn, and each one's answers come in order.
     for answer in answers.iter().cycle().map_while(|answers| answers.recv().ok()) {
+        let answer = answer?;
         output.write_all(&answer.text)?;
         output.flush()?;
         bad_count += answer.bad_count;
@@ -185,46 +199,76 @@ struct Matching<'p> {
     now: Timestamp,
 }
 
-/// The answer to a line.
-#[derive(Serialize)]
-struct Matched<'m> {
-    id: &'m str,
-    rules: Vec<&'m str>,
-}
-
 impl Matching<'_> {
-    /// Answers one block after the other, until there are no more or nobody asks any more.
-    fn answer_all(&self, blocks: &Receiver<Block>, answers: &SyncSender<Answer>) {
+    /// Answers all lines, on as many threads and this one; gives how many hold no event.
+    fn answer_all(&self, input: impl Read + Send, output: impl io::Write, threads: usize) -> io::Result<u64> {
+        thread::scope(|scope| {
+            let (hand_to_first, mut taken) = sync_channel(1);
+            let mut answers = Vec::new();
+            for place in 1..=threads {
+                // The last one hands the reading to the first.
+                let (hand_on, taken_next) = sync_channel(1);
+                let hand_on = if place < threads { hand_on } else { hand_to_first.clone() };
+                let (answer_to, answer_from) = sync_channel(ANSWERS_WAITING_MAX);
+                let mine = std::mem::replace(&mut taken, taken_next);
+                scope.spawn(move || self.take_turns(&mine, &hand_on, &answer_to));
+                answers.push(answer_from);
+            }
+            // It is taken, for the first thread waits for it.
+            let _ = hand_to_first.send(Reading::of(input));
+            drop(hand_to_first);
+            write(output, &answers)
+        })
+    }
+
+    /// Reads and answers a block whenever it is this thread's turn, until there are no more or nobody asks any more. A thread
+    /// that ends takes the next one with it, which then waits in vain.
+    fn take_turns<R: Read>(
+        &self,
+        taken: &Receiver<Reading<R>>,
+        hand_on: &SyncSender<Reading<R>>,
+        answers: &SyncSender<io::Result<Answer>>,
+    ) {
         let mut envelope = self.arrival.empty(self.now);
-        for block in blocks {
-            if answers.send(self.answer(&block, &mut envelope)).is_err() {
+        let mut room = BytesMut::new();
+        let mut answer_bytes = 0;
+        for mut reading in taken {
+            let block = match reading.next(room) {
+                Ok(Some(block)) => block,
+                Ok(None) => return,
+                Err(error) => {
+                    // Where nobody reads the answers any more, nobody asks why there are none.
+                    let _ = answers.send(Err(error));
+                    return;
+                }
+            };
+            let goes_on = hand_on.send(reading).is_ok();
+            let answer = self.answer(&block, answer_bytes, &mut envelope);
+            answer_bytes = answer.text.len();
+            if answers.send(Ok(answer)).is_err() || !goes_on {
                 return;
             }
+            let Block { room: used, text, .. } = block;
+            drop(text);
+            envelope.event.data = Data::None;
+            room = used.try_into_mut().unwrap_or_default();
         }
     }
 
-    fn answer(&self, block: &Block, envelope: &mut Envelope) -> Answer {
-        let mut answer = Answer { text: Vec::new(), bad_count: 0 };
+    /// Answers a block, in about so many bytes.
+    fn answer(&self, block: &Block, bytes: usize, envelope: &mut Envelope) -> Answer {
+        let mut answer = Answer { text: Vec::with_capacity(bytes), bad_count: 0 };
         match &block.text {
             Text::TooLong => answer.refuse(block.first_line, too_long()),
             Text::Lines(lines) => {
-                let mut answer_line = |answer: &mut Answer, number: u64, line: &str| {
-                    if let Err(error) = self.answer_line(lines, line, envelope, &mut answer.text) {
+                let mut start = 0;
+                // The last line may lack its end; behind an end there is nothing.
+                let last = (lines.last() != Some(&b'\n')).then_some(lines.len());
+                for (number, end) in (block.first_line..).zip(memchr_iter(b'\n', lines).chain(last)) {
+                    if let Err(error) = self.answer_line(lines, start..end, envelope, &mut answer.text) {
                         answer.refuse(number, error);
                     }
-                };
-                // A block that ends with a line's end has nothing behind it.
-                let text = lines.strip_suffix(b"\n").unwrap_or(lines);
-                if let Ok(text) = std::str::from_utf8(text) {
-                    let numbered = (block.first_line..).zip(text.split('\n'));
-                    numbered.for_each(|(number, line)| answer_line(&mut answer, number, line));
-                    return answer;
-                }
-                for (number, line) in (block.first_line..).zip(text.split(|&byte| byte == b'\n')) {
-                    match std::str::from_utf8(line) {
-                        Ok(line) => answer_line(&mut answer, number, line),
-                        Err(_) => answer.refuse(number, not_utf8()),
-                    }
+                    start = end + 1;
                 }
             }
         }
@@ -233,24 +277,46 @@ impl Matching<'_> {
 
     /// Writes which rules match the event of a line of `block`, and nothing for a blank one. The error is what is wrong
     /// with it.
-    fn answer_line(&self, block: &Bytes, line: &str, envelope: &mut Envelope, out: &mut Vec<u8>) -> Result<(), Value> {
+    fn answer_line(
+        &self,
+        block: &Bytes,
+        line: Range<usize>,
+        envelope: &mut Envelope,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Value> {
         if line.len() > LINE_BYTES_MAX {
             return Err(too_long());
         }
-        let text = line.trim();
-        if text.is_empty() {
-            return Ok(());
+        let line = block.slice(line);
+        // Mostly there is no space around the event, and whether it is UTF-8 is found out with all else.
+        let text = if line.starts_with(b"{") && line.ends_with(b"}") {
+            line
+        } else {
+            let text = std::str::from_utf8(&line).map_err(|_| not_utf8())?.trim();
+            if text.is_empty() {
+                return Ok(());
+            }
+            line.slice_ref(text.as_bytes())
+        };
+        if let Err(error) = self.arrival.fill(&text, envelope) {
+            let is_text = std::str::from_utf8(&text).is_ok();
+            let said = || json!({ "code": error.code(), "message": screen::shown(&error.to_string()) });
+            return Err(if is_text { said() } else { not_utf8() });
         }
-        if let Err(error) = self.arrival.fill(&block.slice_ref(text.as_bytes()), envelope) {
-            return Err(json!({ "code": error.code(), "message": screen::shown(&error.to_string()) }));
-        }
-        let rules = self.rules.matches(envelope).iter().map(|rule| rule.name.as_str()).collect();
         let written = out.len();
-        if let Err(error) = serde_json::to_writer(&mut *out, &Matched { id: &envelope.event.id, rules }) {
+        out.extend_from_slice(b"{\"id\":");
+        if let Err(error) = serde_json::to_writer(&mut *out, &envelope.event.id) {
             out.truncate(written);
             return Err(json!({ "code": "json_invalid", "message": error.to_string() }));
         }
-        out.push(b'\n');
+        out.extend_from_slice(b",\"rules\":[");
+        for (place, rule) in self.rules.matches(envelope).iter().enumerate() {
+            // Names need no escapes.
+            out.extend_from_slice(if place == 0 { b"\"" } else { b",\"" });
+            out.extend_from_slice(rule.name.as_str().as_bytes());
+            out.push(b'"');
+        }
+        out.extend_from_slice(b"]}\n");
         Ok(())
     }
 }
@@ -261,4 +327,154 @@ fn not_utf8() -> Value {
 
 fn too_long() -> Value {
     json!({ "code": "body_too_large", "message": format!("the line is longer than {LINE_BYTES_MAX} bytes") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a text in pieces of many lengths, as a pipe does, and is interrupted between them.
+    struct Pieces<'t> {
+        rest: &'t [u8],
+        random: fastrand::Rng,
+        is_interrupted: bool,
+    }
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.is_interrupted = !self.is_interrupted;
+            if self.is_interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = [1, 30, 5_000, READ_BYTES][self.random.usize(..4)];
+            let count = self.random.usize(1..=most).min(self.rest.len()).min(to.len());
+            let (now, rest) = self.rest.split_at(count);
+            to[..count].copy_from_slice(now);
+            self.rest = rest;
+            Ok(count)
+        }
+    }
+
+    fn answered(text: &[u8], threads: usize, seed: u64) -> (Vec<Value>, u64) {
+        let (rules, arrival) = (RuleSet::default(), Arrival::by_post().unwrap());
+        let matching = Matching { rules: &rules, arrival: &arrival, now: Timestamp::EPOCH };
+        let input = Pieces { rest: text, random: fastrand::Rng::with_seed(seed), is_interrupted: false };
+        let mut output = Vec::new();
+        let bad_count = matching.answer_all(input, &mut output, threads).unwrap();
+        let lines = output.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        (lines.map(|line| serde_json::from_slice(line).unwrap()).collect(), bad_count)
+    }
+
+    /// A line, and what is wrong with it.
+    fn line(random: &mut fastrand::Rng, number: usize) -> (Vec<u8>, Option<&'static str>) {
+        let event = |space: usize| {
+            format!(r#"{{"id":"{number}","type":"t","data":{{"n":{number}}}{}}}"#, " ".repeat(space)).into_bytes()
+        };
+        let length = event(0).len();
+        match random.u8(..40) {
+            0 => (b"{ nonsense".to_vec(), Some("json_invalid")),
+            1 => (b"{\"type\":\"\xff\"}".to_vec(), Some("json_invalid")),
+            2 => (b"\xff".to_vec(), Some("json_invalid")),
+            3 => (b"{}".to_vec(), Some("ce_missing_attribute")),
+            4 => (b"[1]".to_vec(), Some("ce_shape")),
+            5 if random.u8(..8) == 0 => (event(1024 * 1024 - length), None),
+            6 if random.u8(..8) == 0 => (event(1024 * 1024 + 1 - length), Some("body_too_large")),
+            // Space around an event is not counted as the event's, and a line has a limit of its own.
+            7 if random.u8(..8) == 0 => ([vec![b' '; LINE_BYTES_MAX - length], event(0)].concat(), None),
+            8 if random.u8(..8) == 0 => {
+                ([vec![b' '; LINE_BYTES_MAX + 1 - length], event(0)].concat(), Some("body_too_large"))
+            }
+            9 if random.u8(..8) == 0 => (vec![b'x'; 3 * LINE_BYTES_MAX], Some("body_too_large")),
+            10 => ([&event(0)[..], b"\r"].concat(), None),
+            11 => ([&b"\t "[..], &event(random.usize(..9)), b"\xe2\x80\x83"].concat(), None),
+            12 => (event(random.usize(..400_000)), None),
+            _ => (event(random.usize(..900)), None),
+        }
+    }
+
+    #[test]
+    fn every_line_is_answered_in_order_however_it_comes_and_on_however_many_threads() {
+        for seed in 0..12 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut text, mut wanted) = (Vec::new(), Vec::new());
+            for number in 1..=random.usize(1..600) {
+                if random.u8(..30) == 0 {
+                    text.extend_from_slice(random.choice([&b""[..], b"  ", b"\r"]).unwrap());
+                } else {
+                    let (line, wrong) = line(&mut random, number);
+                    text.extend_from_slice(&line);
+                    wanted.push((number, wrong));
+                }
+                text.push(b'\n');
+            }
+            if random.bool() {
+                // The last line's end.
+                text.pop();
+            }
+            for threads in [1, 2, 3, THREADS_MAX] {
+                let (answers, bad_count) = answered(&text, threads, seed);
+                assert_eq!(answers.len(), wanted.len(), "seed {seed}, {threads} threads");
+                for (answer, (number, wrong)) in answers.iter().zip(&wanted) {
+                    match wrong {
+                        Some(code) => {
+                            assert_eq!((&answer["line"], &answer["error"]["code"]), (&json!(number), &json!(code)))
+                        }
+                        None => assert_eq!(*answer, json!({ "id": number.to_string(), "rules": [] })),
+                    }
+                }
+                assert_eq!(bad_count, wanted.iter().filter(|(_, wrong)| wrong.is_some()).count() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn reading_that_fails_ends_with_its_error_after_what_was_read() {
+        struct Broken(usize);
+        impl Read for Broken {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 > 3 {
+                    return Err(io::Error::other("the disk is gone"));
+                }
+                let line = b"{\"id\":\"1\",\"type\":\"t\"}\n";
+                to[..line.len()].copy_from_slice(line);
+                Ok(line.len())
+            }
+        }
+        let (rules, arrival) = (RuleSet::default(), Arrival::by_post().unwrap());
+        let matching = Matching { rules: &rules, arrival: &arrival, now: Timestamp::EPOCH };
+        for threads in 1..4 {
+            let mut output = Vec::new();
+            let error = matching.answer_all(Broken(0), &mut output, threads).unwrap_err();
+            assert_eq!(error.to_string(), "the disk is gone");
+            assert_eq!(output, b"{\"id\":\"1\",\"rules\":[]}\n".repeat(3));
+        }
+    }
+
+    #[test]
+    fn nobody_who_takes_the_answers_ends_it() {
+        /// Short lines without an end.
+        struct Endless;
+        impl Read for Endless {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                to.chunks_exact_mut(2).for_each(|line| line.copy_from_slice(b"x\n"));
+                Ok(to.len() & !1)
+            }
+        }
+        struct Closed;
+        impl io::Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (rules, arrival) = (RuleSet::default(), Arrival::by_post().unwrap());
+        let matching = Matching { rules: &rules, arrival: &arrival, now: Timestamp::EPOCH };
+        for threads in 1..4 {
+            let ended = matching.answer_all(Endless, Closed, threads);
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
+    }
 }
