@@ -166,6 +166,7 @@ async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
+/// Row R11: retries.
 #[tokio::test(start_paused = true)]
 async fn a_jump_while_a_delivery_waits_leaves_its_pauses_as_they_were() {
     for jump in JUMPS {
@@ -179,6 +180,7 @@ async fn a_jump_while_a_delivery_waits_leaves_its_pauses_as_they_were() {
     }
 }
 
+/// Row R11: retries.
 #[tokio::test(start_paused = true)]
 async fn a_jump_before_an_event_comes_leaves_its_budget_as_it_was() {
     for jump in JUMPS {
@@ -208,6 +210,7 @@ async fn a_replay_after_a_jump_has_a_whole_budget() {
     }
 }
 
+/// Row R11: timers.
 #[tokio::test(start_paused = true)]
 async fn a_timer_makes_no_burst_of_ten_days_and_fires_nothing_twice() {
     let world = World::new(0);

@@ -24,6 +24,7 @@ fn all_in(text: &str, wanted: &[&str]) {
     }
 }
 
+/// Row R1.
 #[test]
 fn an_unknown_key_is_refused_with_its_place_and_the_key_that_was_meant() {
     let rules = RULE.replace("target =", "taget =");
@@ -32,6 +33,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_key_that_was_meant() {
     all_in(&said, &["error[unknown_key]", "rules/a.toml:4:1", "did you mean `target`?", "the keys of [[rule]] are"]);
 }
 
+/// Row R2.
 #[test]
 fn a_wrong_type_is_refused_with_what_belongs_there() {
     let rules = RULE.replace("\"a\"", "5");
@@ -39,6 +41,7 @@ fn a_wrong_type_is_refused_with_what_belongs_there() {
     all_in(&refused(folder.path()), &["error[wrong_type]", "rules/a.toml:2:8", "`name` takes", "not a whole number"]);
 }
 
+/// Row R2.
 #[test]
 fn a_target_that_is_missing_or_calls_what_is_not_there_is_refused() {
     let none = RULE.replace("target = { sink = \"s\" }\n", "");
@@ -50,6 +53,7 @@ fn a_target_that_is_missing_or_calls_what_is_not_there_is_refused() {
     all_in(&refused(folder.path()), &["error[unknown_target]", "rules/a.toml:4:19", "did you mean `warehouse`?"]);
 }
 
+/// Row R2.
 #[test]
 fn one_name_in_two_files_is_refused_with_both_places() {
     let folder = project(&[("eventyard.toml", MAIN), ("rules/a.toml", RULE), ("rules/b.toml", &format!("\n{RULE}"))]);
@@ -64,6 +68,7 @@ fn timer(schedule: &str, more: &str) -> String {
     format!("{MAIN}[source.t]\nkind = \"timer\"\nschedule = \"{schedule}\"\n{more}")
 }
 
+/// Row R9.
 #[test]
 fn a_schedule_that_does_not_read_is_refused_with_the_part_that_is_wrong() {
     for (schedule, wanted) in [
@@ -77,6 +82,7 @@ fn a_schedule_that_does_not_read_is_refused_with_the_part_that_is_wrong() {
     }
 }
 
+/// Row R12.
 #[test]
 fn a_zone_that_does_not_exist_is_refused_with_the_nearest_that_does() {
     let folder = project(&[("eventyard.toml", &timer("@daily", "timezone = \"Mars/Base\"\n"))]);
@@ -87,6 +93,7 @@ fn a_zone_that_does_not_exist_is_refused_with_the_nearest_that_does() {
     all_in(&refused(folder.path()), &["error[unknown_timezone]", "eventyard.toml:5:12"]);
 }
 
+/// Row R9.
 #[test]
 fn a_schedule_that_never_fires_is_a_warning() {
     for never in ["0 0 30 2 *", "at(2020-01-01T00:00:00)"] {
@@ -108,6 +115,7 @@ fn next(schedule: &str, after: &str, count: &str) -> Ended {
     run(&["sources", "next", "t", "--after", after, "--count", count], folder.path())
 }
 
+/// Row R10.
 #[test]
 fn a_time_that_a_day_lacks_fires_once_at_the_next_that_exists() {
     for schedule in ["30 2 * * *", "0 30 2 * * *", "cron(30 2 * * ? *)", "CRON_TZ=Europe/Berlin 30 2 * * *"] {
@@ -116,6 +124,7 @@ fn a_time_that_a_day_lacks_fires_once_at_the_next_that_exists() {
     }
 }
 
+/// Row R10.
 #[test]
 fn a_time_that_comes_twice_fires_once() {
     for schedule in ["30 2 * * *", "0 30 2 * * *", "cron(30 2 * * ? *)", "CRON_TZ=Europe/Berlin 30 2 * * *"] {

@@ -38,6 +38,7 @@ fn accepted(folder: &Path) -> Ended {
     checked
 }
 
+/// Row R4.
 #[test]
 fn a_wildcard_of_more_stars_than_the_limit_is_refused_and_one_within_it_takes_linear_time() {
     let stars = |count: usize| format!("{{\"data\": {{\"x\": [{{\"wildcard\": \"{}b\"}}]}}}}", "*a".repeat(count));
@@ -55,6 +56,7 @@ fn a_wildcard_of_more_stars_than_the_limit_is_refused_and_one_within_it_takes_li
     assert!(matched.stdout.contains("\"rules\":[]"), "{}", matched.stdout);
 }
 
+/// Row R5.
 #[test]
 fn there_are_no_regular_expressions() {
     for operator in ["regex", "regexp"] {
@@ -70,6 +72,7 @@ fn there_are_no_regular_expressions() {
     assert!(docs.contains("no regular expressions"), "the reference says so");
 }
 
+/// Row R6.
 #[test]
 fn a_list_a_depth_and_a_number_of_files_have_limits_that_are_named() {
     let list = |count: usize| {
@@ -84,6 +87,7 @@ fn a_list_a_depth_and_a_number_of_files_have_limits_that_are_named() {
     all_in(&refused(with_pattern(&depth(110)).path()), &["error[pattern_limit]", "limit DEPTH_MAX"]);
 }
 
+/// Row R7.
 #[test]
 fn a_range_that_holds_no_number_or_compares_with_none_is_refused() {
     for (range, wanted) in [
@@ -103,6 +107,7 @@ fn a_range_that_holds_no_number_or_compares_with_none_is_refused() {
     }
 }
 
+/// Row R8.
 #[test]
 fn what_is_empty_asks_for_nothing_and_is_refused() {
     for pattern in [
@@ -122,6 +127,7 @@ fn what_is_empty_asks_for_nothing_and_is_refused() {
     );
 }
 
+/// Row R14.
 #[test]
 fn a_backoff_that_makes_no_sense_is_refused_at_its_key() {
     for (retry, code, at, wanted) in [
@@ -147,6 +153,7 @@ fn a_backoff_that_makes_no_sense_is_refused_at_its_key() {
     all_in(&refused(defaults.path()), &["error[out_of_range]", "eventyard.toml:2:22"]);
 }
 
+/// Row R15.
 #[test]
 fn a_variable_that_is_not_set_is_refused_by_name_and_no_value_is_shown() {
     let url = "target = { http = { url = { env = \"HOOK_URL_OF_TEST\" } } }\n";
@@ -196,6 +203,7 @@ fn passes_on(name: &str, ty: &str, more: &str, makes: &str) -> String {
     )
 }
 
+/// Row R3.
 #[test]
 fn a_certain_circle_is_refused_with_the_way_it_goes() {
     let circle = format!("{}{}", passes_on("one", "a", "", "b"), passes_on("two", "b", "", "a"));
@@ -209,6 +217,7 @@ fn a_certain_circle_is_refused_with_the_way_it_goes() {
     }
 }
 
+/// Row R3.
 #[test]
 fn a_rule_that_posts_to_its_own_broker_what_it_matches_is_refused() {
     let main = "[server]\nlisten = \"127.0.0.1:8484\"\n[source.hook]\nkind = \"http\"\npath = \"/hooks/{name}\"\n\
@@ -238,6 +247,7 @@ fn a_rule_that_posts_to_its_own_broker_what_it_matches_is_refused() {
     }
 }
 
+/// Row R3.
 #[test]
 fn a_circle_that_depends_on_the_data_ends_as_one_dead_letter() {
     // Whether `b` is made into `a` again is a matter of the data, so that no check can refuse it.
@@ -288,6 +298,7 @@ pub(crate) fn many_rules(count: usize) -> TempDir {
     folder
 }
 
+/// Row R6.
 #[test]
 fn many_rules_load_and_reload_in_time_that_grows_with_their_number() {
     // `EVENTYARD_RULES=100000` is the measurement, with the optimised program.

@@ -224,12 +224,14 @@ fn survives(project: &Project, file: &Path, spoilings: &[Spoiling]) {
     assert_eq!(broker.terminate(), Some(0));
 }
 
+/// Row R13.
 #[test]
 fn a_rules_file_spoiled_in_any_way_changes_nothing() {
     let project = Project::new();
     survives(&project, &project.rules(), &[&SPOILINGS[..], &[EMPTY]].concat());
 }
 
+/// Row R13, of the main file.
 #[test]
 fn the_main_file_spoiled_in_any_way_changes_nothing() {
     let project = Project::new();
@@ -238,6 +240,7 @@ fn the_main_file_spoiled_in_any_way_changes_nothing() {
     survives(&project, &project.main(), &[garbage, half_written, a_folder, one_gib, a_link, deleted]);
 }
 
+/// Row R13: deleted.
 #[test]
 fn a_deleted_rules_file_takes_its_rules_with_it() {
     let project = Project::new();
@@ -261,6 +264,7 @@ fn a_deleted_rules_file_takes_its_rules_with_it() {
     project.in_force("a file in place of the folder");
 }
 
+/// Row R13: not readable.
 #[test]
 fn a_rules_file_that_may_not_be_read_changes_nothing() {
     let project = Project::new();
@@ -328,6 +332,7 @@ fn start_listening_to_errors(project: &Project) -> (Broker, PathBuf) {
     (broker, errors)
 }
 
+/// Row R13: a restart.
 #[test]
 fn a_restart_while_the_files_are_spoiled_goes_on_with_the_last_good_project() {
     let project = Project::new();
@@ -379,6 +384,7 @@ fn a_secret_that_was_missing_is_enough_once_it_is_there() {
     assert_eq!(broker.terminate(), Some(0));
 }
 
+/// Row R13: exit 2 where there never was a good one.
 #[test]
 fn without_a_last_good_project_spoiled_files_do_not_start() {
     for (what, spoil, said) in SPOILINGS {
