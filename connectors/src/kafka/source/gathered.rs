@@ -266,6 +266,16 @@ impl State {
         }
     }
 
+    /// What the group knows of a partition of ours, as librdkafka last heard from it. Where that is another place than the
+    /// one on disk, the group is told again: a request that a cut connection held up is repeated by librdkafka after the
+    /// newer ones, and then the group has gone back.
+    pub(super) fn compare_told(&mut self, partition: &Partition, known: i64) {
+        let begun = self.assigned.get(partition).is_some_and(|assigned| assigned.begun_at.is_none());
+        if let Some(place) = self.position.places.get(partition).filter(|place| begun && place.next != known) {
+            self.to_commit.entry(partition.clone()).or_insert(place.next);
+        }
+    }
+
     /// Forgets what was gathered and not handed out of partitions that are not ours any more.
     pub(super) fn drop_waiting(&mut self, gone: impl Fn(&Partition) -> bool) {
         self.waiting.retain(|gathered| !gone(&gathered.partition));
@@ -373,6 +383,31 @@ mod tests {
         shared.state().assigned.clear();
         shared.acknowledge();
         assert!(shared.state().to_commit.is_empty());
+    }
+
+    #[test]
+    fn a_group_that_knows_another_place_is_told_again() {
+        let shared = shared(1000, "0");
+        let ours: Partition = ("t".into(), 0);
+        let begun = Assigned { begun_at: Some(0), ..Assigned::default() };
+        shared.state().assigned.insert(ours.clone(), begun);
+        shared.state().push(gathered(0, 4, 1));
+        take(&shared).unwrap();
+        shared.state().compare_told(&ours, 3);
+        assert!(shared.state().to_commit.is_empty(), "nothing of it is on disk yet");
+        shared.acknowledge();
+        shared.state().to_commit.clear();
+        shared.state().compare_told(&ours, 5);
+        assert!(shared.state().to_commit.is_empty(), "it knows");
+        shared.state().compare_told(&ours, 3);
+        assert_eq!(shared.state().to_commit[&ours], 5);
+        shared.state().to_commit.insert(ours.clone(), 6);
+        shared.state().compare_told(&ours, 3);
+        assert_eq!(shared.state().to_commit[&ours], 6, "what is newer stays");
+        shared.state().to_commit.clear();
+        shared.state().assigned.clear();
+        shared.state().compare_told(&ours, 3);
+        assert!(shared.state().to_commit.is_empty(), "it is its next owner's to speak of");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) struct Group {
 /// The last error's words.
 pub(super) type LastError = Mutex<String>;
 
-/// The part of librdkafka's statistics that says how much waits.
+/// The part of librdkafka's statistics that says how much waits, and what the group knows of it.
 #[derive(Deserialize)]
 struct Statistics {
     #[serde(default)]
@@ -49,6 +49,8 @@ struct TopicStatistics {
 #[derive(Deserialize)]
 struct PartitionStatistics {
     ls_offset: i64,
+    /// Of the last commit that was answered. Negative: there was none.
+    committed_offset: i64,
 }
 
 impl Group {
@@ -129,12 +131,18 @@ impl ClientContext for Group {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        let of = |(topic, partition): &Partition| statistics.topics.get(&**topic)?.partitions.get(&partition.to_string());
         let mut state = self.shared.state();
-        for ((topic, partition), assigned) in &mut state.assigned {
-            let said = statistics.topics.get(&**topic).and_then(|topic| topic.partitions.get(&partition.to_string()));
+        for (partition, assigned) in &mut state.assigned {
             // -1001 and the like mean that it is not known yet.
-            if let Some(end) = said.map(|said| said.ls_offset).filter(|end| *end >= 0) {
+            if let Some(end) = of(partition).map(|said| said.ls_offset).filter(|end| *end >= 0) {
                 assigned.end = Some(end);
+            }
+        }
+        let ours: Vec<Partition> = state.assigned.keys().cloned().collect();
+        for partition in ours {
+            if let Some(said) = of(&partition) {
+                state.compare_told(&partition, said.committed_offset);
             }
         }
     }
