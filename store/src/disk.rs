@@ -39,7 +39,7 @@ pub struct Listed {
     pub folder: bool,
 }
 
-/// The eight calls. All block until they are done; calls from several threads at once are allowed, but no two
+/// The calls. All block until they are done; calls from several threads at once are allowed, but no two
 /// write the same bytes.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file. Clones share it; it is closed with the last one.
@@ -63,6 +63,15 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// # Errors
     /// `StorageFull` where there is no space; whatever the system reports otherwise. A part may be written.
     fn write(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// As [`Disk::write`] of whole pages that will mostly not be read soon. The same pages may have been written before; who
+    /// reads the file meanwhile may see either.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    fn write_pages(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(file, offset, bytes)
+    }
 
     /// As [`Disk::write`] of so many zeros that will not be read soon. Nobody else may use the file meanwhile.
     ///
@@ -202,6 +211,13 @@ impl Disk for AnyDisk {
             (AnyDisk::Real(disk), AnyFile::Real(file)) => disk.write(file, offset, bytes),
             (AnyDisk::Simulated(disk), AnyFile::Simulated(file)) => disk.write(file, offset, bytes),
             _ => mixed(),
+        }
+    }
+
+    fn write_pages(&self, file: &AnyFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match (self, file) {
+            (AnyDisk::Real(disk), AnyFile::Real(file)) => disk.write_pages(file, offset, bytes),
+            _ => self.write(file, offset, bytes),
         }
     }
 

@@ -1,19 +1,24 @@
-//! The eight calls on a file system.
+//! The calls on a file system.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::num::NonZero;
+use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Advice, Mode, OFlags, fadvise, open};
 
 use super::{Disk, Listed, OpenHow};
 
 /// What a write past the page cache begins and ends at, in the file and in memory: the page of most machines and the
-/// block of most disks. Where more is asked for, zeros are written by way of the page cache.
+/// block of most disks. Where more is asked for, it goes by way of the page cache.
 const DIRECT_ALIGNMENT: usize = 4096;
+/// Bytes that one call writes past the page cache at most: most batches are one call.
+const DIRECT_BYTES_MAX: usize = 1024 * 1024;
 /// How many zeros stand in memory; one call writes them many times over.
 const ZEROS_BYTES: usize = 16 * DIRECT_ALIGNMENT;
 /// How often one call writes them at most; systems take 1024.
@@ -25,7 +30,65 @@ pub struct RealDisk;
 
 /// An open file or folder.
 #[derive(Clone, Debug)]
-pub struct RealFile(Arc<File>);
+pub struct RealFile(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    /// The same file opened once more, for writes that pass by the page cache; none where that cannot be. Opened by the
+    /// first of them: it can neither read what is not a page nor write it.
+    direct: OnceLock<Option<File>>,
+}
+
+impl Deref for Opened {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Opened {
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            // By its number: its name may be another one by now.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            open(path, OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+}
+
+/// Memory that begins at a page.
+struct Aligned {
+    memory: Vec<u8>,
+    from: usize,
+}
+
+impl Aligned {
+    fn zeros(bytes: usize) -> Aligned {
+        let memory = vec![0; bytes + DIRECT_ALIGNMENT];
+        let from = memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+        Aligned { memory, from }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.memory.get(self.from..).unwrap_or_default()
+    }
+
+    /// Puts `bytes` there, which must fit.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<&[u8]> {
+        let room = self.memory.get_mut(self.from..).and_then(|aligned| aligned.get_mut(..bytes.len()));
+        let room = room.ok_or(io::ErrorKind::InvalidInput)?;
+        room.copy_from_slice(bytes);
+        Ok(room)
+    }
+}
+
+thread_local! {
+    /// From where pages are written. One thread writes them, the journal's owner, and it does so all the time.
+    static PAGES: RefCell<Option<Aligned>> = const { RefCell::new(None) };
+}
 
 impl Disk for RealDisk {
     type File = RealFile;
@@ -46,7 +109,7 @@ impl Disk for RealDisk {
                 File::open(path)?
             }
         };
-        Ok(RealFile(Arc::new(file)))
+        Ok(RealFile(Arc::new(Opened { file, direct: OnceLock::new() })))
     }
 
     fn read(&self, file: &RealFile, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -62,18 +125,32 @@ impl Disk for RealDisk {
         file.0.write_all_at(bytes, offset)
     }
 
+    // Each page that is new in the cache costs more than all the rest of a commit, where memory is the host's.
+    fn write_pages(&self, file: &RealFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let whole = |at: u64| at.is_multiple_of(DIRECT_ALIGNMENT as u64);
+        let Some(direct) = file.0.direct().filter(|_| whole(offset) && whole(bytes.len() as u64)) else {
+            return self.write(file, offset, bytes);
+        };
+        let written = PAGES.with_borrow_mut(|pages| {
+            let pages = pages.get_or_insert_with(|| Aligned::zeros(DIRECT_BYTES_MAX));
+            let places = (offset..).step_by(DIRECT_BYTES_MAX);
+            let mut parts = places.zip(bytes.chunks(DIRECT_BYTES_MAX));
+            parts.try_for_each(|(at, part)| direct.write_all_at(pages.put(part)?, at))
+        });
+        match written {
+            // The file system knows how, but not for these bytes.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.write(file, offset, bytes),
+            other => other,
+        }
+    }
+
     fn write_zeros(&self, file: &RealFile, offset: u64, bytes: usize) -> io::Result<()> {
-        let memory = vec![0; ZEROS_BYTES + DIRECT_ALIGNMENT];
-        let aligned = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
-        let zeros = memory.get(aligned..).and_then(|aligned| aligned.get(..ZEROS_BYTES)).unwrap_or(&memory);
-        // Past the page cache, where the file system knows how: nobody reads zeros, and each of their pages would cost a
-        // copy and push out one that is read.
-        let flags = fcntl_getfl(&file.0)?;
-        if fcntl_setfl(&file.0, flags | OFlags::DIRECT).is_ok() {
-            let written = put_zeros(&file.0, zeros, offset, bytes);
-            fcntl_setfl(&file.0, flags)?;
-            // It knew how, but not for these bytes.
-            match written {
+        let zeros = Aligned::zeros(ZEROS_BYTES);
+        let zeros = zeros.bytes().get(..ZEROS_BYTES).unwrap_or_default();
+        // Nobody reads zeros, and each of their pages would cost a copy and push out one that is read.
+        if let Some(direct) = file.0.direct() {
+            match put_zeros(direct, zeros, offset, bytes) {
+                // The file system knows how, but not for these bytes.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                 other => return other,
             }
@@ -89,7 +166,7 @@ impl Disk for RealDisk {
     fn let_go(&self, file: &RealFile, offset: u64, bytes: usize) {
         // Of none would mean of all. A file system that does not know the hint keeps the pages.
         if let Some(bytes) = NonZero::new(bytes as u64) {
-            let _ = fadvise(&file.0, offset, Some(bytes), Advice::DontNeed);
+            let _ = fadvise(&file.0.file, offset, Some(bytes), Advice::DontNeed);
         }
     }
 
@@ -141,6 +218,38 @@ fn put_zeros(file: &File, zeros: &[u8], offset: u64, bytes: usize) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_written_and_read_by_one_file_whether_or_not_the_file_system_has_a_way_past_its_cache() {
+        let memory = Path::new("/dev/shm");
+        let at_hand = tempfile::tempdir().unwrap();
+        let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).unwrap());
+        for dir in std::iter::once(&at_hand).chain(&in_memory) {
+            let disk = RealDisk;
+            let file = disk.open(&dir.path().join("new"), OpenHow::Create).unwrap();
+            disk.write_zeros(&file, 0, 4 * DIRECT_BYTES_MAX).unwrap();
+            disk.rename(&dir.path().join("new"), &dir.path().join("file")).unwrap();
+            let mut wanted = vec![0; 4 * DIRECT_BYTES_MAX];
+            let mut random = fastrand::Rng::with_seed(1);
+            // Pages, more than one call writes, the same pages again, and what is none.
+            let pages = DIRECT_ALIGNMENT;
+            for (at, bytes) in [
+                (0, pages),
+                (pages, 2 * DIRECT_BYTES_MAX + pages),
+                (0, 3 * pages),
+                (pages + 1, pages),
+                (7, 12),
+                (0, pages),
+            ] {
+                let mut fresh = vec![0; bytes];
+                random.fill(&mut fresh);
+                disk.write_pages(&file, at as u64, &fresh).unwrap();
+                wanted[at..at + bytes].copy_from_slice(&fresh);
+                assert!(crate::disk::read_all(&disk, &file).unwrap() == wanted, "{at} {bytes}");
+            }
+            disk.sync(&file).unwrap();
+        }
+    }
 
     #[test]
     fn zeros_are_written_whether_or_not_they_fit_the_pages_and_other_bytes_after_them() {
