@@ -37,6 +37,14 @@ const FAILURES_UNTIL_DOWN: u32 = 4;
 /// The reason of an alert of a source whose credentials, rights or certificate are refused.
 const CONNECTOR_AUTH: &str = "connector_auth";
 
+/// So many deliveries that wait, of events of a usual size, the store has in memory.
+const IN_MEMORY: u64 = 8_000;
+/// How long a source is held back for each event while more than that wait: one target that is slow, or down for days,
+/// keeps no source below 40,000 events a second.
+const HELD_BACK_EACH: Duration = Duration::from_micros(25);
+/// How often a source that is held back looks whether it may go on. What would be held back for less is not held back.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// How long a source may take to go on from elsewhere before whoever asked is told that it takes long.
 const SEEK_WAIT: Duration = Duration::from_secs(30);
 
@@ -363,10 +371,27 @@ struct SourceIntake {
 }
 
 impl SourceIntake {
+    /// Waits a little where more is waiting than is kept in memory: what is read now would be read back from the disk when
+    /// its turn comes, while in the system that it comes from it is safe.
+    async fn let_others_go_first(&self, events: usize) {
+        let waiting = || self.broker.store().stats().unsettled;
+        let Some(at_most) = held_back(events, waiting()) else { return };
+        let deadline = tokio::time::Instant::now() + at_most;
+        while waiting() > IN_MEMORY && tokio::time::Instant::now() < deadline && self.broker.accepting() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     async fn saved(&self, instance: u32) -> Result<Option<SavedPosition>, Refusal> {
         let name = position_name(&self.origin.source_name, instance);
         self.broker.store().position(&self.origin.namespace, &name).await.map_err(unavailable)
     }
+}
+
+/// How long so many events may be kept waiting while so many deliveries wait; `None` for not at all.
+fn held_back(events: usize, waiting: u64) -> Option<Duration> {
+    let at_most = HELD_BACK_EACH.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX));
+    (waiting > IN_MEMORY && at_most >= LOOK_EVERY).then_some(at_most)
 }
 
 /// Under which name the position of an instance is kept. The first one's is the source's own; the others' hold a hash of
@@ -389,6 +414,7 @@ impl Intake for SourceIntake {
             source: position_name(&self.origin.source_name, self.instance),
             bytes,
         });
+        self.let_others_go_first(events.len()).await;
         let (events, made) = feed(&self.broker, &self.origin.source_name, events).await?;
         let read = Read { events, made, undecodable, position, filter: self.filter.clone() };
         let receipts = self.broker.admit_read(&self.origin, read).await;
@@ -472,5 +498,19 @@ fn refusal(error: IntakeError) -> Refusal {
         IntakeError::Stopping => Refusal::Closed,
         IntakeError::TooLarge { .. } => Refusal::Refused { code: error.code().to_owned(), message: error.to_string() },
         IntakeError::Poisoned | IntakeError::Busy => Refusal::Unavailable { message: error.to_string(), retry_after },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_held_back_by_what_waits_and_never_for_long() {
+        assert_eq!(held_back(1000, IN_MEMORY), None);
+        assert_eq!(held_back(1000, IN_MEMORY + 1), Some(Duration::from_millis(25)));
+        assert_eq!(held_back(100_000, u64::MAX), Some(Duration::from_millis(2500)));
+        // One by one, as from a queue with little in it.
+        assert_eq!(held_back(1, u64::MAX), None);
     }
 }
