@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sink};
+use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sent, Sink};
 use eventyard_event::{Data, Envelope, Limits, Name, Timestamp, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
 use eventyard_rules::transform::Seen;
@@ -28,6 +28,10 @@ use crate::retry::Outcome;
 use crate::route::route;
 use crate::settle::{Ended, Tried, settle};
 use crate::split::Handed;
+use trace::traceparent;
+
+mod many;
+mod trace;
 
 /// The most `event` targets that an event may pass through. An event that comes this far goes in a circle.
 pub const HOPS_MAX: u8 = 16;
@@ -74,6 +78,11 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
     let backoff = |_: &Taken| target.policy.delay(1, broker.chance());
     let begun = begin(broker, taken, began_at, backoff).await;
     let not_begun = count - begun.len();
+    if let Some(sink) = many::sink_of(target) {
+        over(&told, not_begun).await;
+        let begun = begun.into_iter().map(|taken| (waits.remove(&taken.delivery), taken)).collect();
+        return many::attempt(broker, &in_force, (target, sink), (began_at, begun), attempts, told).await;
+    }
     let mut ended = Vec::with_capacity(begun.len());
     let mut under_way = FuturesUnordered::new();
     for taken in begun {
@@ -197,11 +206,16 @@ async fn call_once(
     taken: &[Taken],
     waits: Option<oneshot::Sender<Answer>>,
 ) -> Tried {
-    let mut tried = tokio::select! {
+    let tried = tokio::select! {
         biased;
         tried = call(broker, target, taken) => tried,
         () = broker.cut_off_token().cancelled() => Tried::begun(Outcome::Interrupted),
     };
+    seen(in_force, tried, waits)
+}
+
+/// Tells who waits for the answer, and takes out of it what nobody is to see.
+fn seen(in_force: &InForce, mut tried: Tried, waits: Option<oneshot::Sender<Answer>>) -> Tried {
     if let (Some(waits), Some(answer)) = (waits, tried.answer.take()) {
         // An error means that it has gone away meanwhile.
         let _ = waits.send(answer);
@@ -499,13 +513,15 @@ fn request(broker: &Broker, target: &Target, taken: &Taken, payload: Payload) ->
 
 async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
     // The sink keeps to the time-out itself and names what took too long; this is for one that does not.
-    let sent = match tokio::time::timeout(target.timeout, sink.send(request)).await {
-        Ok(sent) => sent,
-        Err(_) => {
-            let message = format!("no answer within {:?}", target.timeout);
-            Err(SendError::retryable("timeout", message))
-        }
-    };
+    tried(tokio::time::timeout(target.timeout, sink.send(request)).await.unwrap_or_else(|_| Err(no_answer(target))))
+}
+
+fn no_answer(target: &Target) -> SendError {
+    SendError::retryable("timeout", format!("no answer within {:?}", target.timeout))
+}
+
+/// What a sink's answer means.
+fn tried(sent: Result<Sent, SendError>) -> Tried {
     match sent {
         Ok(sent) => Tried {
             response: cut(&sent.response_head),
@@ -601,33 +617,6 @@ fn routed(broker: &Broker, envelope: Envelope) -> Admission {
     Admission { envelope, deliveries, dedupe: None, dead: None }
 }
 
-/// W3C trace context, version 00: the sender's trace where the event names one, else one of our own, named by
-/// the event. Each attempt is a span of its own.
-fn traceparent(taken: &Taken) -> String {
-    let extension = taken.envelope.event.extensions.get("traceparent");
-    let theirs = match extension {
-        Some(eventyard_event::ExtensionValue::String(text)) => trace_id(text),
-        _ => None,
-    };
-    let (place, attempt) = (taken.delivery.place, taken.tries.saturating_add(1));
-    match theirs {
-        Some(trace) => format!("00-{trace}-{place:08x}{attempt:08x}-01"),
-        None => {
-            let trace = u128::from_be_bytes(taken.envelope.id.to_bytes());
-            format!("00-{trace:032x}-{place:08x}{attempt:08x}-01")
-        }
-    }
-}
-
-/// The trace id of a well-formed `traceparent`.
-fn trace_id(text: &str) -> Option<&str> {
-    let mut parts = text.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let good = version.len() == 2 && hex(version) && trace.len() == 32 && hex(trace);
-    (good && trace.bytes().any(|b| b != b'0')).then_some(trace)
-}
-
 /// The beginning of an answer as text.
 fn head(bytes: &[u8]) -> String {
     let end = bytes.len().min(KEPT_BYTES_MAX);
@@ -646,15 +635,6 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_id_is_taken_only_from_a_well_formed_header() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(trace_id(good), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        for bad in ["", "00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-x-01", "00-00000000000000000000000000000000-x-01"] {
-            assert_eq!(trace_id(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_cut_falls_between_characters() {

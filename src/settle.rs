@@ -15,7 +15,7 @@ use crate::in_force::Target;
 use crate::reply::Answer;
 use crate::retry::{Budget, Decision, Outcome, RetryPolicy, decide};
 use crate::split::ElementOf;
-use crate::telemetry::metrics::{Metrics, TargetLabel};
+use crate::telemetry::metrics::TargetLabel;
 
 /// What an attempt saw.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>,
             ),
         }
     }
-    counts.add_to(broker.metrics());
+    counts.tell(broker);
 }
 
 fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
@@ -127,17 +127,23 @@ fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
     }
 }
 
-/// What is counted of deliveries that were settled together: a label is looked up once for all of them.
+/// What is counted and noted of deliveries that were settled together: label and queue are looked up once for all of them.
 #[derive(Default)]
 struct Counts {
     of: Option<QueueKey>,
     attempts: BTreeMap<&'static str, u64>,
     settled: BTreeMap<&'static str, u64>,
+    /// What the newest attempt of them said that has an outcome: nothing where it succeeded.
+    newest: Option<Option<String>>,
 }
 
 impl Counts {
-    fn add_to(self, metrics: &Metrics) {
+    fn tell(self, broker: &Broker) {
         let Some(queue) = self.of else { return };
+        if let Some(said) = self.newest {
+            broker.note_error(&queue, said);
+        }
+        let metrics = broker.metrics();
         let label = |outcome| TargetLabel::of(&queue, outcome);
         for (outcome, count) in self.attempts {
             metrics.attempts.get_or_create(&label(outcome)).inc_by(count);
@@ -164,9 +170,9 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
     });
     if let Some(record) = record {
         match record.outcome {
-            AttemptOutcome::Succeeded => broker.note_error(&taken.queue, None),
+            AttemptOutcome::Succeeded => counts.newest = Some(None),
             AttemptOutcome::Retryable | AttemptOutcome::Permanent => {
-                broker.note_error(&taken.queue, Some(format!("{}: {}", record.code, record.message)));
+                counts.newest = Some(Some(format!("{}: {}", record.code, record.message)));
             }
             AttemptOutcome::Interrupted => {}
         }

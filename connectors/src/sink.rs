@@ -1,11 +1,12 @@
 //! The contract of a sink: something that events are sent to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventyard_event::{Envelope, Timestamp};
+use tokio::sync::Notify;
 
 /// The most of an answer's head that is kept with an attempt, in bytes: enough to see what went wrong, small
 /// enough to keep with every attempt.
@@ -43,6 +44,11 @@ pub trait Sink: Send + Sync + 'static {
     /// [`SendError`]; `retryable` says whether another attempt may help.
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError>;
 
+    /// This sink as one that is handed many deliveries at once, where it is one.
+    fn many(&self) -> Option<&dyn SendEach> {
+        None
+    }
+
     /// How many sends at once do it good where the rule does not say; `None` for what suits most. One that gathers, or
     /// whose client does, is the faster the more there are.
     fn concurrency(&self) -> Option<usize> {
@@ -51,6 +57,97 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Gives back what was opened. Sends that are under way may fail.
     async fn close(&self) {}
+}
+
+/// A sink that is handed many deliveries at once, each for itself: one whose system confirms what it was sent in its own
+/// time and order, so that a future for each would only wait.
+#[async_trait]
+pub trait SendEach: Sink {
+    /// Sends each as [`Sink::send`] would, and tells `ends` what became of it as soon as that is known, by its place
+    /// among the requests. Returns when all have ended, which they do within their time-out; all have the same.
+    ///
+    /// Cancellation: as [`Sink::send`], for each that has not ended.
+    async fn send_each(&self, requests: Vec<SendRequest>, ends: &Arc<Ends>);
+}
+
+/// What has become of deliveries that were handed over together: told from any thread, taken by one task.
+#[derive(Debug)]
+pub struct Ends {
+    // A std Mutex: held for moments, never over an await.
+    told: Mutex<Told>,
+    /// Some have ended that were not taken.
+    some: Notify,
+    /// All have ended.
+    all: Notify,
+}
+
+#[derive(Debug)]
+struct Told {
+    ended: Vec<(usize, Result<Sent, SendError>)>,
+    /// By place, whether it has not ended.
+    open: Vec<bool>,
+    open_count: usize,
+}
+
+impl Ends {
+    /// Of so many deliveries, none of which has ended.
+    #[must_use]
+    pub fn of(count: usize) -> Arc<Ends> {
+        let told = Told { ended: Vec::with_capacity(count), open: vec![true; count], open_count: count };
+        Arc::new(Ends { told: Mutex::new(told), some: Notify::new(), all: Notify::new() })
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The delivery at `place` has ended so. What is told of one that had ended before, or never was, counts for nothing.
+    pub fn end(&self, place: usize, result: Result<Sent, SendError>) {
+        let mut told = self.told();
+        if !told.open.get_mut(place).is_some_and(std::mem::take) {
+            return;
+        }
+        told.open_count -= 1;
+        let (first, last) = (told.ended.is_empty(), told.open_count == 0);
+        told.ended.push((place, result));
+        drop(told);
+        if first {
+            self.some.notify_one();
+        }
+        if last {
+            self.all.notify_one();
+        }
+    }
+
+    /// All that have not ended end so.
+    pub fn end_rest(&self, with: impl Fn() -> SendError) {
+        let open: Vec<usize> =
+            self.told().open.iter().enumerate().filter(|(_, open)| **open).map(|(at, _)| at).collect();
+        for place in open {
+            self.end(place, Err(with()));
+        }
+    }
+
+    /// Those that have ended since the last call, at least one; none once all have been taken. Cancel safe.
+    pub async fn next(&self) -> Vec<(usize, Result<Sent, SendError>)> {
+        loop {
+            let changed = self.some.notified();
+            {
+                let mut told = self.told();
+                if !told.ended.is_empty() || told.open_count == 0 {
+                    return std::mem::take(&mut told.ended);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Until all have ended; for one task. Cancel safe.
+    pub async fn all(&self) {
+        while self.told().open_count > 0 {
+            self.all.notified().await;
+        }
+    }
 }
 
 /// One attempt of one delivery.
@@ -145,5 +242,52 @@ impl SendError {
     #[must_use]
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> SendError {
         SendError { retryable: false, ..SendError::retryable(code, message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(ended: &[(usize, Result<Sent, SendError>)]) -> Vec<usize> {
+        ended.iter().map(|(place, _)| *place).collect()
+    }
+
+    #[tokio::test]
+    async fn each_end_is_taken_once_in_the_order_in_which_it_was_told() {
+        let ends = Ends::of(4);
+        ends.end(2, Ok(Sent::default()));
+        ends.end(0, Err(SendError::permanent("a", "b")));
+        ends.end(2, Err(SendError::permanent("late", "it had ended")));
+        ends.end(9, Ok(Sent::default()));
+        let first = ends.next().await;
+        assert_eq!(places(&first), [2, 0]);
+        assert!(first[0].1.is_ok());
+        assert!(tokio::time::timeout(Duration::from_millis(1), ends.next()).await.is_err(), "two are open");
+        assert!(tokio::time::timeout(Duration::from_millis(1), ends.all()).await.is_err());
+        ends.end(3, Ok(Sent::default()));
+        ends.end_rest(|| SendError::retryable("timeout", "none came"));
+        ends.all().await;
+        let rest = ends.next().await;
+        assert_eq!(places(&rest), [3, 1]);
+        assert_eq!(rest[1].1.as_ref().unwrap_err().code, "timeout");
+        assert!(ends.next().await.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_end_is_missed_that_another_thread_tells() {
+        const COUNT: usize = 20_000;
+        let ends = Ends::of(COUNT);
+        let telling = Arc::clone(&ends);
+        let teller = std::thread::spawn(move || (0..COUNT).for_each(|place| telling.end(place, Ok(Sent::default()))));
+        let waiting = Arc::clone(&ends);
+        let all = tokio::spawn(async move { waiting.all().await });
+        let mut seen = Vec::new();
+        while seen.len() < COUNT {
+            seen.extend(places(&ends.next().await));
+        }
+        assert!(seen.iter().copied().eq(0..COUNT));
+        all.await.unwrap();
+        teller.join().unwrap();
     }
 }

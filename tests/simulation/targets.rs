@@ -6,10 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventyard::clock::Clocks;
-use eventyard_connectors::sink::{SendError, SendRequest, Sent, Sink};
+use eventyard_connectors::sink::{Ends, SendEach, SendError, SendRequest, Sent, Sink};
 use eventyard_event::{DeliveryId, Envelope};
 use eventyard_functions::{Executor, Invocation, InvocationError, InvocationResult};
 use eventyard_store::{DeliveryState, Store};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::ledger::Ledger;
 
@@ -124,6 +126,18 @@ impl Sink for Scripted {
             Behaviour::FailForGood => Err(SendError::permanent("http_400", "never")),
             Behaviour::Hang => Err(SendError::retryable("timeout", "too late")),
         }
+    }
+
+    fn many(&self) -> Option<&dyn SendEach> {
+        matches!(self.name, "fan" | "split").then_some(self)
+    }
+}
+
+#[async_trait]
+impl SendEach for Scripted {
+    async fn send_each(&self, requests: Vec<SendRequest>, ends: &Arc<Ends>) {
+        let send = |(place, request)| async move { ends.end(place, self.send(request).await) };
+        requests.into_iter().enumerate().map(send).collect::<FuturesUnordered<_>>().collect::<()>().await;
     }
 }
 

@@ -10,7 +10,7 @@
 //! | the message is too large or is refused by the topic's rules; no such topic; not allowed | permanent |
 //! | anything else, no answer in time among it | retryable |
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,15 +18,14 @@ use bytes::Bytes;
 use eventyard_event::{Data, Event, ExtensionValue, json};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use rdkafka::util::Timeout;
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use serde_json::Value;
 
 use super::client::{self, Meaning};
 use super::settings::{SinkConfig, check_topic};
-use crate::sink::{PayloadForm, SendError, SendRequest, Sent, Sink};
+use crate::sink::{Ends, PayloadForm, SendEach, SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConfigError, read_checked};
 use crate::template::Template;
 
@@ -47,10 +46,13 @@ const LINGER_MS: u32 = 5;
 /// How long `close` waits for what is under way.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a delivery that found the producer full looks for room.
+const ROOM_AGAIN: Duration = Duration::from_millis(5);
+
 /// `[sink.NAME] kind = "kafka"`.
 pub struct KafkaSink {
     settings: ClientConfig,
-    topic: String,
+    topic: Arc<str>,
     key: Option<Template>,
     structured: bool,
     /// Made by the first send, and anew after an error that it does not survive.
@@ -58,19 +60,26 @@ pub struct KafkaSink {
     made: Mutex<Option<Made>>,
 }
 
-#[derive(Clone)]
-struct Made {
-    producer: FutureProducer<Context>,
-    last_error: LastError,
-}
-
-/// The last error: why a message was not written in time.
-type LastError = Arc<Mutex<Option<(Meaning, String)>>>;
+type Made = Arc<ThreadedProducer<Context>>;
 
 /// What librdkafka calls back.
 struct Context {
-    last_error: LastError,
-    topic: String,
+    topic: Arc<str>,
+    /// The last error: why a message was not written in time.
+    // A std Mutex: held for moments.
+    last_error: Mutex<Option<(Meaning, String)>>,
+}
+
+/// A message that librdkafka has: whom to tell what became of it.
+struct Handed {
+    ends: Arc<Ends>,
+    place: usize,
+}
+
+impl Context {
+    fn last_error(&self) -> MutexGuard<'_, Option<(Meaning, String)>> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Context {
@@ -81,12 +90,32 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let meaning = error.rdkafka_error_code().map_or(Meaning::Passing, Meaning::of);
         let words = client::words(&error, reason);
-        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_error();
         // That no broker is left is what follows from wrong credentials and certificates, and says less.
         let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         if !(follows && matches!(*last, Some((Meaning::Auth | Meaning::Tls, _)))) {
             *last = Some((meaning, words));
         }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Handed>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, handed: Box<Handed>) {
+        let result = match result {
+            Ok(written) => {
+                // Whatever it was, it is over.
+                self.last_error().take();
+                Ok(Sent {
+                    code: "written".to_owned(),
+                    response_head: format!("{}/{}/{}", self.topic, written.partition(), written.offset()),
+                    ..Sent::default()
+                })
+            }
+            Err((error, _)) => Err(self.judge(error)),
+        };
+        handed.ends.end(handed.place, result);
     }
 }
 
@@ -121,7 +150,7 @@ impl KafkaSink {
         }
         Ok(KafkaSink {
             settings,
-            topic: config.topic,
+            topic: config.topic.into(),
             key,
             structured: config.format == "structured",
             made: Mutex::new(None),
@@ -131,22 +160,39 @@ impl KafkaSink {
     fn made(&self) -> Result<Made, SendError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            return Ok(made.clone());
+            return Ok(Arc::clone(made));
         }
-        let last_error = LastError::default();
-        let context = Context { last_error: Arc::clone(&last_error), topic: self.topic.clone() };
+        let context = Context { topic: Arc::clone(&self.topic), last_error: Mutex::default() };
         let producer = self
             .settings
             .create_with_context(context)
             .map_err(|error| SendError::retryable("kafka", format!("the Kafka client could not be made: {error}")))?;
-        Ok(made.insert(Made { producer, last_error }).clone())
+        Ok(Arc::clone(made.insert(Arc::new(producer))))
     }
 
     /// A producer that has met an error it does not survive is of no use any more; the next send makes another.
     fn forget_if_dead(&self, dead: &Made) {
-        if dead.producer.client().fatal_error().is_some() {
+        if dead.client().fatal_error().is_some() {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.take_if(|made| Arc::ptr_eq(&made.last_error, &dead.last_error));
+            made.take_if(|made| Arc::ptr_eq(made, dead));
+        }
+    }
+
+    /// Hands a message to librdkafka, which has room for it sooner or later.
+    async fn hand_over(&self, made: &Made, request: &SendRequest, handed: Handed) {
+        let (headers, value) = message(request, self.structured);
+        let key = self.key.as_ref().and_then(|key| key.of(&request.event.event));
+        let mut record = BaseRecord::<str, [u8], Box<Handed>>::with_opaque_to(&self.topic, Box::new(handed));
+        record = record.headers(headers);
+        record.payload = value.as_deref();
+        record.key = key.as_deref();
+        while let Err((error, back)) = made.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                let handed = back.delivery_opaque;
+                return handed.ends.end(handed.place, Err(made.context().judge(&error)));
+            }
+            tokio::time::sleep(ROOM_AGAIN).await;
+            record = back;
         }
     }
 }
@@ -154,37 +200,14 @@ impl KafkaSink {
 #[async_trait]
 impl Sink for KafkaSink {
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
-        let made = self.made()?;
-        let (headers, value) = message(&request, self.structured);
-        let key = self.key.as_ref().and_then(|key| key.of(&request.event.event));
-        let record = FutureRecord::<str, [u8]> {
-            topic: &self.topic,
-            partition: None,
-            payload: value.as_deref(),
-            key: key.as_deref(),
-            timestamp: None,
-            headers: Some(headers),
-        };
-        let timeout = Timeout::After(request.timeout);
-        match tokio::time::timeout(request.timeout, made.producer.send(record, timeout)).await {
-            Ok(Ok(written)) => {
-                // Whatever it was, it is over.
-                made.last_error.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Ok(Sent {
-                    code: "written".to_owned(),
-                    response_head: format!("{}/{}/{}", self.topic, written.partition, written.offset),
-                    ..Sent::default()
-                })
-            }
-            Ok(Err((error, _))) => {
-                self.forget_if_dead(&made);
-                Err(made.judge(&error, &self.topic))
-            }
-            Err(_) => {
-                let millis = request.timeout.as_millis();
-                Err(made.not_in_time(format!("Kafka reported nothing within {millis} ms")))
-            }
-        }
+        let ends = Ends::of(1);
+        self.send_each(vec![request], &ends).await;
+        let ended = ends.next().await.pop();
+        ended.map_or_else(|| Err(SendError::retryable("kafka", "Kafka reported nothing")), |(_, result)| result)
+    }
+
+    fn many(&self) -> Option<&dyn SendEach> {
+        Some(self)
     }
 
     fn concurrency(&self) -> Option<usize> {
@@ -195,12 +218,34 @@ impl Sink for KafkaSink {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(made) = made else { return };
         // Waits on a thread of its own; what is not written by then was not reported either.
-        let _ = tokio::task::spawn_blocking(move || made.producer.flush(FLUSH_TIMEOUT)).await;
+        let _ = tokio::task::spawn_blocking(move || made.flush(FLUSH_TIMEOUT)).await;
     }
 }
 
-impl Made {
-    fn judge(&self, error: &KafkaError, topic: &str) -> SendError {
+#[async_trait]
+impl SendEach for KafkaSink {
+    async fn send_each(&self, requests: Vec<SendRequest>, ends: &Arc<Ends>) {
+        let made = match self.made() {
+            Ok(made) => made,
+            Err(error) => return ends.end_rest(|| error.clone()),
+        };
+        let timeout = requests.first().map_or(Duration::ZERO, |request| request.timeout);
+        let sent = tokio::time::timeout(timeout, async {
+            for (place, request) in requests.iter().enumerate() {
+                self.hand_over(&made, request, Handed { ends: Arc::clone(ends), place }).await;
+            }
+            ends.all().await;
+        });
+        if sent.await.is_err() {
+            let message = format!("Kafka reported nothing within {} ms", timeout.as_millis());
+            ends.end_rest(|| made.context().not_in_time(message.clone()));
+        }
+        self.forget_if_dead(&made);
+    }
+}
+
+impl Context {
+    fn judge(&self, error: &KafkaError) -> SendError {
         let code = error.rdkafka_error_code();
         let message = format!("Kafka did not take the message: {error}");
         match code {
@@ -217,7 +262,7 @@ impl Made {
             Some(code) => match Meaning::of(code) {
                 Meaning::Denied => SendError::permanent(Meaning::Denied.word(), message),
                 Meaning::NoTopic => {
-                    SendError::permanent(Meaning::NoTopic.word(), format!("the cluster has no topic {topic}"))
+                    SendError::permanent(Meaning::NoTopic.word(), format!("the cluster has no topic {}", self.topic))
                 }
                 meaning => SendError::retryable(meaning.word(), message),
             },
@@ -227,7 +272,7 @@ impl Made {
 
     /// Nothing came back: says why, where librdkafka has said it.
     fn not_in_time(&self, message: String) -> SendError {
-        match &*self.last_error.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.last_error() {
             Some((Meaning::Passing, words)) => SendError::retryable("timeout", format!("{message} ({words})")),
             Some((meaning, words)) => SendError::retryable(meaning.word(), format!("{message} ({words})")),
             None => SendError::retryable("timeout", message),

@@ -131,7 +131,8 @@ impl ClientContext for Group {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        let of = |(topic, partition): &Partition| statistics.topics.get(&**topic)?.partitions.get(&partition.to_string());
+        let of =
+            |(topic, partition): &Partition| statistics.topics.get(&**topic)?.partitions.get(&partition.to_string());
         let mut state = self.shared.state();
         for (partition, assigned) in &mut state.assigned {
             // -1001 and the like mean that it is not known yet.
