@@ -137,7 +137,7 @@ fn announcement(
         let due_at = listener.group.map_or(due_at, |window| group::window_end(due_at, window));
         deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot, split: None });
     }
-    Admission { envelope, deliveries, dedupe: None, dead: None }
+    Admission { envelope: envelope.into(), deliveries, dedupe: None, dead: None }
 }
 
 fn own_event(
@@ -209,7 +209,7 @@ impl Broker {
         let event = envelope.id;
         let due_at = self.clocks().steady_now();
         let deliveries = vec![NewDelivery { queue, lane: None, due_at, snapshot: in_force.rules.hash(), split: None }];
-        let admission = Admission { envelope, deliveries, dedupe: None, dead: None };
+        let admission = Admission { envelope: envelope.into(), deliveries, dedupe: None, dead: None };
         self.store().commit(Commit { admissions: vec![admission], position: None }).await?;
         Ok(event)
     }

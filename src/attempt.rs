@@ -614,7 +614,7 @@ fn rule_source(queue: &QueueKey) -> String {
 
 fn routed(broker: &Broker, envelope: Envelope) -> Admission {
     let deliveries = route(&broker.in_force(), &envelope, broker.clocks().steady_now()).deliveries;
-    Admission { envelope, deliveries, dedupe: None, dead: None }
+    Admission { envelope: envelope.into(), deliveries, dedupe: None, dead: None }
 }
 
 /// The beginning of an answer as text.

@@ -122,15 +122,26 @@ impl Broker {
         self.admit_read(origin, Read { events, ..Read::default() }).await
     }
 
-    /// [`Broker::admit`] of what a polled source read: with its position, and with what it could not decode, all in
-    /// the same frame.
+    /// [`Broker::admit`] of what a source read that is asked by others: with its position, and with what could not be
+    /// decoded, all in the same frame.
     ///
     /// # Errors
     /// [`IntakeError`]: nothing of it is on disk.
-    pub async fn admit_read(&self, origin: &Origin, read: Read) -> Result<Vec<Receipt>, IntakeError> {
-        let taken = self.take_in(origin, read, None).await;
+    pub async fn admit_read(&self, origin: &Origin, mut read: Read) -> Result<Vec<Receipt>, IntakeError> {
+        let taken = self.take_in(origin, &mut read, Wants::Receipts).await;
         self.count_refused(&taken);
         taken.map(|(receipts, _)| receipts)
+    }
+
+    /// [`Broker::admit_read`] of what a polled source read, which needs no receipts and offers it again where it is not
+    /// taken: `read` is empty when it is on disk.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: nothing of it is on disk, and all of it is in `read` again but what was made for other sources.
+    pub async fn admit_polled(&self, origin: &Origin, read: &mut Read) -> Result<(), IntakeError> {
+        let taken = self.take_in(origin, read, Wants::WhatIsNotTaken).await;
+        self.count_refused(&taken);
+        taken.map(|_| ())
     }
 
     /// [`Broker::admit`] of events of which the sender waits for an answer; returns when they are durable, with the
@@ -144,7 +155,8 @@ impl Broker {
         events: Vec<Incoming>,
         waiting_max: usize,
     ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
-        let taken = self.take_in(origin, Read { events, ..Read::default() }, Some(waiting_max)).await;
+        let mut read = Read { events, ..Read::default() };
+        let taken = self.take_in(origin, &mut read, Wants::Answer { waiting_max }).await;
         self.count_refused(&taken);
         taken
     }
@@ -156,13 +168,7 @@ impl Broker {
         }
     }
 
-    /// `waiting_max` is given where a sender asks to wait.
-    async fn take_in(
-        &self,
-        origin: &Origin,
-        Read { events, made, undecodable, position, filter }: Read,
-        waiting_max: Option<usize>,
-    ) -> Result<(Vec<Receipt>, Result<Awaited, NoReply>), IntakeError> {
+    async fn take_in(&self, origin: &Origin, read: &mut Read, wants: Wants) -> Result<TakenIn, IntakeError> {
         if !self.accepting() {
             return Err(IntakeError::Stopping);
         }
@@ -171,24 +177,30 @@ impl Broker {
         if self.store().stats().unsettled >= limit {
             return Err(IntakeError::BacklogFull(limit));
         }
+        let Read { events, made, undecodable, position, filter } = std::mem::take(read);
         if events.is_empty() && made.is_empty() && undecodable.is_empty() && position.is_none() {
             return Ok((Vec::new(), Err(NoReply::NoTarget)));
         }
         let due_at = self.clocks().steady_now();
         let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
-        let waiting_max = waiting_max.filter(|_| events.len() == 1);
+        let waiting_max = match wants {
+            Wants::Answer { waiting_max } if events.len() == 1 => Some(waiting_max),
+            _ => None,
+        };
         let (makers, made): (Vec<Arc<Maker>>, Vec<Incoming>) = made.into_iter().unzip();
         let (mut memory, mut filtered) = (Memory::default(), BTreeMap::new());
-        let mut elements = 0u64;
-        let (mut drafts, mut origins) = (Vec::with_capacity(events.len() + made.len()), Vec::new());
+        let (mut elements, mut passed_over) = (0u64, Vec::new());
+        let mut drafts = Vec::with_capacity(events.len() + made.len());
         let mut admissions = Vec::with_capacity(events.len() + made.len() + undecodable.len() * 2);
         let own = events.into_iter().map(|incoming| (origin, filter.as_ref(), incoming));
         let made = makers.iter().zip(made).map(|(maker, event)| (&maker.origin, maker.filter.as_ref(), event));
         for (origin, filter, incoming) in own.chain(made) {
-            let dedupe = incoming.dedupe.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
+            let window = incoming.dedupe;
+            let dedupe = window.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
             let envelope = self.envelope(origin, incoming);
             if filter.is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
                 *filtered.entry(&origin.source_name).or_insert(0) += 1;
+                passed_over.push((origin, envelope, window));
                 continue;
             }
             let Routed { rules, deliveries, reply, split, unevaluated } = route(&in_force, &envelope, due_at);
@@ -198,28 +210,31 @@ impl Broker {
                 // Before the commit: the attempt may begin before that has returned.
                 awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);
             }
-            drafts.push(Draft::new(self, &in_force, &envelope, rules));
-            origins.push(origin);
+            let envelope = Arc::new(envelope);
+            drafts.push(Draft::new(self, &in_force, origin, &envelope, window, rules));
             admissions.push(Admission { envelope, deliveries, dedupe, dead: None });
         }
+        let kept = (wants == Wants::WhatIsNotTaken).then(|| (undecodable.clone(), position.clone()));
         let mut letters = Vec::with_capacity(undecodable.len());
         for undecodable in undecodable {
             let [letter, alert] = undecodable::admissions(self, origin, undecodable);
-            letters.extend(letter.dead.clone().map(|reason| (letter.envelope.clone(), reason)));
+            letters.extend(letter.dead.clone().map(|reason| (Arc::clone(&letter.envelope), reason)));
             admissions.extend([letter, alert]);
         }
 
-        // A few events may be very many deliveries. What alone is over the limit is taken when nothing else waits.
-        if elements > 0 {
-            let unsettled = self.store().stats().unsettled;
-            if unsettled > 0 && unsettled.saturating_add(elements) > limit {
-                return Err(IntakeError::BacklogFull(limit));
+        let admitted = match self.commit(elements, limit, Commit { admissions, position }).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                if let Some((undecodable, position)) = kept {
+                    let drafted = drafts.into_iter();
+                    let drafted = drafted.map(|one| (one.origin, Arc::unwrap_or_clone(one.envelope), one.dedupe));
+                    let own = drafted.chain(passed_over).filter(|(of, ..)| std::ptr::eq(*of, origin));
+                    let events = own.map(|(_, envelope, dedupe)| offered(envelope, dedupe)).collect();
+                    *read = Read { events, made: Vec::new(), undecodable, position, filter };
+                }
+                return Err(error);
             }
-        }
-
-        let began = tokio::time::Instant::now();
-        let admitted = self.store().commit(Commit { admissions, position }).await?;
-        self.metrics().commit_duration.observe(began.elapsed().as_secs_f64());
+        };
 
         if admitted.iter().any(|admitted| admitted.duplicate) && awaited.as_ref().err() != Some(&NoReply::Batch) {
             awaited = Err(NoReply::Duplicate);
@@ -231,41 +246,58 @@ impl Broker {
         let mut admitted = admitted;
         let of_letters = admitted.split_off(drafts.len());
         self.count_undecodable(origin, &letters, &of_letters);
-        let mut place = 0;
-        for of_one in origins.chunk_by(|one, next| std::ptr::eq(*one, *next)) {
-            let range = place..place + of_one.len();
-            place = range.end;
-            if let (Some(origin), Some(drafts), Some(admitted)) =
-                (of_one.first(), drafts.get(range.clone()), admitted.get(range))
-            {
-                self.count_taken(origin, drafts, admitted);
-            }
+        let mut rest = &*admitted;
+        for of_one in drafts.chunk_by(|one, next| std::ptr::eq(one.origin, next.origin)) {
+            let (admitted, others) = rest.split_at(of_one.len().min(rest.len()));
+            rest = others;
+            self.count_taken(of_one, admitted);
         }
-        let receipts = drafts.into_iter().zip(admitted).zip(origins);
-        let receipts = receipts.map(|((draft, admitted), origin)| self.acknowledge(origin, draft, admitted)).collect();
+        drafts.iter().zip(&admitted).for_each(|(draft, admitted)| self.tell_accepted(draft, *admitted));
+        let receipts = match wants {
+            Wants::WhatIsNotTaken => Vec::new(),
+            Wants::Receipts | Wants::Answer { .. } => {
+                drafts.into_iter().zip(admitted).map(|(draft, admitted)| draft.receipt(admitted)).collect()
+            }
+        };
         Ok((receipts, awaited))
     }
 
+    /// Commits what makes so many elements of lists.
+    async fn commit(&self, elements: u64, limit: u64, commit: Commit) -> Result<Vec<Admitted>, IntakeError> {
+        // A few events may be very many deliveries. What alone is over the limit is taken when nothing else waits.
+        if elements > 0 {
+            let unsettled = self.store().stats().unsettled;
+            if unsettled > 0 && unsettled.saturating_add(elements) > limit {
+                return Err(IntakeError::BacklogFull(limit));
+            }
+        }
+        let began = tokio::time::Instant::now();
+        let admitted = self.store().commit(commit).await?;
+        self.metrics().commit_duration.observe(began.elapsed().as_secs_f64());
+        Ok(admitted)
+    }
+
     /// Counts what is on disk: all at once, for a label costs more to look up than a number to add.
-    fn count_taken(&self, origin: &Origin, drafts: &[Draft], admitted: &[Admitted]) {
+    fn count_taken(&self, drafts: &[Draft<'_>], admitted: &[Admitted]) {
+        let Some(first) = drafts.first() else { return };
         let metrics = self.metrics();
         let duplicates = admitted.iter().filter(|admitted| admitted.duplicate).count() as u64;
         let accepted = admitted.len() as u64 - duplicates;
-        let label = SourceLabel { source: origin.source_name.to_string() };
+        let label = SourceLabel { source: first.origin.source_name.to_string() };
         if duplicates > 0 {
             metrics.events_duplicate.get_or_create(&label).inc_by(duplicates);
         }
         if accepted > 0 {
             metrics.events_accepted.get_or_create(&label).inc_by(accepted);
         }
-        let unmatched = drafts.iter().zip(admitted).filter(|(draft, admitted)| draft.is_unmatched(admitted)).count();
+        let unmatched = drafts.iter().zip(admitted).filter(|(draft, admitted)| draft.is_unmatched(**admitted)).count();
         if unmatched > 0 {
             metrics.events_unmatched.inc_by(unmatched as u64);
         }
     }
 
     /// Counts and tells what could not be decoded; of each there are a letter and an alert.
-    fn count_undecodable(&self, origin: &Origin, letters: &[(Envelope, Reason)], admitted: &[Admitted]) {
+    fn count_undecodable(&self, origin: &Origin, letters: &[(Arc<Envelope>, Reason)], admitted: &[Admitted]) {
         let fresh = letters.iter().zip(admitted.chunks(2));
         let fresh: Vec<_> = fresh.filter(|(_, made)| made.first().is_some_and(|letter| !letter.duplicate)).collect();
         let Some(((letter, reason), _)) = fresh.first() else { return };
@@ -300,31 +332,40 @@ impl Broker {
         }
     }
 
-    /// One event is on disk: tells who listens, and makes its receipt.
-    fn acknowledge(&self, origin: &Origin, mut draft: Draft, admitted: Admitted) -> Receipt {
-        let duplicate = admitted.duplicate;
-        let unmatched = draft.is_unmatched(&admitted);
-        if duplicate {
-            // What this body would have matched says nothing of the event that the receipt names.
-            draft.rules.clear();
+    /// One event is on disk: tells who listens.
+    fn tell_accepted(&self, draft: &Draft<'_>, admitted: Admitted) {
+        if !draft.is_told {
+            return;
         }
-        if let Some(ty) = draft.ty {
-            self.tell(Fate::Accepted {
-                event: admitted.event,
-                cloudevent_id: draft.id.clone(),
-                ty: ty.clone(),
-                source_name: origin.source_name.clone(),
-                rules: draft.rules.clone(),
-                duplicate,
-            });
-            if unmatched {
-                let source_name = origin.source_name.clone();
-                self.tell(Fate::Unmatched { event: admitted.event, source_name, ty, nearest: draft.nearest });
-            }
+        let (event, source_name) = (&draft.envelope.event, &draft.origin.source_name);
+        self.tell(Fate::Accepted {
+            event: admitted.event,
+            cloudevent_id: event.id.clone(),
+            ty: event.ty.clone(),
+            source_name: source_name.clone(),
+            rules: draft.rules(admitted).to_vec(),
+            duplicate: admitted.duplicate,
+        });
+        if draft.is_unmatched(admitted) {
+            let (source_name, ty, nearest) = (source_name.clone(), event.ty.clone(), draft.nearest.clone());
+            self.tell(Fate::Unmatched { event: admitted.event, source_name, ty, nearest });
         }
-        let hint = unmatched.then(|| format!("no rule matched; eventyard explain {}", admitted.event));
-        Receipt { event: admitted.event, id: draft.id, source: draft.source, duplicate, rules: draft.rules, hint }
     }
+}
+
+/// The receipts of what is on disk, and where a sender waits for its answer, or why it does not.
+type TakenIn = (Vec<Receipt>, Result<Awaited, NoReply>);
+
+/// What whoever brings events needs of them when they are on disk, or are not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Receipts,
+    /// As well as the target's answer to the only one of them; so many may wait at once.
+    Answer {
+        waiting_max: usize,
+    },
+    /// No more than what was not taken.
+    WhatIsNotTaken,
 }
 
 /// A source whose events are made of what another one takes.
@@ -351,33 +392,63 @@ pub struct Read {
     pub filter: Option<Arc<PatternSet>>,
 }
 
-/// What the receipt of one event will say, while the event itself is on its way to disk.
-struct Draft {
-    id: String,
-    source: String,
+/// What is known of one event while it is on its way to disk.
+struct Draft<'o> {
+    origin: &'o Origin,
+    envelope: Arc<Envelope>,
+    dedupe: Option<Duration>,
     rules: Vec<Name>,
-    /// CloudEvents `type`; only where somebody listens to fates.
-    ty: Option<String>,
+    /// Somebody listens to fates.
+    is_told: bool,
     /// The rule that came closest; only where none matched and somebody listens, for it costs an explanation of
     /// every rule.
     nearest: Option<Name>,
 }
 
-impl Draft {
+impl<'o> Draft<'o> {
+    fn new(
+        broker: &Broker,
+        in_force: &InForce,
+        origin: &'o Origin,
+        envelope: &Arc<Envelope>,
+        dedupe: Option<Duration>,
+        rules: Vec<Name>,
+    ) -> Draft<'o> {
+        let is_told = broker.has_listeners();
+        let nearest = (is_told && rules.is_empty()).then(|| in_force.nearest_rule(envelope)).flatten();
+        Draft { origin, envelope: Arc::clone(envelope), dedupe, rules, is_told, nearest }
+    }
+
     /// Whether no rule wanted it, as it turned out.
-    fn is_unmatched(&self, admitted: &Admitted) -> bool {
+    fn is_unmatched(&self, admitted: Admitted) -> bool {
         self.rules.is_empty() && !admitted.duplicate
     }
 
-    fn new(broker: &Broker, in_force: &InForce, envelope: &Envelope, rules: Vec<Name>) -> Draft {
-        let listened_to = broker.has_listeners();
-        let nearest = (listened_to && rules.is_empty()).then(|| in_force.nearest_rule(envelope)).flatten();
-        Draft {
-            id: envelope.event.id.clone(),
-            source: envelope.event.source.clone(),
-            rules,
-            ty: listened_to.then(|| envelope.event.ty.clone()),
-            nearest,
+    /// What this body of a duplicate would have matched says nothing of the event that its receipt names.
+    fn rules(&self, admitted: Admitted) -> &[Name] {
+        if admitted.duplicate { &[] } else { &self.rules }
+    }
+
+    fn receipt(self, admitted: Admitted) -> Receipt {
+        let hint =
+            self.is_unmatched(admitted).then(|| format!("no rule matched; eventyard explain {}", admitted.event));
+        let event = &self.envelope.event;
+        Receipt {
+            event: admitted.event,
+            id: event.id.clone(),
+            source: event.source.clone(),
+            duplicate: admitted.duplicate,
+            rules: self.rules(admitted).to_vec(),
+            hint,
         }
     }
+}
+
+/// An event as it was offered.
+fn offered(envelope: Envelope, dedupe: Option<Duration>) -> Incoming {
+    let Envelope { id, mut event, keys_unique, .. } = envelope;
+    if event.id == id.to_string() {
+        event.id.clear();
+    }
+    Incoming { event, keys_unique, dedupe }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventyard_connectors::reader::NotRead;
 use eventyard_connectors::source::{
-    Batch, INSTANCES_MAX, Incoming, Intake, IntakeError as Refusal, ManualFiring, Receipt as Taken, Seek, SeekError,
-    Source,
+    Batch, INSTANCES_MAX, Incoming, Intake, IntakeError as Refusal, ManualFiring, Seek, SeekError, Source,
 };
 use eventyard_connectors::supervise::{
     Backoff, LastError, SourceControl, SourceState, SourceStatus, Supervision, supervise,
@@ -407,19 +406,29 @@ fn position_name(source: &Name, instance: u32) -> Name {
 
 #[async_trait]
 impl Intake for SourceIntake {
-    async fn offer(&self, batch: Batch) -> Result<Vec<Taken>, Refusal> {
-        let Batch { events, undecodable, position } = batch;
+    async fn offer(&self, batch: &mut Batch) -> Result<(), Refusal> {
+        self.let_others_go_first(batch.events.len()).await;
+        let name = &self.origin.source_name;
+        // What other sources make of these events cannot be made into them again.
+        let whole = self.broker.in_force().feeds.contains_key(name).then(|| batch.clone());
+        let Batch { events, undecodable, position } = std::mem::take(batch);
         let position = position.map(|bytes| NewPosition {
             namespace: self.origin.namespace.clone(),
-            source: position_name(&self.origin.source_name, self.instance),
+            source: position_name(name, self.instance),
             bytes,
         });
-        self.let_others_go_first(events.len()).await;
-        let (events, made) = feed(&self.broker, &self.origin.source_name, events).await?;
-        let read = Read { events, made, undecodable, position, filter: self.filter.clone() };
-        let receipts = self.broker.admit_read(&self.origin, read).await;
-        let taken = |receipt: Receipt| Taken { event: receipt.event, duplicate: receipt.duplicate };
-        Ok(receipts.map_err(refusal)?.into_iter().map(taken).collect())
+        let taken = match feed(&self.broker, name, events).await {
+            Ok((events, made)) => {
+                let mut read = Read { events, made, undecodable, position, filter: self.filter.clone() };
+                let admitted = self.broker.admit_polled(&self.origin, &mut read).await;
+                admitted.map_err(|error| (refusal(error), read))
+            }
+            Err(refusal) => Err((refusal, Read { undecodable, position, ..Read::default() })),
+        };
+        let Err((refusal, Read { events, undecodable, position, .. })) = taken else { return Ok(()) };
+        let position = position.map(|position| position.bytes);
+        *batch = whole.unwrap_or(Batch { events, undecodable, position });
+        Err(refusal)
     }
 
     async fn position(&self) -> Result<Option<Vec<u8>>, Refusal> {

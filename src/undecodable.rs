@@ -61,7 +61,7 @@ pub(crate) fn admissions(broker: &Broker, origin: &Origin, undecodable: Undecoda
     let snapshot = broker.in_force().rules.hash();
     let deliveries =
         vec![NewDelivery { queue, lane: None, due_at: broker.clocks().steady_now(), snapshot, split: None }];
-    [Admission { envelope, deliveries, dedupe, dead: Some(reason) }, Admission { dedupe, ..alert }]
+    [Admission { envelope: envelope.into(), deliveries, dedupe, dead: Some(reason) }, Admission { dedupe, ..alert }]
 }
 
 /// Tells who follows what passes.

@@ -19,6 +19,7 @@ struct Kept {
     dead: Vec<DeadLetter>,
     /// What the next commits answer.
     failure: Option<StoreError>,
+    positions: Vec<Vec<u8>>,
     /// Until when events have gone by the retention.
     forgotten_until: Option<Timestamp>,
 }
@@ -39,6 +40,11 @@ impl ScriptedStore {
         let mut kept = self.kept.lock().unwrap();
         kept.events.retain(|event| event.envelope.id.made_at().is_none_or(|made_at| made_at > until));
         kept.forgotten_until = Some(until);
+    }
+
+    /// The positions that were committed, in order.
+    pub(crate) fn positions(&self) -> Vec<Vec<u8>> {
+        self.kept.lock().unwrap().positions.clone()
     }
 
     pub(crate) fn event_count(&self) -> usize {
@@ -94,6 +100,7 @@ impl Store for ScriptedStore {
         if let Some(failure) = &kept.failure {
             return Err(failure.clone());
         }
+        kept.positions.extend(commit.position.map(|position| position.bytes));
         let mut admitted = Vec::new();
         for admission in commit.admissions {
             let envelope = admission.envelope;
@@ -120,7 +127,6 @@ impl Store for ScriptedStore {
                 history: Vec::new(),
             };
             let deliveries: Vec<DeliveryView> = (0..).zip(each_place(&admission.deliveries)).map(view).collect();
-            let envelope = Arc::new(envelope);
             if let Some(reason) = admission.dead {
                 kept.dead.extend(deliveries.iter().map(|delivery| DeadLetter {
                     delivery: delivery.clone(),

@@ -14,7 +14,7 @@ use eventyard_connectors::reader::{NotRead, Reader};
 use eventyard_connectors::source::{Batch, Incoming, Source, SourceContext, SourceError, Undecodable};
 use eventyard_connectors::supervise::SourceState;
 use eventyard_event::{Event, Name};
-use eventyard_store::{EventFilter, PageRequest};
+use eventyard_store::{EventFilter, PageRequest, StoreError};
 use tokio::sync::watch;
 
 use crate::http_broker::{HttpBroker, start, start_changed};
@@ -279,6 +279,45 @@ async fn instances_run_side_by_side_and_a_filter_leaves_out_and_counts() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_is_offered_again_as_it_was() {
+    let server = start().await;
+    let (_let_close, may_close) = watch::channel(true);
+    let event = |id: &str, ty: &str| Incoming {
+        event: Event { id: id.to_owned(), source: "/queue".into(), ty: ty.to_owned(), ..Event::default() },
+        keys_unique: true,
+        dedupe: Some(Duration::from_secs(3600)),
+    };
+    let events = vec![event("", "t"), event("no", "other"), event("7", "t")];
+    let batch = Batch { events, position: Some(b"18".to_vec()), undecodable: vec![poison(17)] };
+    let told = Told { word: "queue", log: Log::default(), reads: [Ok(batch)].into(), may_close };
+    let mut source = declared("", told);
+    let pattern = eventyard_rules::Pattern::from_json(r#"{"type":["t"]}"#).unwrap();
+    source.filter = Some(Arc::new(eventyard_rules::PatternSet::new([&pattern])));
+    server.store.fail(Some(StoreError::Full));
+    server.broker.run_sources(vec![source]);
+    let refusals = || server.broker.source_views()[0].status.failure_count;
+    until("refused again and again", 600, || refusals() == 3).await;
+    assert_eq!((server.store.event_count(), server.store.positions().len()), (0, 0));
+    server.store.fail(None);
+    until("taken", 600, || server.broker.source_views()[0].status.event_count == 3).await;
+    assert_eq!(server.store.positions(), [b"18"]);
+    let all = server.broker.store().events(EventFilter::default(), PageRequest { limit: 100, cursor: None });
+    let all = all.await.unwrap().items;
+    let named = |ty: &str| {
+        let of = all.iter().filter(|view| view.envelope.event.ty == ty);
+        of.map(|view| (view.envelope.id.to_string(), view.envelope.event.id.clone())).collect::<Vec<_>>()
+    };
+    let mut taken = named("t");
+    taken.sort_by_key(|(_, id)| id == "7");
+    assert_eq!(taken.len(), 2);
+    assert_eq!(taken[0].0, taken[0].1, "an event without an id has ours, of the time when it was taken");
+    assert_eq!(taken[1].1, "7");
+    assert_eq!(named("eventyard.dead_letter").len(), 1, "what could not be decoded came along");
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains(r#"eventyard_events_filtered_total{source="queue"} 1"#), "{metrics}");
+}
+
 /// Reads `{"objects": ["a", "b"]}` into an event each.
 struct Objects;
 
@@ -328,7 +367,10 @@ async fn messages_that_tell_of_another_sources_objects_become_that_sources_event
     };
     let (_let_close, may_close) = watch::channel(true);
     let told = Told { word: "queue", log: Log::default(), reads: [batch(), batch()].into(), may_close };
+    server.store.fail(Some(StoreError::Busy));
     server.broker.run_sources(vec![declared("", told)]);
+    until("refused", 20, || server.broker.source_views()[0].status.failure_count == 1).await;
+    server.store.fail(None);
     until("taken twice", 20, || server.broker.source_views()[0].status.event_count == 6).await;
 
     let of = async |ty: &str| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Clock, Event, EventId, Limits, Timestamp};
+use eventyard_event::{Clock, Event, Limits, Timestamp};
 use serde_json::{Map, Value};
 
 /// The most of what could not be decoded that is kept, in bytes: enough to see what it was meant to be, and all of
@@ -238,15 +238,6 @@ pub struct Incoming {
     pub dedupe: Option<Duration>,
 }
 
-/// What the broker says of one event that it took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Our id of the event; the first one's where this is a duplicate.
-    pub event: EventId,
-    /// The same `(source, id)` was taken before, within its window.
-    pub duplicate: bool,
-}
-
 /// The broker as one source sees it.
 ///
 /// Connectors know neither rules nor the store: the arrow between the crates points from the broker to them.
@@ -254,13 +245,13 @@ pub struct Receipt {
 /// no more than what stands here.
 #[async_trait]
 pub trait Intake: Send + Sync + 'static {
-    /// Takes a batch whole or not at all, and returns when it is on disk. One receipt for each event, in order.
+    /// Takes a batch whole or not at all, and returns when it is on disk. Then `batch` is empty.
     ///
     /// Cancellation: a caller that goes away does not undo it; whether it was taken is then unknown.
     ///
     /// # Errors
-    /// [`IntakeError`]; nothing of the batch was taken, and it may be offered again.
-    async fn offer(&self, batch: Batch) -> Result<Vec<Receipt>, IntakeError>;
+    /// [`IntakeError`]; nothing of the batch was taken, and what is in `batch` may be offered again.
+    async fn offer(&self, batch: &mut Batch) -> Result<(), IntakeError>;
 
     /// The position that this source last saved.
     ///

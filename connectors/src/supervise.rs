@@ -383,12 +383,12 @@ async fn seek(
 
 /// Offers a batch until it is taken. It is dropped (and not acknowledged) only where the program stops; the
 /// source then finds it again after the next start.
-async fn offer(batch: Batch, intake: &Arc<dyn Intake>, watched: &mut Watched) -> Result<u64, Over> {
+async fn offer(mut batch: Batch, intake: &Arc<dyn Intake>, watched: &mut Watched) -> Result<u64, Over> {
     let event_count = batch.events.len() as u64;
     loop {
         // Not under a select: a commit that is under way goes on without its caller, and the ack with it.
-        match intake.offer(batch.clone()).await {
-            Ok(_) => return Ok(event_count),
+        match intake.offer(&mut batch).await {
+            Ok(()) => return Ok(event_count),
             Err(IntakeError::Closed) => return Err(Over::End(End::Stopped)),
             Err(error) => {
                 let retry_after = error.retry_after();

@@ -126,8 +126,8 @@ pub struct Dedupe {
 /// One event with all its deliveries.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// The event.
-    pub envelope: Envelope,
+    /// The event. Shared, so that whoever offers it has it still where it is refused.
+    pub envelope: Arc<Envelope>,
     /// In the order in which routing found them; empty where no rule matched (the event is kept all the same).
     pub deliveries: Vec<NewDelivery>,
     /// `None` where the id is ours or a position guards against repeats.

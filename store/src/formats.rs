@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ fn admission() -> Admission {
     let to = |queue, lane| NewDelivery { queue, lane, due_at: at(5), snapshot: [7; 16], split: None };
     let alert = QueueKey { rule: None, target: name("oncall"), ..queue() };
     Admission {
-        envelope: Envelope {
+        envelope: Arc::new(Envelope {
             id: event_id(1),
             namespace: name("default"),
             source_name: name("shop"),
@@ -100,7 +101,7 @@ fn admission() -> Admission {
             hop_count: 3,
             keys_unique: true,
             event,
-        },
+        }),
         deliveries: vec![
             to(queue(), None),
             to(queue(), lane(AfterDead::Continue)),
@@ -206,10 +207,11 @@ fn an_event_is_read_as_it_was_written_and_written_as_before() {
     for (name, kind) in [("event_json", 1), ("event_bytes", 2), ("event_no_data", 0)] {
         let mut admission = admission();
         let mark = DedupeMark { hash: [9; 16], expires_at: at(60_001) };
+        let envelope = Arc::make_mut(&mut admission.envelope);
         match kind {
-            2 => admission.envelope.event.data = Data::Bytes(Bytes::from_static(&[0, 0xff, 7])),
+            2 => envelope.event.data = Data::Bytes(Bytes::from_static(&[0, 0xff, 7])),
             0 => {
-                admission.envelope.event =
+                envelope.event =
                     Event { id: "1".to_owned(), source: "/".to_owned(), ty: "t".to_owned(), ..Event::default() };
                 admission.deliveries.clear();
             }
@@ -230,7 +232,7 @@ fn an_event_is_read_as_it_was_written_and_written_as_before() {
         };
         assert_eq!(read_item(raw).unwrap(), Item::Event(head), "{name}");
         let read = read_envelope(&Bytes::copy_from_slice(raw.payload)).unwrap();
-        assert_eq!(read, admission.envelope, "{name}");
+        assert_eq!(read, *admission.envelope, "{name}");
     }
 }
 
@@ -323,7 +325,7 @@ fn a_copied_event_is_read_as_it_was_written_and_written_as_before() {
     let Item::Kept(read) = read_item(raw).unwrap() else { panic!("it is a copied event") };
     assert_eq!((read.0.id, &read.1), (admission.envelope.id, &kept));
     let found = event_payload(raw.kind, &Bytes::copy_from_slice(raw.payload)).unwrap().unwrap();
-    assert_eq!(read_envelope(&found).unwrap(), admission.envelope);
+    assert_eq!(read_envelope(&found).unwrap(), *admission.envelope);
 }
 
 #[test]

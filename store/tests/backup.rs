@@ -16,7 +16,7 @@ use support::*;
 async fn put_large(store: &LocalStore, number: u64, bytes: usize) {
     let mut admission = admission(number, vec![delivery("a", at(0))]);
     // Zeros at the end of an event are a part of it.
-    admission.envelope.event.data = Data::Bytes(vec![0; bytes].into());
+    std::sync::Arc::make_mut(&mut admission.envelope).event.data = Data::Bytes(vec![0; bytes].into());
     store.commit(commit(vec![admission])).await.unwrap();
 }
 

@@ -24,7 +24,7 @@ fn open_on(disk: &SimulatedDisk) -> (LocalStore, OpenReport) {
 /// Commits an event of a few KiB with one delivery to the target `a`.
 async fn put_large(store: &LocalStore, number: u64) -> Result<DeliveryId, StoreError> {
     let mut admission = admission(number, vec![delivery("a", at(0))]);
-    admission.envelope.event.data = Data::Bytes(vec![0x5a; 4000].into());
+    std::sync::Arc::make_mut(&mut admission.envelope).event.data = Data::Bytes(vec![0x5a; 4000].into());
     store.commit(commit(vec![admission])).await?;
     Ok(event_id(number).delivery(0))
 }

@@ -452,7 +452,7 @@ async fn a_clock_before_1970_is_no_obstacle() {
     let clock = std::sync::Arc::new(|| Timestamp::from_millis(-5_000));
     let (store, _) = LocalStore::open(dir.path(), small(), clock).unwrap();
     let mut early = admission(1, vec![delivery("a", Timestamp::from_millis(-4_000))]);
-    early.envelope.received_at = Timestamp::from_millis(-5_000);
+    std::sync::Arc::make_mut(&mut early.envelope).received_at = Timestamp::from_millis(-5_000);
     store.commit(commit(vec![early])).await.unwrap();
     assert!(store.ready(Timestamp::from_millis(-4_001)).is_empty());
     assert_eq!(store.ready(Timestamp::from_millis(-4_000)).len(), 1);

@@ -16,7 +16,8 @@ const WINDOW: Duration = Duration::from_secs(3600);
 fn sent(number: u64, again: bool) -> eventyard_store::Admission {
     let ours = if again { number + 1000 } else { number };
     let mut admission = deduped(ours, &format!("sender-{number}."), at(0), WINDOW);
-    admission.envelope.event.data = eventyard_event::Data::Bytes(vec![0x5a; 3000].into());
+    std::sync::Arc::make_mut(&mut admission.envelope).event.data =
+        eventyard_event::Data::Bytes(vec![0x5a; 3000].into());
     admission
 }
 
@@ -84,7 +85,7 @@ async fn what_is_lost_within_a_batch_is_taken_again_once() {
     damage(dir.path(), 40);
     let (store, _) = open(dir.path());
     let mut again: Vec<_> = [39, 40, 40, 41].map(|number| sent(number, true)).into();
-    again[2].envelope.id = event_id(5000);
+    std::sync::Arc::make_mut(&mut again[2].envelope).id = event_id(5000);
     let admitted = store.commit(commit(again)).await.unwrap();
     assert_eq!(admitted.iter().map(|each| each.duplicate).collect::<Vec<_>>(), [true, false, true, true]);
     assert_eq!(admitted[2].event, event_id(1040), "it repeats the one that was just taken");

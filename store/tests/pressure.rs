@@ -57,7 +57,7 @@ async fn whoever_opens_a_store_is_told_how_far_it_has_come() {
     let (store, _) = LocalStore::open_simulated(disk.clone(), options(), clock(0)).unwrap();
     for number in 0..12 {
         let mut large = admission(number, vec![delivery("a", at(0))]);
-        large.envelope.event.data = Data::Bytes(Bytes::from(vec![0x5a; 1 << 20]));
+        std::sync::Arc::make_mut(&mut large.envelope).event.data = Data::Bytes(Bytes::from(vec![0x5a; 1 << 20]));
         store.commit(commit(vec![large])).await.unwrap();
     }
     store.close().await.unwrap();

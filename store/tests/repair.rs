@@ -170,7 +170,8 @@ async fn many_events_are_saved_in_files_that_a_broker_takes_and_mimicry_holds_no
     store.commit(commit(batch)).await.unwrap();
     let mut mimic = admission(3000, Vec::new());
     let beginning = [1, 1, 0, 0, 0, 0, 8, 0, 9, 9, 9, 9];
-    mimic.envelope.event.data = eventyard_event::Data::Bytes(beginning.repeat((1 << 20) / 12).into());
+    std::sync::Arc::make_mut(&mut mimic.envelope).event.data =
+        eventyard_event::Data::Bytes(beginning.repeat((1 << 20) / 12).into());
     store.commit(commit(vec![mimic])).await.unwrap();
     put(&store, 6).await;
     store.close().await.unwrap();

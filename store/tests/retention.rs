@@ -47,7 +47,7 @@ fn open_on(disk: &SimulatedDisk, options: Options, hand: &Hand) -> (LocalStore, 
 async fn fill(store: &LocalStore, numbers: &mut std::ops::RangeFrom<u64>, segments: usize) {
     for _ in 0..segments * 60 {
         let mut padded = admission(numbers.next().unwrap(), Vec::new());
-        padded.envelope.event.data = Data::Bytes(Bytes::from(vec![0x5a; 1024]));
+        std::sync::Arc::make_mut(&mut padded.envelope).event.data = Data::Bytes(Bytes::from(vec![0x5a; 1024]));
         store.commit(commit(vec![padded])).await.unwrap();
     }
 }
@@ -200,7 +200,8 @@ async fn a_copy_is_never_longer_than_a_segment() {
         let (store, _) = open_on(&disk, options(), &hand);
         let admissions = (1..=count).map(|number| {
             let mut padded = admission(number, vec![delivery("a", at(0))]);
-            padded.envelope.event.data = Data::Bytes(Bytes::from(vec![0x5a; data_bytes]));
+            std::sync::Arc::make_mut(&mut padded.envelope).event.data =
+                Data::Bytes(Bytes::from(vec![0x5a; data_bytes]));
             padded
         });
         store.commit(commit(admissions.collect())).await.unwrap();
@@ -301,7 +302,7 @@ async fn a_backlog_larger_than_the_size_stays_and_is_not_copied_about() {
     let (store, _) = open_on(&disk, options, &hand);
     for number in 0..400 {
         let mut padded = admission(number, vec![delivery("a", at(0))]);
-        padded.envelope.event.data = Data::Bytes(Bytes::from(vec![0x5a; 1024]));
+        std::sync::Arc::make_mut(&mut padded.envelope).event.data = Data::Bytes(Bytes::from(vec![0x5a; 1024]));
         store.commit(commit(vec![padded])).await.unwrap();
     }
     let frames = store.stats().frames;

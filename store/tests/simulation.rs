@@ -153,7 +153,7 @@ async fn client(store: LocalStore, world: Shared, mut random: fastrand::Rng, lan
                     world.stillborn.insert(number);
                 }
                 admissions.push(Admission {
-                    envelope,
+                    envelope: envelope.into(),
                     deliveries,
                     dedupe: sender.map(|_| Dedupe { window: Duration::from_secs(3600) }),
                     dead,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventyard_connectors::registry::{BuiltSource, build_source};
-use eventyard_connectors::source::{Batch, Incoming, Intake, IntakeError, Receipt, Source, Undecodable};
+use eventyard_connectors::source::{Batch, Incoming, Intake, IntakeError, Source, Undecodable};
 use eventyard_connectors::spec::{Role, common_fields, normalise};
 use eventyard_connectors::supervise::{Backoff, SourceControl, Supervision, supervise};
-use eventyard_event::{EventId, Limits, Name, Timestamp};
+use eventyard_event::{Limits, Name, Timestamp};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -86,29 +86,28 @@ impl Disk {
 
 #[async_trait]
 impl Intake for Disk {
-    async fn offer(&self, batch: Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn offer(&self, batch: &mut Batch) -> Result<(), IntakeError> {
         self.offers.fetch_add(1, Ordering::SeqCst);
         if self.refuses.load(Ordering::SeqCst) {
             return Err(IntakeError::Unavailable { message: "told to refuse".to_owned(), retry_after: None });
         }
         let mut kept = self.kept.lock().unwrap();
-        let mut receipts = Vec::new();
-        for incoming in batch.events {
+        let Batch { events, undecodable, position } = std::mem::take(batch);
+        for incoming in events {
             let id = (incoming.event.source.clone(), incoming.event.id.clone());
             let duplicate = incoming.dedupe.is_some() && !kept.seen.insert(id);
-            receipts.push(Receipt { event: EventId::new(Timestamp::EPOCH, [0; 10]), duplicate });
             if !duplicate {
                 kept.events.push(incoming);
             }
         }
-        for undecodable in batch.undecodable {
+        for undecodable in undecodable {
             let id = ("undecodable".to_owned(), Value::Object(undecodable.at.clone()).to_string());
             if undecodable.dedupe.is_none() || kept.seen.insert(id) {
                 kept.undecodable.push(undecodable);
             }
         }
-        kept.position = batch.position.or(kept.position.take());
-        Ok(receipts)
+        kept.position = position.or(kept.position.take());
+        Ok(())
     }
 
     async fn position(&self) -> Result<Option<Vec<u8>>, IntakeError> {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use eventyard_connectors::kafka::{KafkaSource, SOURCE_SPEC};
-use eventyard_connectors::source::{Batch, Incoming, Intake, IntakeError, Receipt, Undecodable};
+use eventyard_connectors::source::{Batch, Incoming, Intake, IntakeError, Undecodable};
 use eventyard_connectors::spec::{ConfigError, ConnectorSpec, normalise};
 use eventyard_connectors::supervise::{Backoff, SourceControl, Supervision, supervise};
-use eventyard_event::{EventId, Limits, Name, Timestamp};
+use eventyard_event::{Limits, Name, Timestamp};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -275,22 +275,21 @@ pub(crate) struct Seen {
 
 #[async_trait]
 impl Intake for Seen {
-    async fn offer(&self, batch: Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn offer(&self, batch: &mut Batch) -> Result<(), IntakeError> {
         let takes = self.disk.kept.lock().unwrap().takes;
         tokio::time::sleep(takes).await;
         let mut kept = self.disk.kept.lock().unwrap();
         if let Some(refusal) = &kept.refuse {
             return Err(refusal.clone());
         }
-        let receipt = Receipt { event: EventId::new(Timestamp::EPOCH, [0; 10]), duplicate: false };
-        let receipts = vec![receipt; batch.events.len()];
+        let Batch { events, undecodable, position } = std::mem::take(batch);
         kept.batches += 1;
-        kept.events.extend(batch.events);
-        kept.dead.extend(batch.undecodable);
-        if let Some(position) = batch.position {
+        kept.events.extend(events);
+        kept.dead.extend(undecodable);
+        if let Some(position) = position {
             kept.positions.insert(self.instance, position);
         }
-        Ok(receipts)
+        Ok(())
     }
 
     async fn position(&self) -> Result<Option<Vec<u8>>, IntakeError> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventyard_connectors::source::{
-    Batch, Incoming, Intake, IntakeError, Receipt, Seek, SeekError, Source, SourceContext, SourceError,
+    Batch, Incoming, Intake, IntakeError, Seek, SeekError, Source, SourceContext, SourceError,
 };
 use eventyard_connectors::supervise::{Backoff, Supervision};
-use eventyard_event::{Clock, Event, EventId, Timestamp};
+use eventyard_event::{Clock, Event, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// A wall clock over tokio's: it goes on with paused time, and a test may set it.
@@ -92,20 +92,19 @@ impl ScriptedIntake {
 
 #[async_trait]
 impl Intake for ScriptedIntake {
-    async fn offer(&self, batch: Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn offer(&self, batch: &mut Batch) -> Result<(), IntakeError> {
         if let Some(error) = self.refusals.lock().unwrap().pop_front() {
             self.log.say(format!("refused {}", error.code()));
             return Err(error);
         }
         let ids: Vec<&str> = batch.events.iter().map(|incoming| incoming.event.id.as_str()).collect();
         self.log.say(format!("took {}", ids.join(",")));
-        if let Some(position) = batch.position {
+        let Batch { events, position, .. } = std::mem::take(batch);
+        if let Some(position) = position {
             *self.position.lock().unwrap() = Some(position);
         }
-        let receipt = Receipt { event: EventId::new(Timestamp::EPOCH, [0; 10]), duplicate: false };
-        let receipts = vec![receipt; batch.events.len()];
-        self.events.lock().unwrap().extend(batch.events);
-        Ok(receipts)
+        self.events.lock().unwrap().extend(events);
+        Ok(())
     }
 
     async fn position(&self) -> Result<Option<Vec<u8>>, IntakeError> {

@@ -214,7 +214,7 @@ async fn a_firing_by_hand_leaves_the_position_alone() {
     // The firing of the schedule comes all the same.
     let intake = ScriptedIntake::new(&Log::default());
     let run = Run::start(&json!({ "schedule": "* * * * *" }), &intake, &TestClock::at(START));
-    intake.offer(Batch { events: vec![one], ..Batch::default() }).await.unwrap();
+    intake.offer(&mut Batch { events: vec![one], ..Batch::default() }).await.unwrap();
     assert_eq!(run.after(60).await, ["21T12:34:56.789Z#manual-01010101010101010101", "21T12:01:00Z"]);
 }
 

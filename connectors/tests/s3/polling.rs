@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventyard_connectors::s3::{S3Source, SOURCE_SPEC, Way};
 use eventyard_connectors::source::{
-    Batch, Incoming, Intake, IntakeError, Receipt, Seek, SeekError, Source, SourceContext, SourceError, Undecodable,
+    Batch, Incoming, Intake, IntakeError, Seek, SeekError, Source, SourceContext, SourceError, Undecodable,
 };
 use eventyard_connectors::spec::normalise;
 use eventyard_event::{Limits, Name, Timestamp};
@@ -19,7 +19,7 @@ struct NoIntake;
 
 #[async_trait]
 impl Intake for NoIntake {
-    async fn offer(&self, _batch: Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn offer(&self, _batch: &mut Batch) -> Result<(), IntakeError> {
         Err(IntakeError::Closed)
     }
     async fn position(&self) -> Result<Option<Vec<u8>>, IntakeError> {

@@ -226,7 +226,12 @@ fn template() -> Admission {
     };
     let queue = QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") };
     let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
-    Admission { envelope, deliveries: vec![delivery], dedupe: Some(Dedupe { window: DEDUPE_WINDOW }), dead: None }
+    Admission {
+        envelope: envelope.into(),
+        deliveries: vec![delivery],
+        dedupe: Some(Dedupe { window: DEDUPE_WINDOW }),
+        dead: None,
+    }
 }
 
 async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun: Instant) -> Result<(), StoreError> {
@@ -235,9 +240,10 @@ async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun
     let mut random = [0; 10];
     // As spread as random numbers are, and never the same twice: multiplication by an odd number is a bijection.
     random[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-    admission.envelope.id = EventId::new(received_at, random);
-    admission.envelope.received_at = received_at;
-    admission.envelope.event.id = format!("order-{number}");
+    let envelope = std::sync::Arc::make_mut(&mut admission.envelope);
+    envelope.id = EventId::new(received_at, random);
+    envelope.received_at = received_at;
+    envelope.event.id = format!("order-{number}");
     for delivery in &mut admission.deliveries {
         delivery.due_at = received_at;
     }

@@ -58,7 +58,7 @@ fn admission(number: u64) -> Admission {
     };
     let delivery = NewDelivery { queue: queue(), lane: None, due_at: NOW, snapshot: [7; 16], split: None };
     let dedupe = Some(Dedupe { window: Duration::from_secs(24 * 3600) });
-    Admission { envelope, deliveries: vec![delivery], dedupe, dead: None }
+    Admission { envelope: envelope.into(), deliveries: vec![delivery], dedupe, dead: None }
 }
 
 /// Commits so many events, none of which is ever attempted.

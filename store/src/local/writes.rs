@@ -111,7 +111,7 @@ impl LocalStore {
                 elements: Elements::of(&admission.deliveries),
                 deliveries: self.number(admission.deliveries),
             };
-            parts.push(Part { item, admit, mark, envelope: Arc::new(admission.envelope), deaths });
+            parts.push(Part { item, admit, mark, envelope: admission.envelope, deaths });
         }
         Ok(())
     }

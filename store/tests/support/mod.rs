@@ -79,7 +79,7 @@ pub fn in_lane(target: &str, key: &str, after_dead: AfterDead, due_at: Timestamp
 }
 
 pub fn admission(number: u64, deliveries: Vec<NewDelivery>) -> Admission {
-    Admission { envelope: envelope(number, at(0)), deliveries, dedupe: None, dead: None }
+    Admission { envelope: envelope(number, at(0)).into(), deliveries, dedupe: None, dead: None }
 }
 
 /// An event whose one delivery is a dead letter from the start.
@@ -91,7 +91,12 @@ pub fn stillborn(number: u64) -> Admission {
 pub fn deduped(number: u64, id: &str, received_at: Timestamp, window: Duration) -> Admission {
     let mut envelope = envelope(number, received_at);
     envelope.event.id = id.to_owned();
-    Admission { envelope, deliveries: vec![delivery("a", received_at)], dedupe: Some(Dedupe { window }), dead: None }
+    Admission {
+        envelope: envelope.into(),
+        deliveries: vec![delivery("a", received_at)],
+        dedupe: Some(Dedupe { window }),
+        dead: None,
+    }
 }
 
 pub fn commit(admissions: Vec<Admission>) -> Commit {
@@ -206,7 +211,7 @@ pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 pub async fn put_sixty(store: &LocalStore) {
     for number in 0..60 {
         let mut admission = deduped(number, &format!("sender-{number}"), at(0), Duration::from_secs(3600));
-        admission.envelope.event.data = Data::Bytes(vec![0x5a; 3000].into());
+        std::sync::Arc::make_mut(&mut admission.envelope).event.data = Data::Bytes(vec![0x5a; 3000].into());
         store.commit(commit(vec![admission])).await.unwrap();
     }
 }
