@@ -242,7 +242,12 @@ impl Owner {
     pub(crate) fn write(&mut self) -> Result<bool, String> {
         let Some(sealed) = &self.batch.sealed else { return Ok(false) };
         self.shared.unsaved_bytes.fetch_add(sealed.frame_bytes as u64, Ordering::Relaxed);
-        let written = self.shared.disk.write_pages(&sealed.file, sealed.offset, &sealed.bytes);
+        let disk = &self.shared.disk;
+        let written = if self.shared.read_back.holds_for_next_batch() {
+            disk.write(&sealed.file, sealed.offset, &sealed.bytes)
+        } else {
+            disk.write_pages(&sealed.file, sealed.offset, &sealed.bytes)
+        };
         written.map_err(|error| format!("writing {}: {error}", segment_file(sealed.end.place.segment)))?;
         Ok(true)
     }

@@ -55,8 +55,33 @@ pub(crate) struct Shared {
     pub(crate) folders: Folders,
     /// Bytes written since the last checkpoint.
     pub(crate) unsaved_bytes: AtomicU64,
+    pub(crate) read_back: ReadBack,
     /// The store is being closed, and a last checkpoint is wanted.
     pub(crate) closing: AtomicBool,
+}
+
+/// Batches that are written by way of the page cache after events were read back: a blink of a busy broker.
+const CACHED_BATCHES: u32 = 64;
+
+/// Whether events that had left memory are being read back. Then so will those be that are written now, and the page cache
+/// is the place for them.
+#[derive(Debug, Default)]
+pub(crate) struct ReadBack {
+    /// How many batches are still written that way.
+    batches: AtomicU32,
+}
+
+impl ReadBack {
+    /// Some are read back.
+    pub(crate) fn note(&self) {
+        self.batches.store(CACHED_BATCHES, Ordering::Relaxed);
+    }
+
+    /// Whether the next batch is to be written by way of the page cache; asked once for each.
+    pub(crate) fn holds_for_next_batch(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
 }
 
 /// Where the files stand.
@@ -116,6 +141,7 @@ impl Shared {
             disk: parts.disk,
             folders: parts.folders,
             unsaved_bytes: AtomicU64::new(0),
+            read_back: ReadBack::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -294,5 +320,22 @@ impl Shared {
             return Health::Poisoned(error);
         }
         if self.full.load(Ordering::Relaxed) && self.ahead.is_full() { Health::Full } else { Health::Good }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_back_concerns_the_batches_that_are_written_next_and_no_later_ones() {
+        let read_back = ReadBack::default();
+        let count = |read_back: &ReadBack| (0..1000).filter(|_| read_back.holds_for_next_batch()).count();
+        assert_eq!(count(&read_back), 0);
+        read_back.note();
+        assert!(read_back.holds_for_next_batch());
+        read_back.note();
+        assert_eq!(count(&read_back), CACHED_BATCHES as usize);
+        assert_eq!(count(&read_back), 0);
     }
 }

@@ -208,6 +208,9 @@ impl LocalStore {
         let items = found.chunk_by(|(.., one, _), (.., next, _)| one == next).filter_map(<[_]>::first);
         let missing: Vec<ItemPlace> =
             items.filter(|(.., recent)| recent.is_none()).map(|(.., item, _)| *item).collect();
+        if !missing.is_empty() {
+            self.shared.read_back.note();
+        }
         let mut read = self.read_stored_each(&missing).into_iter();
         let mut taken: Vec<Taken> = Vec::with_capacity(found.len());
         let mut last: Option<(ItemPlace, Stored, Option<String>)> = None;
