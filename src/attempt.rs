@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sent, Sink};
-use eventyard_event::{Data, Envelope, Limits, Name, Timestamp, json, media_type};
+use eventyard_event::{Data, DeliveryId, Envelope, Limits, Name, Timestamp, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
 use eventyard_rules::transform::Seen;
 use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
@@ -94,9 +94,7 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
             Ended { taken, tried: Tried { began_at, ..tried } }
         });
         // A call that panics takes none of the others with it; its lease stays.
-        let mut call = Box::pin(call.catch_unwind().map(move |ended| {
-            ended.inspect_err(|_| tracing::error!(%delivery, "an attempt panicked; this is a fault of eventyard")).ok()
-        }));
+        let mut call = Box::pin(call.catch_unwind().map(move |ended| ended.map_or_else(|_| broke_off(delivery), Some)));
         match target.callee {
             // A function may take its time before it first waits for anything, and others would wait for it here.
             Callee::Function { .. } => {
@@ -121,10 +119,7 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
         if under_way.is_empty() {
             return over_each(broker, some, target, told).await;
         }
-        if !some.is_empty() {
-            let (broker, target, told) = (Arc::clone(broker), Arc::clone(target), told.clone());
-            attempts.spawn(async move { over_each(&broker, some, &target, told).await });
-        }
+        over_beside(broker, some, target, &told, attempts);
         ended.extend(under_way.next().await);
     }
 }
@@ -137,6 +132,26 @@ async fn over_each(broker: &Broker, ended: Vec<Option<Ended>>, target: &Target, 
         settle(broker, ended.into_iter().flatten().collect(), Some(target), Broker::chance).await;
         told.settled(count).await;
     }
+}
+
+/// The same as one of `attempts`, while others go on.
+fn over_beside(
+    broker: &Arc<Broker>,
+    ended: Vec<Option<Ended>>,
+    target: &Arc<Target>,
+    told: &impl Called,
+    attempts: &TaskTracker,
+) {
+    if !ended.is_empty() {
+        let (broker, target, told) = (Arc::clone(broker), Arc::clone(target), told.clone());
+        attempts.spawn(async move { over_each(&broker, ended, &target, told).await });
+    }
+}
+
+/// What is left of an attempt that panicked: the delivery keeps its lease.
+fn broke_off(delivery: DeliveryId) -> Option<Ended> {
+    tracing::error!(%delivery, "an attempt panicked; this is a fault of eventyard");
+    None
 }
 
 /// Attempts several alerts of one channel as one: they are sent in one request, and settled by that one outcome.

@@ -189,6 +189,7 @@ impl Broker {
         };
         let (makers, made): (Vec<Arc<Maker>>, Vec<Incoming>) = made.into_iter().unzip();
         let (mut memory, mut filtered) = (Memory::default(), BTreeMap::new());
+        let gives_back = wants == Wants::WhatIsNotTaken;
         let (mut elements, mut passed_over) = (0u64, Vec::new());
         let mut drafts = Vec::with_capacity(events.len() + made.len());
         let mut admissions = Vec::with_capacity(events.len() + made.len() + undecodable.len() * 2);
@@ -200,7 +201,9 @@ impl Broker {
             let envelope = self.envelope(origin, incoming);
             if filter.is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
                 *filtered.entry(&origin.source_name).or_insert(0) += 1;
-                passed_over.push((origin, envelope, window));
+                if gives_back {
+                    passed_over.push((origin, envelope, window));
+                }
                 continue;
             }
             let Routed { rules, deliveries, reply, split, unevaluated } = route(&in_force, &envelope, due_at);
@@ -214,7 +217,7 @@ impl Broker {
             drafts.push(Draft::new(self, &in_force, origin, &envelope, window, rules));
             admissions.push(Admission { envelope, deliveries, dedupe, dead: None });
         }
-        let kept = (wants == Wants::WhatIsNotTaken).then(|| (undecodable.clone(), position.clone()));
+        let kept = gives_back.then(|| (undecodable.clone(), position.clone()));
         let mut letters = Vec::with_capacity(undecodable.len());
         for undecodable in undecodable {
             let [letter, alert] = undecodable::admissions(self, origin, undecodable);
@@ -252,13 +255,17 @@ impl Broker {
             rest = others;
             self.count_taken(of_one, admitted);
         }
-        drafts.iter().zip(&admitted).for_each(|(draft, admitted)| self.tell_accepted(draft, *admitted));
-        let receipts = match wants {
-            Wants::WhatIsNotTaken => Vec::new(),
-            Wants::Receipts | Wants::Answer { .. } => {
-                drafts.into_iter().zip(admitted).map(|(draft, admitted)| draft.receipt(admitted)).collect()
+        for (draft, admitted) in drafts.iter_mut().zip(&admitted) {
+            if admitted.duplicate {
+                // What this body would have matched says nothing of the event that the receipt names.
+                draft.rules.clear();
             }
-        };
+            self.tell_accepted(draft, *admitted);
+        }
+        if gives_back {
+            return Ok((Vec::new(), awaited));
+        }
+        let receipts = drafts.into_iter().zip(admitted).map(|(draft, admitted)| draft.receipt(admitted)).collect();
         Ok((receipts, awaited))
     }
 
@@ -343,7 +350,7 @@ impl Broker {
             cloudevent_id: event.id.clone(),
             ty: event.ty.clone(),
             source_name: source_name.clone(),
-            rules: draft.rules(admitted).to_vec(),
+            rules: draft.rules.clone(),
             duplicate: admitted.duplicate,
         });
         if draft.is_unmatched(admitted) {
@@ -424,11 +431,6 @@ impl<'o> Draft<'o> {
         self.rules.is_empty() && !admitted.duplicate
     }
 
-    /// What this body of a duplicate would have matched says nothing of the event that its receipt names.
-    fn rules(&self, admitted: Admitted) -> &[Name] {
-        if admitted.duplicate { &[] } else { &self.rules }
-    }
-
     fn receipt(self, admitted: Admitted) -> Receipt {
         let hint =
             self.is_unmatched(admitted).then(|| format!("no rule matched; eventyard explain {}", admitted.event));
@@ -438,7 +440,7 @@ impl<'o> Draft<'o> {
             id: event.id.clone(),
             source: event.source.clone(),
             duplicate: admitted.duplicate,
-            rules: self.rules(admitted).to_vec(),
+            rules: self.rules,
             hint,
         }
     }

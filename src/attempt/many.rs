@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{Called, no_answer, over_each, payload, request, seen, tried};
+use super::{Called, broke_off, no_answer, over_beside, over_each, payload, request, seen, tried};
 use crate::broker::Broker;
 use crate::in_force::{Callee, InForce, Target};
 use crate::reply::Answer;
@@ -51,22 +51,18 @@ pub(super) async fn attempt(
                 sent.push(Some((waits, taken)));
             }
             Ok(Err(reason)) => ended.push(Some(end(in_force, began_at, (waits, taken), Err(reason)))),
-            Err(_) => ended.push(broke_off(&taken)),
+            Err(_) => ended.push(broke_off(taken.delivery)),
         }
     }
     let ends = Ends::of(sent.len());
-    let mut sending = std::pin::pin!(AssertUnwindSafe(send_each(sink, requests, &ends, target)).catch_unwind());
-    let (mut open, mut is_sending, mut panicked) = (sent.len(), true, false);
+    let mut panic = std::pin::pin!(until_panic(send_each(sink, requests, &ends, target)));
+    let (mut open, mut panicked) = (sent.len(), false);
     while open > 0 {
         let some = tokio::select! {
             biased;
-            sent = &mut sending, if is_sending => {
-                is_sending = false;
-                if sent.is_err() {
-                    panicked = true;
-                    break;
-                }
-                continue;
+            () = &mut panic => {
+                panicked = true;
+                break;
             }
             some = ends.next() => some,
             () = broker.cut_off_token().cancelled() => break,
@@ -77,16 +73,14 @@ pub(super) async fn attempt(
             Some(end(in_force, began_at, begun, Ok(result)))
         };
         ended.extend(some.into_iter().filter_map(of_place).map(Some));
-        if open > 0 && !ended.is_empty() {
-            let (broker, target, told, some) =
-                (Arc::clone(broker), Arc::clone(target), told.clone(), std::mem::take(&mut ended));
-            attempts.spawn(async move { over_each(&broker, some, &target, told).await });
+        if open > 0 {
+            over_beside(broker, std::mem::take(&mut ended), target, &told, attempts);
         }
     }
     // Of these it is not known what became of them.
     for (_, taken) in sent.into_iter().flatten() {
         let tried = Tried { began_at, ..Tried::begun(Outcome::Interrupted) };
-        ended.push(if panicked { broke_off(&taken) } else { Some(Ended { taken, tried }) });
+        ended.push(if panicked { broke_off(taken.delivery) } else { Some(Ended { taken, tried }) });
     }
     over_each(broker, ended, target, told).await;
 }
@@ -101,10 +95,11 @@ async fn send_each(sink: &dyn SendEach, requests: Vec<SendRequest>, ends: &Arc<E
     ends.end_rest(|| SendError::retryable("sink", "the sink did not say what became of it"));
 }
 
-/// What is left of an attempt that panicked: the delivery keeps its lease.
-fn broke_off(taken: &Taken) -> Option<Ended> {
-    tracing::error!(delivery = %taken.delivery, "an attempt panicked; this is a fault of eventyard");
-    None
+/// Runs something whose end is told otherwise; returns where it panics, and never else.
+async fn until_panic(running: impl Future<Output = ()>) {
+    if AssertUnwindSafe(running).catch_unwind().await.is_ok() {
+        std::future::pending().await
+    }
 }
 
 fn make(broker: &Broker, target: &Target, taken: &Taken) -> Result<SendRequest, Reason> {

@@ -157,25 +157,23 @@ impl KafkaSink {
         })
     }
 
+    /// The producer. One that has met an error it does not survive is of no use any more, and another is made.
     fn made(&self) -> Result<Made, SendError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = &*made {
-            return Ok(Arc::clone(made));
+        if let Some(sound) = made.as_ref().filter(|made| made.client().fatal_error().is_none()) {
+            return Ok(Arc::clone(sound));
         }
         let context = Context { topic: Arc::clone(&self.topic), last_error: Mutex::default() };
         let producer = self
             .settings
             .create_with_context(context)
             .map_err(|error| SendError::retryable("kafka", format!("the Kafka client could not be made: {error}")))?;
-        Ok(Arc::clone(made.insert(Arc::new(producer))))
-    }
-
-    /// A producer that has met an error it does not survive is of no use any more; the next send makes another.
-    fn forget_if_dead(&self, dead: &Made) {
-        if dead.client().fatal_error().is_some() {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.take_if(|made| Arc::ptr_eq(made, dead));
-        }
+        let fresh = Arc::new(producer);
+        let dead = made.replace(Arc::clone(&fresh));
+        // Its end takes its time, for which nobody else need wait.
+        drop(made);
+        drop(dead);
+        Ok(fresh)
     }
 
     /// Hands a message to librdkafka, which has room for it sooner or later.
@@ -240,7 +238,6 @@ impl SendEach for KafkaSink {
             let message = format!("Kafka reported nothing within {} ms", timeout.as_millis());
             ends.end_rest(|| made.context().not_in_time(message.clone()));
         }
-        self.forget_if_dead(&made);
     }
 }
 

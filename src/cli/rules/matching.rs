@@ -124,8 +124,7 @@ impl<R: Read> Reading<R> {
             }
             let count = read_some(&mut self.input, room.get_mut(held..).unwrap_or_default())?;
             if count == 0 {
-                let last = Text::Lines;
-                return Ok((held > 0).then(|| self.block(room.freeze(), 0..held, last)));
+                return Ok((held > 0).then(|| self.block(room.freeze(), 0..held, Text::Lines)));
             }
             let filled = held + count;
             let read = room.get(..filled).unwrap_or_default();
