@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sent, Sink};
-use eventyard_event::{Data, DeliveryId, Envelope, Limits, Name, Timestamp, json, media_type};
+use eventyard_event::{Data, DeliveryId, Envelope, Limits, Name, Timestamp, hops, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
 use eventyard_rules::transform::Seen;
 use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
@@ -32,9 +32,6 @@ use trace::traceparent;
 
 mod many;
 mod trace;
-
-/// The most `event` targets that an event may pass through. An event that comes this far goes in a circle.
-pub const HOPS_MAX: u8 = 16;
 
 /// The most of an answer, or of an error's text, that is kept with an attempt.
 const KEPT_BYTES_MAX: usize = 1024;
@@ -323,7 +320,10 @@ pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -
             let invoked = invoke(name, executor.as_ref(), target, taken, payload).await;
             answered(broker, target, taken, invoked)
         }
-        Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
+        Callee::Sink(sink) => match may_go_out(sink.as_ref(), &taken.envelope) {
+            Ok(()) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
+            Err(reason) => Tried::begun(Outcome::Permanent { reason }),
+        },
         Callee::Event(event) => {
             let shaped = matches!(target.input, Input::Template(_)).then_some(payload);
             pass_on(broker, event, taken, shaped)
@@ -593,13 +593,24 @@ fn with_payload(broker: &Broker, mut next: Envelope, payload: Payload) -> Result
     Ok(next)
 }
 
+/// An event that has been passed on so often that its rules can only go in a circle is not passed on again.
+fn not_in_a_circle(event: &Envelope) -> Result<(), Reason> {
+    if event.hop_count < hops::MAX {
+        return Ok(());
+    }
+    let message = format!("the event has been passed on {} times: its rules go in a circle", hops::MAX);
+    Err(Reason { code: "loop_detected".into(), message })
+}
+
+/// Whether a sink is handed an event: not where it would go round for ever.
+fn may_go_out(sink: &dyn Sink, event: &Envelope) -> Result<(), Reason> {
+    if sink.carries_hops() { not_in_a_circle(event) } else { Ok(()) }
+}
+
 /// The event that is made of the one that is delivered: with its data, and the target's attributes.
 fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelope, Reason> {
     let from = &taken.envelope;
-    if from.hop_count >= HOPS_MAX {
-        let message = format!("the event has passed through {HOPS_MAX} `event` targets: its rules go in a circle");
-        return Err(Reason { code: "loop_detected".into(), message });
-    }
+    not_in_a_circle(from)?;
     let mut event = from.event.clone();
     event.id = taken.delivery.to_string();
     event.ty.clone_from(&to.ty);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_connectors::source::{Incoming, Undecodable};
-use eventyard_event::{Envelope, EventId, Name};
+use eventyard_event::{Envelope, EventId, Name, hops};
 use eventyard_rules::{Memory, PatternSet};
 use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, Reason, StoreError};
 use schemars::JsonSchema;
@@ -327,13 +327,14 @@ impl Broker {
         if event.id.is_empty() {
             event.id = id.to_string();
         }
+        let hop_count = hops::take(&mut event);
         Envelope {
             id,
             namespace: origin.namespace.clone(),
             source_name: origin.source_name.clone(),
             tags: origin.tags.clone(),
             received_at: self.clocks().now(),
-            hop_count: 0,
+            hop_count,
             keys_unique: incoming.keys_unique,
             event,
         }

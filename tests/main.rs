@@ -4,6 +4,8 @@
 mod alert_groups;
 mod architecture;
 mod certificate;
+#[cfg(all(feature = "amqp", feature = "kafka", feature = "nats"))]
+mod circles;
 mod cli_broker;
 mod cli_project;
 mod cli_samples;

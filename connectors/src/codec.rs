@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::Format;
 use eventyard_event::json::{self, STRUCTURED};
-use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, media_type};
+use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, hops, media_type};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -145,6 +145,14 @@ pub struct DecodeError {
     pub message: String,
 }
 
+impl<'a> Message<'a> {
+    /// The first header of this name that is text.
+    fn header(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
 impl DecodeError {
     /// An error with one of the codes above.
     #[must_use]
@@ -203,8 +211,9 @@ impl Decoder {
         };
         let dedupe = wrap.dedupe;
         if matches!(self.config.codec, Codec::Auto | Codec::Cloudevents)
-            && let Some((event, keys_unique)) = self.take_whole(&message, &body)?
+            && let Some((mut event, keys_unique)) = self.take_whole(&message, &body)?
         {
+            hops::note(&mut event, message.header(hops::HEADER));
             return Ok(Incoming { event, keys_unique, dedupe });
         }
         let (event, keys_unique) = self.wrap(&message, body, wrap)?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+#[cfg(doc)]
+use eventyard_event::hops;
 use eventyard_event::{Envelope, Timestamp};
 use tokio::sync::Notify;
 
@@ -47,6 +49,12 @@ pub trait Sink: Send + Sync + 'static {
     /// This sink as one that is handed many deliveries at once, where it is one.
     fn many(&self) -> Option<&dyn SendEach> {
         None
+    }
+
+    /// Whether what it sends may come in again by a source, so that it says how often the event has been passed on:
+    /// [`SendRequest::hops`] in the header [`hops::HEADER`]. An event that has come too far is not handed to it.
+    fn carries_hops(&self) -> bool {
+        false
     }
 
     /// How many sends at once do it good where the rule does not say; `None` for what suits most. One that gathers, or
@@ -167,6 +175,14 @@ pub struct SendRequest {
     pub timeout: Duration,
     /// W3C trace context, passed on where the sink has a place for it.
     pub traceparent: Option<String>,
+}
+
+impl SendRequest {
+    /// How often the event has been passed on, this time included.
+    #[must_use]
+    pub fn hops(&self) -> u8 {
+        self.event.hop_count.saturating_add(1)
+    }
 }
 
 /// What is sent, after the rule's `input` has shaped it.

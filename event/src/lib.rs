@@ -52,6 +52,7 @@ mod time;
 
 pub mod address;
 pub mod decode;
+pub mod hops;
 pub mod http;
 pub mod json;
 pub mod media_type;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{Called, broke_off, no_answer, over_beside, over_each, payload, request, seen, tried};
+use super::{Called, broke_off, may_go_out, no_answer, over_beside, over_each, payload, request, seen, tried};
 use crate::broker::Broker;
 use crate::in_force::{Callee, InForce, Target};
 use crate::reply::Answer;
@@ -45,7 +45,7 @@ pub(super) async fn attempt(
     let mut sent = Vec::with_capacity(begun.len());
     let mut ended = Vec::new();
     for (waits, taken) in begun {
-        match catch_unwind(AssertUnwindSafe(|| make(broker, target, &taken))) {
+        match catch_unwind(AssertUnwindSafe(|| make(broker, target, sink, &taken))) {
             Ok(Ok(request)) => {
                 requests.push(request);
                 sent.push(Some((waits, taken)));
@@ -102,8 +102,9 @@ async fn until_panic(running: impl Future<Output = ()>) {
     }
 }
 
-fn make(broker: &Broker, target: &Target, taken: &Taken) -> Result<SendRequest, Reason> {
+fn make(broker: &Broker, target: &Target, sink: &dyn SendEach, taken: &Taken) -> Result<SendRequest, Reason> {
     let handed = broker.splits().hand(taken)?;
+    may_go_out(sink, &taken.envelope)?;
     let payload = payload(&handed, &target.input)?;
     Ok(request(broker, target, &handed.taken, payload))
 }

@@ -22,7 +22,7 @@ eventyard_rules::codes! {
     UNKNOWN_TARGET = "unknown_target", "A rule names a function, a sink or a channel that does not exist.";
     OTHER_NAMESPACE = "other_namespace", "What a rule names exists, but in another namespace.";
     NOT_ENABLED = "not_enabled", "A rule names something that is not enabled.";
-    EVENT_CYCLE = "event_cycle", "Rules with event targets feed each other without end.";
+    EVENT_CYCLE = "event_cycle", "Rules feed each other without end.";
     REPLY_SHADOWED = "reply_shadowed", "A target with reply = true can never answer, because another one always does.";
     REPLY_UNUSED = "reply_unused", "A sender waits for an answer that no target gives, or a target gives one that nobody waits for.";
     RULE_NEVER_MATCHES = "rule_never_matches", "No event can match the rule.";

@@ -6,6 +6,8 @@
 //! one before makes, whatever the data. Where a pattern looks at anything that is not known here, the circle may end
 //! by itself; there the broker counts the hops of an event and gives it up after 16.
 
+mod topics;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -42,6 +44,7 @@ enum OwnIngest<'k> {
 
 /// Reports each certain circle of rules once.
 pub(super) fn check(known: &Known<'_>, report: &mut Report) {
+    topics::check(known, report);
     let read = known.rules;
     let mut makers: Vec<Maker<'_>> = Vec::new();
     for (at, read) in read.iter().enumerate().filter(|(_, read)| read.is_whole && read.rule.enabled) {

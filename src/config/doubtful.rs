@@ -203,7 +203,7 @@ fn looks_at_data(rule: &Rule) -> bool {
     rule.pattern.as_ref().is_some_and(|pattern| pattern.paths().iter().any(|path| is_data(path)))
 }
 
-fn is_data(path: &str) -> bool {
+pub(super) fn is_data(path: &str) -> bool {
     path == "data" || path.starts_with("data.")
 }
 
@@ -222,7 +222,7 @@ fn made_by_source(source: &ReadSource) -> Vec<(&str, &str)> {
 }
 
 /// Whether a source reads where a sink of its kind writes.
-fn reads_what_is_written(source: &ReadSource, sink: &Value) -> bool {
+pub(super) fn reads_what_is_written(source: &ReadSource, sink: &Value) -> bool {
     let reads = source.def.settings.reveal();
     let texts = |value: &Value| -> Vec<String> {
         match value {

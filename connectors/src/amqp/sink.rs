@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Event, ExtensionValue, json};
+use eventyard_event::{Event, ExtensionValue, hops, json};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
@@ -159,6 +159,10 @@ impl Sink for AmqpSink {
         }
     }
 
+    fn carries_hops(&self) -> bool {
+        true
+    }
+
     fn concurrency(&self) -> Option<usize> {
         Some(CONCURRENCY)
     }
@@ -214,6 +218,7 @@ fn message(request: &SendRequest, structured: bool) -> (BasicProperties, Bytes) 
     }
     let text = |text: &str| AMQPValue::LongString(text.into());
     headers.insert("eventyard-delivery".into(), text(&request.delivery));
+    headers.insert(hops::HEADER.into(), text(&request.hops().to_string()));
     if let Some(traceparent) = &request.traceparent {
         headers.insert("traceparent".into(), text(traceparent));
     }

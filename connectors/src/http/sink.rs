@@ -17,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use eventyard_event::http::write_binary;
-use eventyard_event::{json, with_causes};
+use eventyard_event::{hops, json, with_causes};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
@@ -38,6 +38,7 @@ const HEADERS_TAKEN: &[&str] = &[
     "connection",
     "content-length",
     "eventyard-attempt",
+    hops::HEADER,
     "expect",
     "host",
     "keep-alive",
@@ -137,6 +138,7 @@ impl HttpSink {
         let signed_at = request.at.as_millis().div_euclid(1000).to_string();
         set(&mut headers, "webhook-timestamp", &signed_at)?;
         set(&mut headers, "eventyard-attempt", &request.attempt.to_string())?;
+        set(&mut headers, hops::HEADER, &request.hops().to_string())?;
         if let Some(traceparent) = &request.traceparent {
             set(&mut headers, "traceparent", traceparent)?;
         }
@@ -204,6 +206,10 @@ impl Sink for HttpSink {
                 Err(SendError::retryable("timeout", format!("no complete answer within {millis} ms")))
             }
         }
+    }
+
+    fn carries_hops(&self) -> bool {
+        true
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::{self, Format, csv_rows};
 use eventyard_event::http::read_request;
-use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, fits_attribute, json, media_type};
+use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, fits_attribute, hops, json, media_type};
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
@@ -271,7 +271,10 @@ impl HttpSource {
         })?;
         Ok(events
             .into_iter()
-            .map(|(event, shape)| Incoming { event, keys_unique: shape.keys_unique, dedupe: self.dedupe })
+            .map(|(mut event, shape)| {
+                hops::note(&mut event, text_of(headers, hops::HEADER));
+                Incoming { event, keys_unique: shape.keys_unique, dedupe: self.dedupe }
+            })
             .collect())
     }
 
@@ -319,7 +322,7 @@ impl HttpSource {
         }
         let id = id.filter(|id| fits_attribute(id, limits));
         let dedupe = self.dedupe.filter(|_| id.is_some());
-        let event = Event {
+        let mut event = Event {
             id: id.unwrap_or_default(),
             source: format!("/sources/{}", self.name),
             ty: self.ty.clone().unwrap_or(ty),
@@ -330,6 +333,7 @@ impl HttpSource {
             extensions,
             data,
         };
+        hops::note(&mut event, text_of(head.headers, hops::HEADER));
         let whole = Incoming { event, keys_unique, dedupe };
         match self.body {
             BodyKind::Rows => rows(&whole, limits).map(Taken::Events),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Data, Event, ExtensionValue, json};
+use eventyard_event::{Data, Event, ExtensionValue, hops, json};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -208,6 +208,10 @@ impl Sink for KafkaSink {
         Some(self)
     }
 
+    fn carries_hops(&self) -> bool {
+        true
+    }
+
     fn concurrency(&self) -> Option<usize> {
         Some(CONCURRENCY)
     }
@@ -302,9 +306,11 @@ fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Byt
         }
         PayloadForm::Shaped => {}
     }
+    let passed_on = request.hops().to_string();
     let beside = [
         ("content-type", content_type.as_deref()),
         ("eventyard-delivery", Some(request.delivery.as_str())),
+        (hops::HEADER, Some(passed_on.as_str())),
         ("traceparent", request.traceparent.as_deref()),
     ];
     for (key, value) in beside {

@@ -8,6 +8,7 @@ use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{Client, HeaderMap};
 use async_trait::async_trait;
 use bytes::Bytes;
+use eventyard_event::hops;
 use eventyard_event::http::write_binary;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -107,6 +108,10 @@ impl Sink for NatsSink {
         })
     }
 
+    fn carries_hops(&self) -> bool {
+        true
+    }
+
     fn concurrency(&self) -> Option<usize> {
         Some(SENDS_MAX)
     }
@@ -131,6 +136,7 @@ fn message(request: &SendRequest) -> (HeaderMap, Bytes) {
         headers.insert("content-type", content_type);
     }
     headers.insert(async_nats::header::NATS_MESSAGE_ID, request.delivery.as_str());
+    headers.insert(hops::HEADER, request.hops().to_string());
     if let Some(traceparent) = &request.traceparent {
         headers.insert("traceparent", traceparent.as_str());
     }

@@ -83,6 +83,7 @@ async fn both_forms_say_the_whole_event() {
         ("ce_attempts", "3"),
         ("content-type", "application/json"),
         ("eventyard-delivery", "d-1"),
+        ("eventyard-hops", "1"),
     ] {
         assert_eq!(header(&all[0], name).as_deref(), Some(value), "{name}");
     }

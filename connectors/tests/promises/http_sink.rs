@@ -138,6 +138,7 @@ async fn binary_form_carries_the_attributes_in_headers() {
         ("webhook-id", delivery.as_str()),
         ("webhook-timestamp", "1795262400"),
         ("eventyard-attempt", "3"),
+        ("eventyard-hops", "1"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ("x-team", "a"),
         ("authorization", "Bearer t0ken"),

@@ -181,3 +181,48 @@ fn a_rule_that_publishes_to_the_queue_of_its_source() {
         assert_eq!(warned(source, sink, "%2f"), [], "{source}, {sink}");
     }
 }
+
+/// Two topics, each read by a source and written by a sink, and whatever is said of the second source besides.
+#[cfg(feature = "kafka")]
+fn two_topics(more: &str) -> String {
+    let block = |name: &str, more: &str| {
+        format!(
+            "[source.{name}]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:9092\"\ntopics = \"{name}\"\ngroup = \"g\"\n{more}\n\
+             [sink.to-{name}]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:9092\"\ntopic = \"{name}\"\n"
+        )
+    };
+    block("a", "") + &block("b", more)
+}
+
+/// Row R3.
+#[cfg(feature = "kafka")]
+#[test]
+fn a_circle_of_rules_by_topics_is_refused_where_it_is_certain() {
+    let rules = |there: &str, back: &str, input: &str| {
+        format!(
+            "[[rule]]\nname = \"there\"\nfrom = [\"a\"]\ntarget = {{ sink = \"to-b\"{input} }}\n{there}\n\
+             [[rule]]\nname = \"back\"\nfrom = [\"b\"]\ntarget = {{ sink = \"to-a\" }}\n{back}\n"
+        )
+    };
+    let order = "pattern = { type = [\"order\"], data = { paid = [true] } }";
+    for (there, back, input) in [("", "", ""), (order, order, ""), (order, "", ", input = \"event\""), ("", order, "")]
+    {
+        let rules = rules(there, back, input);
+        let found = super::refused(&[("eventyard.toml", &two_topics("")), ("rules/a.toml", &rules)]);
+        assert_eq!(super::codes(&found), ["event_cycle"], "{found}");
+        assert!(["`a` by `there` → ", "`b` by `back` → "].iter().all(|way| found.to_string().contains(way)), "{found}");
+    }
+    let other = "pattern = { data = { paid = [false] } }";
+    for (there, back, input, more) in [
+        (order, other, "", ""),
+        ("", "", ", input = \"data\"", ""),
+        ("", "", "", "filter = { data = { paid = [true] } }"),
+        ("", "", "", "codec = \"json\""),
+        ("", "when = \"subject = 'x'\"", "", ""),
+        ("tags = [\"x\"]", "", "", ""),
+        ("", "pattern = { partition = [1] }", "", ""),
+        ("", "enabled = false", "", ""),
+    ] {
+        assert_eq!(warned_beside(&two_topics(more), &rules(there, back, input)), [], "{there} {back} {input} {more}");
+    }
+}
