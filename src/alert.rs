@@ -10,7 +10,7 @@ pub(crate) mod group;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, Event, Name, Timestamp};
+use eventyard_event::{Data, Envelope, Event, Name, Timestamp, format_text};
 use eventyard_store::{Admission, Commit, NewDelivery, Reason, StoreError, Taken};
 use serde_json::{Value, json};
 
@@ -158,11 +158,11 @@ fn own_event(
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id,
+            id: id.into(),
             source: "/eventyard".into(),
-            ty: format!("{OWN_TYPES}{}", kind.word()),
-            subject: Some(subject),
-            time: Some(now.to_string()),
+            ty: format_text!("{OWN_TYPES}{}", kind.word()),
+            subject: Some(subject.into()),
+            time: Some(format_text!("{now}")),
             datacontenttype: Some("application/json".into()),
             data: Data::Json(Bytes::from(data.to_string())),
             ..Event::default()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sent, Sink};
-use eventyard_event::{Data, DeliveryId, Envelope, Limits, Name, Timestamp, hops, json, media_type};
+use eventyard_event::{Data, DeliveryId, Envelope, Limits, Name, Text, Timestamp, format_text, hops, json, media_type};
 use eventyard_functions::{Executor, Invocation, InvocationResult};
 use eventyard_rules::transform::Seen;
 use eventyard_rules::{AnswerEvent, EventTarget, Input, Transform};
@@ -509,7 +509,7 @@ fn answer_event(
     event.dataschema = None;
     next.keys_unique = shape.is_none_or(|shape| shape.keys_unique);
     let looks_like = if shape.is_some() { "application/json" } else { "application/octet-stream" };
-    event.datacontenttype = Some(to.content_type.clone().unwrap_or_else(|| looks_like.to_owned()));
+    event.datacontenttype = Some(to.content_type.as_deref().unwrap_or(looks_like).into());
     event.data = if shape.is_some() { Data::Json(result.answer.clone()) } else { Data::Bytes(result.answer.clone()) };
     Ok(routed(broker, next))
 }
@@ -588,7 +588,7 @@ fn with_payload(broker: &Broker, mut next: Envelope, payload: Payload) -> Result
     let shape = json::validate(&payload.body, Limits::default().json_depth_max).ok();
     next.keys_unique = shape.is_none_or(|shape| shape.keys_unique);
     next.event.dataschema = None;
-    next.event.datacontenttype = payload.content_type;
+    next.event.datacontenttype = payload.content_type.map(Text::from);
     next.event.data = if shape.is_some() { Data::Json(payload.body) } else { Data::Bytes(payload.body) };
     Ok(next)
 }
@@ -612,11 +612,11 @@ fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelo
     let from = &taken.envelope;
     not_in_a_circle(from)?;
     let mut event = from.event.clone();
-    event.id = taken.delivery.to_string();
-    event.ty.clone_from(&to.ty);
-    event.source = to.source.clone().unwrap_or_else(|| rule_source(&taken.queue));
-    if to.subject.is_some() {
-        event.subject.clone_from(&to.subject);
+    event.id = format_text!("{}", taken.delivery);
+    event.ty = to.ty.as_str().into();
+    event.source = to.source.as_deref().map_or_else(|| rule_source(&taken.queue), Text::from);
+    if let Some(subject) = &to.subject {
+        event.subject = Some(subject.into());
     }
     Ok(Envelope {
         id: broker.new_event_id(),
@@ -631,9 +631,9 @@ fn next_event(broker: &Broker, to: &EventTarget, taken: &Taken) -> Result<Envelo
 }
 
 /// What names a rule among all: the `source` of the events that it makes.
-fn rule_source(queue: &QueueKey) -> String {
+fn rule_source(queue: &QueueKey) -> Text {
     match &queue.rule {
-        Some(rule) => format!("/rules/{}/{rule}", queue.namespace),
+        Some(rule) => format_text!("/rules/{}/{rule}", queue.namespace),
         None => "/rules".into(),
     }
 }

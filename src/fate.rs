@@ -3,7 +3,7 @@
 //! A [`Fate`] is news, not a record: it goes to whoever listens at the moment and is lost to those who listen too
 //! slowly. The record is in the store.
 
-use eventyard_event::{DeliveryId, EventId, Name, Timestamp};
+use eventyard_event::{DeliveryId, EventId, Name, Text, Timestamp};
 use eventyard_store::{AttemptOutcome, Reason};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct OfDelivery {
     pub source_name: Name,
     /// CloudEvents `type` of its event.
     #[serde(rename = "type")]
-    pub ty: String,
+    pub ty: Text,
     /// The rule; `None` for an alert.
     pub rule: Option<Name>,
     /// The target.
@@ -40,10 +40,10 @@ pub enum Fate {
         /// Our id.
         event: EventId,
         /// The sender's id.
-        cloudevent_id: String,
+        cloudevent_id: Text,
         /// CloudEvents `type`.
         #[serde(rename = "type")]
-        ty: String,
+        ty: Text,
         /// The source it came by.
         source_name: Name,
         /// The rules that matched.
@@ -59,7 +59,7 @@ pub enum Fate {
         source_name: Name,
         /// CloudEvents `type`.
         #[serde(rename = "type")]
-        ty: String,
+        ty: Text,
         /// The rule that came closest.
         nearest: Option<Name>,
     },

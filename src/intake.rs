@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_connectors::source::{Incoming, Undecodable};
-use eventyard_event::{Envelope, EventId, Name, hops};
+use eventyard_event::{Envelope, EventId, Name, Text, format_text, hops};
 use eventyard_rules::{Memory, PatternSet};
 use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, Reason, StoreError};
 use schemars::JsonSchema;
@@ -34,9 +34,11 @@ pub struct Receipt {
     /// Our id; the first one's where this is a duplicate.
     pub event: EventId,
     /// CloudEvents `id`.
-    pub id: String,
+    #[schemars(with = "String")]
+    pub id: Text,
     /// CloudEvents `source`.
-    pub source: String,
+    #[schemars(with = "String")]
+    pub source: Text,
     /// The same event was taken before; nothing more happens for this one.
     pub duplicate: bool,
     /// The rules that matched. Empty for a duplicate: what was matched then is the first one's, as the API shows it.
@@ -325,7 +327,7 @@ impl Broker {
         let id = self.new_event_id();
         let mut event = incoming.event;
         if event.id.is_empty() {
-            event.id = id.to_string();
+            event.id = format_text!("{id}");
         }
         let hop_count = hops::take(&mut event);
         Envelope {

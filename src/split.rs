@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, EventId, ExtensionValue};
+use eventyard_event::{Data, Envelope, EventId, ExtensionValue, format_text};
 use eventyard_rules::transform::Subject;
 use eventyard_rules::{Elements, Path, Rule, SPLIT_DELIVERIES_MAX, over_limit};
 use eventyard_store::{Element, Reason, Split, Taken};
@@ -126,15 +126,15 @@ impl Splits {
         }
         let mut whole = Envelope::clone(&taken.envelope);
         let event = &mut whole.event;
-        event.id = format!("{}#{}", event.id, element.number);
+        event.id = format_text!("{}#{}", event.id, element.number);
         for (name, number) in [(NUMBER, element.number), (COUNT, element.count)] {
             let number = ExtensionValue::Integer(i32::try_from(number).unwrap_or(i32::MAX));
-            event.extensions.insert(name.to_owned(), number);
+            event.extensions.insert(name.into(), number);
         }
         let mut envelope = whole.clone();
         envelope.keys_unique = found.keys_unique;
         envelope.event.dataschema = None;
-        envelope.event.datacontenttype = Some("application/json".to_owned());
+        envelope.event.datacontenttype = Some("application/json".into());
         envelope.event.data = Data::Json(found.json.slice(span.clone()));
         let taken = Cow::Owned(Taken { envelope: Arc::new(envelope), ..taken.clone() });
         Ok(Handed { taken, whole: Some(whole) })

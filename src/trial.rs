@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventyard_event::{Envelope, Event, Name};
+use eventyard_event::{Envelope, Event, Name, format_text};
 use eventyard_rules::Rule;
 use eventyard_store::{AttemptOutcome, QueueKey, Reason, Taken};
 use serde_json::json;
@@ -62,7 +62,7 @@ impl Broker {
         };
         let took = began.elapsed();
         in_force.secrets.hide_in(&mut tried);
-        let would_make = tried.emits.iter().map(|admission| admission.envelope.event.ty.clone()).collect();
+        let would_make = tried.emits.iter().map(|admission| admission.envelope.event.ty.to_string()).collect();
         let (outcome, reason) = tried.outcome.kept();
         let reason = reason.cloned();
         Some(Trial { outcome, reason, given, response: tried.response, took, would_make })
@@ -81,11 +81,11 @@ impl Broker {
             }
         }
         Event {
-            id: self.new_event_id().to_string(),
+            id: format_text!("{}", self.new_event_id()),
             source: "/eventyard".into(),
-            ty: format!("{OWN_TYPES}test"),
-            subject: Some(path),
-            time: Some(self.clocks().now().to_string()),
+            ty: format_text!("{OWN_TYPES}test"),
+            subject: Some(path.into()),
+            time: Some(format_text!("{}", self.clocks().now())),
             datacontenttype: Some("application/json".into()),
             data: eventyard_event::Data::Json(data.to_string().into()),
             ..Event::default()

@@ -5,7 +5,7 @@
 //! the source's settings, and either is read anew by `eventyard sources seek`.
 
 use eventyard_connectors::source::{COORDINATES_BYTES_MAX, Undecodable};
-use eventyard_event::{Data, Envelope, Event, ExtensionValue};
+use eventyard_event::{Data, Envelope, Event, ExtensionValue, format_text};
 use eventyard_store::{Admission, DeadLetter, Dedupe, NewDelivery, QueueKey, Reason};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -35,7 +35,7 @@ pub(crate) fn admissions(broker: &Broker, origin: &Origin, undecodable: Undecoda
         None => id.to_string(),
     };
     let dedupe = dedupe.map(|window| Dedupe { window });
-    let text = |text: String| ExtensionValue::String(text);
+    let text = |text: String| ExtensionValue::String(text.into());
     let envelope = Envelope {
         id,
         namespace: origin.namespace.clone(),
@@ -45,12 +45,12 @@ pub(crate) fn admissions(broker: &Broker, origin: &Origin, undecodable: Undecoda
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id: cloudevent_id.clone(),
-            source: format!("/sources/{}", origin.source_name),
-            ty: TYPE.to_owned(),
-            time: Some(received_at.to_string()),
-            datacontenttype: Some("application/octet-stream".to_owned()),
-            extensions: [(AT.to_owned(), text(coordinates)), (SIZE.to_owned(), text(size.to_string()))].into(),
+            id: cloudevent_id.as_str().into(),
+            source: format_text!("/sources/{}", origin.source_name),
+            ty: TYPE.into(),
+            time: Some(format_text!("{received_at}")),
+            datacontenttype: Some("application/octet-stream".into()),
+            extensions: [(AT.into(), text(coordinates)), (SIZE.into(), text(size.to_string()))].into(),
             data: if raw.is_empty() { Data::None } else { Data::Bytes(raw) },
             ..Event::default()
         },

@@ -68,7 +68,7 @@ struct Target {
 #[async_trait]
 impl Sink for Target {
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
-        let call = (self.began.elapsed().as_secs(), request.event.event.id.clone());
+        let call = (self.began.elapsed().as_secs(), request.event.event.id.to_string());
         self.calls.lock().unwrap().push(call);
         if request.event.event.ty != "order.created" {
             return Ok(Sent::default());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use eventyard::fate::FATES_WAITING_MAX;
 use eventyard::origin::Origin;
 use eventyard_connectors::source::Incoming;
-use eventyard_event::{Event, Name};
+use eventyard_event::{Event, Name, format_text};
 use serde_json::{Value, json};
 
 use crate::support::{Broker, Ended, eventyard, run};
@@ -402,7 +402,8 @@ async fn a_follower_that_is_too_slow_is_told_how_much_was_lost() {
         Origin { namespace: Name::default_namespace(), source_name: Name::new("events").unwrap(), tags: Vec::new() };
     let count = FATES_WAITING_MAX + 1000;
     let incoming = |number: usize| {
-        let event = Event { id: format!("e-{number}"), source: "/shop".into(), ty: "t".into(), ..Event::default() };
+        let event =
+            Event { id: format_text!("e-{number}"), source: "/shop".into(), ty: "t".into(), ..Event::default() };
         Incoming { event, keys_unique: true, dedupe: None }
     };
     server.broker.admit(&origin, (0..count).map(incoming).collect()).await.unwrap();

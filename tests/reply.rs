@@ -79,7 +79,7 @@ struct Scripted {
 #[async_trait]
 impl Sink for Scripted {
     async fn send(&self, request: SendRequest) -> Result<Sent, SendError> {
-        self.called.lock().unwrap().push(request.event.event.id.clone());
+        self.called.lock().unwrap().push(request.event.event.id.to_string());
         let next = self.calls.lock().unwrap().pop().unwrap_or(Some(Duration::ZERO));
         let Some(took) = next else { return Err(SendError::retryable("http_503", "not now")) };
         tokio::time::sleep(took).await;

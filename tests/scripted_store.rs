@@ -89,8 +89,8 @@ fn paged<T>(items: impl Iterator<Item = T>, page: &PageRequest) -> Result<Page<T
     Ok(Page { items, next: more.then(|| format!("at-{}", start + page.limit)) })
 }
 
-fn wanted<T: PartialEq>(filter: &Option<T>, value: Option<&T>) -> bool {
-    filter.as_ref().is_none_or(|filter| Some(filter) == value)
+fn wanted<W: PartialEq<T>, T>(filter: &Option<W>, value: Option<&T>) -> bool {
+    filter.as_ref().is_none_or(|filter| value.is_some_and(|value| filter == value))
 }
 
 #[async_trait]
@@ -116,7 +116,7 @@ impl Store for ScriptedStore {
                 id: envelope.id.delivery(place),
                 queue: new.queue.clone(),
                 element,
-                cloudevent_id: envelope.event.id.clone(),
+                cloudevent_id: envelope.event.id.to_string(),
                 source_name: envelope.source_name.clone(),
                 state: if admission.dead.is_some() { DeliveryState::Dead } else { DeliveryState::Pending },
                 attempts: 0,

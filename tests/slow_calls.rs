@@ -18,7 +18,7 @@ use eventyard::in_force::{Callees, InForce};
 use eventyard::origin::Origin;
 use eventyard_connectors::sink::{Ends, SendEach, SendError, SendRequest, Sent, Sink};
 use eventyard_connectors::source::Incoming;
-use eventyard_event::{Data, Event, EventId, Name, Timestamp};
+use eventyard_event::{Data, Event, EventId, Name, Timestamp, format_text};
 use eventyard_store::disk::SimulatedDisk;
 use eventyard_store::{DeliveryState, LocalStore, Options};
 use futures_util::StreamExt;
@@ -106,9 +106,9 @@ impl World {
         };
         let incoming = |(number, ty): (usize, &&str)| {
             let event = Event {
-                id: format!("e-{number}"),
+                id: format_text!("e-{number}"),
                 source: "/shop".into(),
-                ty: (*ty).to_owned(),
+                ty: (*ty).into(),
                 data: Data::Json("{}".into()),
                 ..Event::default()
             };

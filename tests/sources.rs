@@ -247,7 +247,7 @@ async fn instances_run_side_by_side_and_a_filter_leaves_out_and_counts() {
     let server = start().await;
     let (_let_close, may_close) = watch::channel(true);
     let batch = |types: &[&str]| {
-        let event = |ty: &&str| Event { source: "/queue".into(), ty: (*ty).to_owned(), ..Event::default() };
+        let event = |ty: &&str| Event { source: "/queue".into(), ty: (*ty).into(), ..Event::default() };
         let incoming = |ty| Incoming { event: event(ty), keys_unique: true, dedupe: None };
         Ok(Batch { events: types.iter().map(incoming).collect(), ..Batch::default() })
     };
@@ -284,7 +284,7 @@ async fn what_the_store_refuses_is_offered_again_as_it_was() {
     let server = start().await;
     let (_let_close, may_close) = watch::channel(true);
     let event = |id: &str, ty: &str| Incoming {
-        event: Event { id: id.to_owned(), source: "/queue".into(), ty: ty.to_owned(), ..Event::default() },
+        event: Event { id: id.into(), source: "/queue".into(), ty: ty.into(), ..Event::default() },
         keys_unique: true,
         dedupe: Some(Duration::from_secs(3600)),
     };
@@ -329,7 +329,7 @@ impl Reader for Objects {
         let objects = message["objects"].as_array().ok_or_else(|| never("no objects"))?;
         let event = |id: &serde_json::Value| Incoming {
             event: Event {
-                id: id.as_str().unwrap_or_default().to_owned(),
+                id: id.as_str().unwrap_or_default().into(),
                 source: "/sources/uploads".into(),
                 ty: "object".into(),
                 ..Event::default()

@@ -59,10 +59,10 @@ async fn make_bucket(endpoint: &str, bucket: &str) {
 fn request(number: u64) -> SendRequest {
     let data = Bytes::from(json!({ "number": number, "filling": "x".repeat(1000) }).to_string());
     let event = Event {
-        id: number.to_string(),
-        source: "/bench".to_owned(),
-        ty: "bench.event".to_owned(),
-        datacontenttype: Some("application/json".to_owned()),
+        id: number.to_string().into(),
+        source: "/bench".into(),
+        ty: "bench.event".into(),
+        datacontenttype: Some("application/json".into()),
         data: Data::Json(data.clone()),
         ..Event::default()
     };

@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::Format;
 use eventyard_event::json::{self, STRUCTURED};
-use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, hops, media_type};
+use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, Text, format_text, hops, media_type};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -91,8 +91,8 @@ pub struct Decoder {
     config: CodecConfig,
     binding: Binding,
     /// `/sources/NAME`.
-    source: String,
-    ty: String,
+    source: Text,
+    ty: Text,
     limits: Limits,
 }
 
@@ -124,11 +124,11 @@ pub struct Message<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Wrap {
     /// The event's id; empty where the broker is to make one.
-    pub id: String,
+    pub id: Text,
     /// What it is about: topic or queue.
-    pub subject: Option<String>,
+    pub subject: Option<Text>,
     /// When it was sent, as RFC 3339, where that is known.
-    pub time: Option<String>,
+    pub time: Option<Text>,
     /// Where it stands and what it has beside its body: topic, partition, offset, key. Names of a-z and 0-9.
     pub extensions: Vec<(&'static str, ExtensionValue)>,
     /// As [`Incoming::dedupe`]; holds for what is taken whole, too.
@@ -184,7 +184,7 @@ impl Decoder {
     pub fn new(config: CodecConfig, binding: Binding, name: &str, ty: String, limits: Limits) -> Decoder {
         let said = config.max_size.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
         let limits = Limits { event_bytes_max: limits.event_bytes_max.min(said), ..limits };
-        Decoder { config, binding, source: format!("/sources/{name}"), ty, limits }
+        Decoder { config, binding, source: format_text!("/sources/{name}"), ty: ty.into(), limits }
     }
 
     /// The most bytes that a message may have. A source that can see a message's size beforehand need not fetch more.
@@ -257,14 +257,14 @@ impl Decoder {
             self.config.codec.data(content_type, body, self.limits.json_depth_max)?;
         let Wrap { id, subject, time, extensions, dedupe: _ } = wrap;
         let mut event = Event {
-            id: if id.is_empty() { "-".to_owned() } else { id },
+            id: if id.is_empty() { "-".into() } else { id },
             source: self.source.clone(),
             ty: self.ty.clone(),
             subject: subject.filter(|subject| !subject.is_empty()),
             time,
             datacontenttype,
             dataschema: None,
-            extensions: extensions.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            extensions: extensions.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             data,
         };
         names::add_headers(&mut event.extensions, message.headers, self.binding.prefixes, &self.limits);
@@ -283,8 +283,8 @@ impl Codec {
         content_type: Option<&str>,
         body: Bytes,
         json_depth_max: usize,
-    ) -> Result<(Data, bool, Option<String>), DecodeError> {
-        let said = content_type.map(str::to_owned);
+    ) -> Result<(Data, bool, Option<Text>), DecodeError> {
+        let said = content_type.map(Text::from);
         let declared = content_type.map(media_type::is_json);
         match self {
             Codec::Bytes => Ok((bytes_or_none(body), true, said)),
@@ -296,7 +296,7 @@ impl Codec {
                         format!("the message is no UTF-8 text from byte {at} on"),
                     ));
                 }
-                let said = said.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned());
+                let said = said.unwrap_or_else(|| "text/plain; charset=utf-8".into());
                 Ok((bytes_or_none(body), true, Some(said)))
             }
             Codec::Json => {
@@ -304,7 +304,7 @@ impl Codec {
                     return Err(DecodeError::new("decode", "the message is empty, and JSON is demanded"));
                 }
                 let shape = json::validate(&body, json_depth_max)?;
-                let said = said.filter(|_| declared == Some(true)).unwrap_or_else(|| "application/json".to_owned());
+                let said = said.filter(|_| declared == Some(true)).unwrap_or_else(|| "application/json".into());
                 Ok((Data::Json(body), shape.keys_unique, Some(said)))
             }
             Codec::Xml => of_format(Format::Xml, said, body),
@@ -314,7 +314,7 @@ impl Codec {
             Codec::Auto | Codec::Cloudevents if declared == Some(false) => Ok((Data::Bytes(body), true, said)),
             Codec::Auto | Codec::Cloudevents => match json::validate(&body, json_depth_max) {
                 Ok(shape) => {
-                    let said = said.unwrap_or_else(|| "application/json".to_owned());
+                    let said = said.unwrap_or_else(|| "application/json".into());
                     Ok((Data::Json(body), shape.keys_unique, Some(said)))
                 }
                 Err(error) if declared == Some(true) => Err(error.into()),
@@ -342,7 +342,7 @@ impl Binding {
 }
 
 /// Bytes that must be of a format; their content type says so, whatever the message says.
-fn of_format(format: Format, said: Option<String>, body: Bytes) -> Result<(Data, bool, Option<String>), DecodeError> {
+fn of_format(format: Format, said: Option<Text>, body: Bytes) -> Result<(Data, bool, Option<Text>), DecodeError> {
     let said = type_of(format, said);
     match format.decode(&body, &said) {
         Ok(_) => Ok((bytes_or_none(body), true, Some(said))),
@@ -351,8 +351,8 @@ fn of_format(format: Format, said: Option<String>, body: Bytes) -> Result<(Data,
 }
 
 /// The content type of a body of a format: what was said of it where that names the format, for its parameters count.
-pub(crate) fn type_of(format: Format, said: Option<String>) -> String {
-    said.filter(|said| Format::of(said) == Some(format)).unwrap_or_else(|| format.content_type().to_owned())
+pub(crate) fn type_of(format: Format, said: Option<Text>) -> Text {
+    said.filter(|said| Format::of(said) == Some(format)).unwrap_or_else(|| format.content_type().into())
 }
 
 fn bytes_or_none(body: Bytes) -> Data {

@@ -252,6 +252,6 @@ pub(crate) fn read_checked<T: serde::de::DeserializeOwned>(table: &serde_json::V
 /// Checks a source's `type`, which every one of its events will carry.
 pub(crate) fn check_type(ty: Option<&str>) -> Result<(), Vec<ConfigError>> {
     let Some(ty) = ty else { return Ok(()) };
-    let probe = Event { id: "probe".to_owned(), source: "/".to_owned(), ty: ty.to_owned(), ..Event::default() };
+    let probe = Event { id: "probe".into(), source: "/".into(), ty: ty.into(), ..Event::default() };
     probe.check(&Limits::default()).map_err(|error| vec![ConfigError::at("type", "bad_value", error.to_string())])
 }

@@ -3,7 +3,7 @@
 //! Either one path into the event (`subject`, `data.customer.id`), or text with such paths in braces
 //! (`{data.tenant}/{subject}`).
 
-use eventyard_event::{Event, ExtensionValue};
+use eventyard_event::{Event, ExtensionValue, Text, format_text};
 use serde_json::Value;
 
 use crate::spec::ConfigError;
@@ -77,16 +77,19 @@ impl Template {
     }
 
     /// The text for one event.
-    pub(crate) fn of(&self, event: &Event) -> Option<String> {
+    pub(crate) fn of(&self, event: &Event) -> Option<Text> {
         let mut seen = Seen { event, data: None };
         match self {
             Template::Path(path) => seen.find(path),
             Template::Text(parts) => {
-                let text = |part: &Part| match part {
-                    Part::Text(text) => text.clone(),
-                    Part::Path(path) => seen.find(path).unwrap_or_default(),
-                };
-                Some(parts.iter().map(text).collect())
+                let mut made = Text::default();
+                for part in parts {
+                    match part {
+                        Part::Text(text) => made.push_str(text),
+                        Part::Path(path) => made.push_str(&seen.find(path).unwrap_or_default()),
+                    }
+                }
+                Some(made)
             }
         }
     }
@@ -114,7 +117,7 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn find(&mut self, path: &Path) -> Option<String> {
+    fn find(&mut self, path: &Path) -> Option<Text> {
         match path {
             Path::Attribute(name) => attribute(self.event, name),
             Path::Data(steps) => {
@@ -131,15 +134,15 @@ impl Seen<'_> {
                 }
                 match value {
                     Value::Null => None,
-                    Value::String(text) => Some(text.clone()),
-                    other => Some(other.to_string()),
+                    Value::String(text) => Some(text.into()),
+                    other => Some(format_text!("{other}")),
                 }
             }
         }
     }
 }
 
-fn attribute(event: &Event, name: &str) -> Option<String> {
+fn attribute(event: &Event, name: &str) -> Option<Text> {
     match name {
         "id" => Some(event.id.clone()),
         "source" => Some(event.source.clone()),
@@ -150,8 +153,8 @@ fn attribute(event: &Event, name: &str) -> Option<String> {
         "dataschema" => event.dataschema.clone(),
         name => event.extensions.get(name).map(|value| match value {
             ExtensionValue::String(text) => text.clone(),
-            ExtensionValue::Integer(number) => number.to_string(),
-            ExtensionValue::Boolean(truth) => truth.to_string(),
+            ExtensionValue::Integer(number) => format_text!("{number}"),
+            ExtensionValue::Boolean(truth) => format_text!("{truth}"),
         }),
     }
 }
@@ -162,12 +165,12 @@ mod tests {
     use bytes::Bytes;
     use eventyard_event::Data;
 
-    fn made(text: &str) -> Option<String> {
+    fn made(text: &str) -> Option<Text> {
         let data = br#"{"customer":{"id":"c7","vip":true},"amount":12.50,"lines":[{"sku":"a"}],"none":null}"#;
         let event = Event {
             id: "1".into(),
             subject: Some("eu/7".into()),
-            extensions: [("partition".to_owned(), ExtensionValue::Integer(3))].into(),
+            extensions: [("partition".into(), ExtensionValue::Integer(3))].into(),
             data: Data::Json(Bytes::from_static(data)),
             ..Event::default()
         };

@@ -223,7 +223,7 @@ fn days_of(year: u32, month: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Timestamp;
+    use crate::{Text, Timestamp, format_text};
 
     fn event() -> Event {
         Event { id: "1".into(), source: "/s".into(), ty: "t".into(), ..Event::default() }
@@ -238,9 +238,9 @@ mod tests {
     #[test]
     fn required_attributes_are_text_of_some_length() {
         assert_eq!(event().check(&Limits::default()), Ok(()));
-        assert!(refused(&Event { id: String::new(), ..event() }).contains("`id` is empty"));
-        assert!(refused(&Event { ty: String::new(), ..event() }).contains("`type` is empty"));
-        assert!(refused(&Event { id: "x".repeat(1 << 20), ..event() }).contains("limit `attribute` of 4096"));
+        assert!(refused(&Event { id: Text::default(), ..event() }).contains("`id` is empty"));
+        assert!(refused(&Event { ty: Text::default(), ..event() }).contains("`type` is empty"));
+        assert!(refused(&Event { id: "x".repeat(1 << 20).into(), ..event() }).contains("limit `attribute` of 4096"));
         assert!(refused(&Event { id: "a\0b".into(), ..event() }).contains("U+0000"));
         assert!(refused(&Event { subject: Some("\u{85}".into()), ..event() }).contains("U+0085"));
         assert!(refused(&Event { subject: Some("\u{fdd0}".into()), ..event() }).contains("U+FDD0"));
@@ -325,7 +325,7 @@ mod tests {
     fn the_number_of_extensions_has_a_limit() {
         let mut event = event();
         for index in 0..65 {
-            event.extensions.insert(format!("e{index}"), ExtensionValue::Boolean(true));
+            event.extensions.insert(format_text!("e{index}"), ExtensionValue::Boolean(true));
         }
         let error = event.check(&Limits::default()).unwrap_err();
         assert_eq!((error.code(), error.to_string().contains("`extensions`")), ("ce_limit", true));

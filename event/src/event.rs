@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Data;
+use crate::{Data, Text};
 
 /// A CloudEvents 1.0 event (specification version 1.0.2, "Context Attributes"), attributes as they were sent.
 ///
@@ -11,21 +11,21 @@ use crate::Data;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The sender's id, unique within `source`.
-    pub id: String,
+    pub id: Text,
     /// A URI-reference that names the sender.
-    pub source: String,
+    pub source: Text,
     /// `type`: what kind of thing happened.
-    pub ty: String,
+    pub ty: Text,
     /// What it happened to, in the sender's terms.
-    pub subject: Option<String>,
+    pub subject: Option<Text>,
     /// RFC 3339, in the sender's spelling.
-    pub time: Option<String>,
+    pub time: Option<Text>,
     /// The media type of `data`, in the sender's spelling.
-    pub datacontenttype: Option<String>,
+    pub datacontenttype: Option<Text>,
     /// A URI that names the schema of `data`.
-    pub dataschema: Option<String>,
+    pub dataschema: Option<Text>,
     /// Extension attributes by name (lower-case letters and digits).
-    pub extensions: BTreeMap<String, ExtensionValue>,
+    pub extensions: BTreeMap<Text, ExtensionValue>,
     /// The payload.
     pub data: Data,
 }
@@ -44,7 +44,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtensionValue {
     /// A string, or a type that is written as one.
-    String(String),
+    String(Text),
     /// A whole number of 32 bits with sign.
     Integer(i32),
     /// `true` or `false`.

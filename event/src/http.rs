@@ -22,7 +22,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::attributes::{attribute, check_spec_version, quoted};
 use crate::json::{self, Shape};
-use crate::{Data, Event, EventError, ExtensionValue, Limits, media_type};
+use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, media_type};
 
 /// What comes before an attribute's name in the name of its header.
 const PREFIX: &str = "ce-";
@@ -99,7 +99,7 @@ pub fn read_binary(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<
     let attribute_bytes: usize = attributes().map(|(name, value)| name.as_str().len() + value.len()).sum();
     json::check_size(attribute_bytes.saturating_add(body.len()), limits)?;
 
-    let mut event = Event { datacontenttype: content_type(headers)?.map(str::to_owned), ..Event::default() };
+    let mut event = Event { datacontenttype: content_type(headers)?.map(Text::from), ..Event::default() };
     let mut found = Required::default();
     for (header, value) in attributes() {
         read_attribute(&mut event, &mut found, headers, header, value)?;
@@ -221,15 +221,20 @@ fn read_attribute(
             return Err(attribute(name, "may not be a `ce-` header: in binary mode the Content-Type header says it"));
         }
         _ => {
-            event.extensions.insert(name.to_owned(), ExtensionValue::String(value));
+            event.extensions.insert(name.into(), ExtensionValue::String(value));
         }
     }
     Ok(())
 }
 
 /// The text of a header's value: a quoted string unquoted, then one round of percent-decoding.
-fn decode(name: &str, value: &HeaderValue) -> Result<String, EventError> {
+fn decode(name: &str, value: &HeaderValue) -> Result<Text, EventError> {
     let bytes = value.as_bytes();
+    let text = |bytes: &[u8]| Text::from_utf8(bytes).map_err(|_| attribute(name, "is not UTF-8 once decoded"));
+    // Nearly every value stands for itself.
+    if bytes.first() != Some(&b'"') && !bytes.contains(&b'%') {
+        return text(bytes);
+    }
     let unquoted = if bytes.first() == Some(&b'"') {
         unquote(bytes).ok_or_else(|| attribute(name, "begins with a quote that is not closed at its end"))?
     } else {
@@ -251,7 +256,7 @@ fn decode(name: &str, value: &HeaderValue) -> Result<String, EventError> {
         decoded.push(byte);
         rest = after;
     }
-    String::from_utf8(decoded).map_err(|_| attribute(name, "is not UTF-8 once decoded"))
+    text(&decoded)
 }
 
 /// RFC 9110's quoted-string, from quote to quote.

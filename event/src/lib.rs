@@ -48,6 +48,7 @@ mod id;
 mod limits;
 mod name;
 mod schema;
+mod text;
 mod time;
 
 pub mod address;
@@ -66,4 +67,5 @@ pub use id::{DeliveryId, EventId, IdError};
 pub use limits::Limits;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use schema::NAME_PATTERN;
+pub use text::{Text, format_text};
 pub use time::{Clock, Timestamp, TimestampError};

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use eventyard_event::json::{read_batch, read_structured, validate, write_batch, write_structured};
-use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits};
+use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, Text};
 
 fn read(text: &str) -> Result<Event, EventError> {
     read_structured(&Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).map(|(event, _)| event)
@@ -164,7 +164,7 @@ fn extensions_have_plain_names_and_plain_values() {
     assert_eq!(event.extensions["b"], ExtensionValue::Boolean(true));
     assert_eq!(event.extensions["n"], ExtensionValue::Integer(i32::MIN));
     assert_eq!(event.extensions["z"], ExtensionValue::Integer(0));
-    assert_eq!(event.extensions["s"], ExtensionValue::String(String::new()));
+    assert_eq!(event.extensions["s"], ExtensionValue::String(Text::default()));
     for bad in [
         r#","Bad-Name":"x""#,
         r#","déjà":"x""#,

@@ -4,22 +4,22 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use eventyard_event::{Data, Event, ExtensionValue, Limits, http as binary, json};
+use eventyard_event::{Data, Event, ExtensionValue, Limits, Text, http as binary, json};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 /// Text that an attribute may hold.
-fn text() -> impl Strategy<Value = String> {
-    "[ -~äß€語😀]{1,20}"
+fn text() -> impl Strategy<Value = Text> {
+    "[ -~äß€語😀]{1,20}".prop_map(Text::from)
 }
 
-fn extensions() -> impl Strategy<Value = BTreeMap<String, ExtensionValue>> {
+fn extensions() -> impl Strategy<Value = BTreeMap<Text, ExtensionValue>> {
     let value = prop_oneof![
         text().prop_map(ExtensionValue::String),
         any::<i32>().prop_map(ExtensionValue::Integer),
         any::<bool>().prop_map(ExtensionValue::Boolean),
     ];
-    let name = "[a-z0-9]{1,12}".prop_filter("names of their own", |name| {
+    let name = "[a-z0-9]{1,12}".prop_map(Text::from).prop_filter("names of their own", |name| {
         let event = Event { extensions: [(name.clone(), ExtensionValue::Boolean(true))].into(), ..sample() };
         event.check(&Limits::default()).is_ok()
     });
@@ -49,23 +49,23 @@ fn json_text() -> impl Strategy<Value = String> {
 }
 
 /// Data with a content type that fits it.
-fn data() -> impl Strategy<Value = (Option<String>, Data)> {
-    let json = (proptest::option::of(Just("application/json; charset=utf-8".to_owned())), json_text())
+fn data() -> impl Strategy<Value = (Option<Text>, Data)> {
+    let json = (proptest::option::of(Just("application/json; charset=utf-8".into())), json_text())
         .prop_map(|(declared, text)| (declared, Data::Json(Bytes::from(text))));
-    let plain = any::<String>().prop_map(|text| (Some("text/plain".to_owned()), Data::Bytes(Bytes::from(text))));
+    let plain = any::<String>().prop_map(|text| (Some("text/plain".into()), Data::Bytes(Bytes::from(text))));
     let bytes = (
         prop_oneof![Just("text/plain"), Just("application/octet-stream"), Just("text/plain; charset=latin1")],
         any::<Vec<u8>>(),
     )
-        .prop_map(|(declared, bytes)| (Some(declared.to_owned()), Data::Bytes(Bytes::from(bytes))));
+        .prop_map(|(declared, bytes)| (Some(declared.into()), Data::Bytes(Bytes::from(bytes))));
     prop_oneof![Just((None, Data::None)), json, plain, bytes]
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let attributes = (text(), "[a-z]{1,8}:[a-z/]{0,8}", text(), proptest::option::of(text()));
     (attributes, extensions(), data()).prop_map(|((id, source, ty, subject), extensions, (datacontenttype, data))| {
-        let time = Some("2026-11-21T11:30:45.007Z".to_owned());
-        Event { id, source, ty, subject, time, datacontenttype, dataschema: None, extensions, data }
+        let time = Some("2026-11-21T11:30:45.007Z".into());
+        Event { id, source: source.into(), ty, subject, time, datacontenttype, dataschema: None, extensions, data }
     })
 }
 
@@ -81,15 +81,15 @@ fn through_headers(mut event: Event) -> Event {
     for value in event.extensions.values_mut() {
         *value = ExtensionValue::String(match value {
             ExtensionValue::String(text) => text.clone(),
-            ExtensionValue::Integer(number) => number.to_string(),
-            ExtensionValue::Boolean(truth) => truth.to_string(),
+            ExtensionValue::Integer(number) => number.to_string().into(),
+            ExtensionValue::Boolean(truth) => truth.to_string().into(),
         });
     }
     if event.data.bytes().is_empty() {
         event.data = Data::None;
     }
     if let (Data::Json(_), None) = (&event.data, &event.datacontenttype) {
-        event.datacontenttype = Some("application/json".to_owned());
+        event.datacontenttype = Some("application/json".into());
     }
     event
 }

@@ -191,14 +191,14 @@ mod tests {
     #[test]
     fn rows_of_a_table_are_elements_and_data_of_no_format_has_none() {
         let mut table = envelope("");
-        table.event.datacontenttype = Some("text/csv".to_owned());
+        table.event.datacontenttype = Some("text/csv".into());
         table.event.data = Data::Bytes("sku,n\na,1\nb,2\n".into());
         let path = Path::new("data").unwrap();
         let found = Elements::find(&path, &table).unwrap();
         assert_eq!(found.count(), 2);
         let (json, spans) = found.into_parts();
         assert_eq!(&json[spans[1].clone()], br#"{"sku":"b","n":"2"}"#);
-        table.event.datacontenttype = Some("image/png".to_owned());
+        table.event.datacontenttype = Some("image/png".into());
         assert!(matches!(Elements::find(&path, &table), Err(SplitError::NoData { .. })));
     }
 }

@@ -108,9 +108,9 @@ pub(crate) mod tests {
             hop_count: 0,
             keys_unique: false,
             event: Event {
-                id: "1".to_owned(),
-                source: "/shop".to_owned(),
-                ty: "order.created".to_owned(),
+                id: "1".into(),
+                source: "/shop".into(),
+                ty: "order.created".into(),
                 data: Data::Json(data.to_owned().into()),
                 ..Event::default()
             },
@@ -120,10 +120,10 @@ pub(crate) mod tests {
     #[test]
     fn an_event_is_seen_as_structured_json_with_its_tags() {
         let mut envelope = envelope(r#"{"amount":10.50,"amount":2}"#);
-        envelope.event.subject = Some("eu/7".to_owned());
-        envelope.event.extensions.insert("sequence".to_owned(), ExtensionValue::Integer(-7));
-        envelope.event.extensions.insert("urgent".to_owned(), ExtensionValue::Boolean(true));
-        envelope.event.extensions.insert("tags".to_owned(), ExtensionValue::String("root".to_owned()));
+        envelope.event.subject = Some("eu/7".into());
+        envelope.event.extensions.insert("sequence".into(), ExtensionValue::Integer(-7));
+        envelope.event.extensions.insert("urgent".into(), ExtensionValue::Boolean(true));
+        envelope.event.extensions.insert("tags".into(), ExtensionValue::String("root".into()));
         let view = View::new(&envelope);
         let shown = view.root().value.show(Dialect::Json);
         assert_eq!(

@@ -10,16 +10,16 @@ use proptest::prelude::*;
 
 fn event() -> Event {
     Event {
-        id: "myId".to_owned(),
-        source: "https://example.com/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        subject: Some("eu/berlin".to_owned()),
+        id: "myId".into(),
+        source: "https://example.com/shop".into(),
+        ty: "order.created".into(),
+        subject: Some("eu/berlin".into()),
         extensions: BTreeMap::from([
-            ("hop".to_owned(), ExtensionValue::String("5".to_owned())),
-            ("ttl".to_owned(), ExtensionValue::String("10".to_owned())),
-            ("count".to_owned(), ExtensionValue::Integer(7)),
-            ("urgent".to_owned(), ExtensionValue::Boolean(true)),
-            ("ext".to_owned(), ExtensionValue::String("abc123123%456_dzf".to_owned())),
+            ("hop".into(), ExtensionValue::String("5".into())),
+            ("ttl".into(), ExtensionValue::String("10".into())),
+            ("count".into(), ExtensionValue::Integer(7)),
+            ("urgent".into(), ExtensionValue::Boolean(true)),
+            ("ext".into(), ExtensionValue::String("abc123123%456_dzf".into())),
         ]),
         ..Event::default()
     }

@@ -1,7 +1,7 @@
 //! Rules in force match what each of them asked alone, by the simple evaluator, would match: attributes, extensions,
 //! tags and data, whatever source an event comes by.
 
-use eventyard_event::{Data, Envelope, Event, EventId, ExtensionValue, Name, Timestamp};
+use eventyard_event::{Data, Envelope, Event, EventId, ExtensionValue, Name, Text, Timestamp};
 use eventyard_rules::cesql::Expression;
 use eventyard_rules::reference::matches;
 use eventyard_rules::{OrderAfterDead, Pattern, Place, RetryOverrides, Rule, RuleSet, View};
@@ -100,14 +100,14 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
-    let word = || prop::sample::select(vec!["a", "ab", "b", "/shop", "1"]).prop_map(str::to_owned);
+    let word = || prop::sample::select(vec!["a", "ab", "b", "/shop", "1"]).prop_map(Text::from);
     let data = prop_oneof![
         8 => prop::sample::select(DATA.to_vec()).prop_map(|data| Data::Json(data.to_owned().into())),
         1 => Just(Data::None),
         1 => Just(Data::Bytes("{\"a\":1}".into())),
     ];
     let extensions = prop::collection::btree_map(
-        prop::sample::select(vec!["sequence", "urgent", "tags", "data", "zone"]).prop_map(str::to_owned),
+        prop::sample::select(vec!["sequence", "urgent", "tags", "data", "zone"]).prop_map(Text::from),
         prop_oneof![
             (6i32..9).prop_map(ExtensionValue::Integer),
             any::<bool>().prop_map(ExtensionValue::Boolean),
@@ -117,7 +117,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
     );
     let attributes = (word(), word(), word(), prop::option::of(word()), prop::option::of(word()));
     let source = prop::sample::select(vec![name("shop"), name("other"), name("third")]);
-    (attributes, extensions, data, tags(), source, prop::option::of(Just("application/json".to_owned()))).prop_map(
+    (attributes, extensions, data, tags(), source, prop::option::of(Just("application/json".into()))).prop_map(
         |((id, source, ty, subject, time), extensions, data, tags, source_name, datacontenttype)| {
             let unique = data
                 .json()

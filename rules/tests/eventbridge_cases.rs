@@ -21,7 +21,7 @@ fn envelope(data: &str) -> Envelope {
         received_at: Timestamp::EPOCH,
         hop_count: 0,
         keys_unique: false,
-        event: Event { ty: "t".to_owned(), data: Data::Json(data.to_owned().into()), ..Event::default() },
+        event: Event { ty: "t".into(), data: Data::Json(data.to_owned().into()), ..Event::default() },
     }
 }
 

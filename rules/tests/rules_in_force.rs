@@ -44,9 +44,9 @@ fn event(ty: &str, data: &str) -> Envelope {
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id: "1".to_owned(),
-            source: "/sources/shop".to_owned(),
-            ty: ty.to_owned(),
+            id: "1".into(),
+            source: "/sources/shop".into(),
+            ty: ty.into(),
             data: Data::Json(data.to_owned().into()),
             ..Event::default()
         },
@@ -346,7 +346,7 @@ data.zzz = [1]"#,
     text.push_str("\n-- data that is not JSON\n");
     let mut bytes = event.clone();
     bytes.event.data = Data::Bytes("<order/>".into());
-    bytes.event.datacontenttype = Some("text/plain".to_owned());
+    bytes.event.datacontenttype = Some("text/plain".into());
     text.push_str(&told(&rules.explain(&bytes, Some("two-elements"))));
     text.push_str("\n-- no data\n");
     bytes.event.data = Data::None;
@@ -396,7 +396,7 @@ fn data_of_other_formats_is_looked_into() {
     );
     let of = |content_type: &str, data: &'static str| {
         let mut envelope = event("order.created", data);
-        envelope.event.datacontenttype = Some(content_type.to_owned());
+        envelope.event.datacontenttype = Some(content_type.into());
         if !data.starts_with('{') {
             envelope.event.data = Data::Bytes(data.into());
         }

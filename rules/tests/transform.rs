@@ -270,14 +270,14 @@ fn envelope(data: Data) -> Envelope {
         hop_count: 0,
         keys_unique: false,
         event: Event {
-            id: "1".to_owned(),
-            source: "/shop".to_owned(),
-            ty: "order.created".to_owned(),
-            subject: Some("say \"hi\"\r\nX-Injected: 1".to_owned()),
+            id: "1".into(),
+            source: "/shop".into(),
+            ty: "order.created".into(),
+            subject: Some("say \"hi\"\r\nX-Injected: 1".into()),
             extensions: BTreeMap::from([
-                ("count".to_owned(), ExtensionValue::Integer(-7)),
-                ("urgent".to_owned(), ExtensionValue::Boolean(true)),
-                ("customer".to_owned(), ExtensionValue::String("c7".to_owned())),
+                ("count".into(), ExtensionValue::Integer(-7)),
+                ("urgent".into(), ExtensionValue::Boolean(true)),
+                ("customer".into(), ExtensionValue::String("c7".into())),
             ]),
             data,
             ..Event::default()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, Event, Timestamp};
+use eventyard_event::{Data, Envelope, Event, Timestamp, format_text};
 use eventyard_store::Taken;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -53,11 +53,11 @@ pub(crate) fn join(alerts: &[Taken]) -> Option<Joined> {
         "alerts": alerts.iter().map(named).collect::<Vec<Value>>(),
     });
     let event = Event {
-        id: id.clone(),
+        id: id.as_str().into(),
         source: "/eventyard".into(),
-        ty: format!("{OWN_TYPES}{GROUP_TYPE}"),
-        subject: Some(first.queue.target.to_string()),
-        time: Some(newest.to_string()),
+        ty: format_text!("{OWN_TYPES}{GROUP_TYPE}"),
+        subject: Some(first.queue.target.as_str().into()),
+        time: Some(format_text!("{newest}")),
         datacontenttype: Some("application/json".into()),
         data: Data::Json(Bytes::from(data.to_string())),
         ..Event::default()

@@ -54,8 +54,8 @@ mod tests {
     fn taken(traceparent: Option<&str>) -> Taken {
         let id = EventId::new(Timestamp::from_millis(1_000_000), [0xa5; 10]);
         let mut event = Event::default();
-        let value = traceparent.map(|text| ExtensionValue::String(text.to_owned()));
-        event.extensions.extend(value.map(|value| ("traceparent".to_owned(), value)));
+        let value = traceparent.map(|text| ExtensionValue::String(text.into()));
+        event.extensions.extend(value.map(|value| ("traceparent".into(), value)));
         let name = Name::new("n").unwrap();
         let envelope = Envelope {
             id,

@@ -196,7 +196,7 @@ mod tests {
         let of = OfDelivery {
             delivery,
             source_name: Name::new("events").unwrap(),
-            ty: "order.created".to_owned(),
+            ty: "order.created".into(),
             rule: Some(Name::new("orders").unwrap()),
             target: Name::new("receipt").unwrap(),
             element: None,
@@ -214,8 +214,8 @@ mod tests {
         for fate in [
             Fate::Accepted {
                 event,
-                cloudevent_id: "1".to_owned(),
-                ty: "order.\u{1b}created".to_owned(),
+                cloudevent_id: "1".into(),
+                ty: "order.\u{1b}created".into(),
                 source_name: Name::new("events").unwrap(),
                 rules: vec![Name::new("orders").unwrap()],
                 duplicate: false,

@@ -11,7 +11,7 @@ mod topics;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
+use eventyard_event::{Data, Envelope, Event, EventId, Name, Text, Timestamp, format_text};
 use eventyard_rules::{Diagnostic, EventTarget, Input, Place, Report, Rule, RuleSet, Target, TargetTo};
 use serde_json::Value;
 use url::{Host, Url};
@@ -92,8 +92,13 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
 
 /// The event that an `event` target makes.
 fn made_by<'k>(at: usize, rule: &Rule, target: &EventTarget, place: &'k Place) -> Option<Maker<'k>> {
-    let source = target.source.clone().unwrap_or_else(|| format!("/rules/{}/{}", rule.namespace, rule.name));
-    let event = Event { source, ty: target.ty.clone(), subject: target.subject.clone(), ..Event::default() };
+    let source = || format_text!("/rules/{}/{}", rule.namespace, rule.name);
+    let event = Event {
+        source: target.source.as_deref().map_or_else(source, Text::from),
+        ty: target.ty.as_str().into(),
+        subject: target.subject.as_deref().map(Text::from),
+        ..Event::default()
+    };
     let made = envelope(&rule.namespace, &Name::new(OWN_SOURCE).ok()?, event);
     Some(Maker { rule: at, place, made, help: NEW_TYPE, tags_known: false, subject_known: target.subject.is_some() })
 }
@@ -104,9 +109,9 @@ fn posted<'k>(at: usize, source: &ReadSource, place: &'k Place) -> Option<Maker<
     let path = endpoint.path().as_str();
     let ty = source.def.settings.shown().get("type").and_then(Value::as_str).unwrap_or("http.received");
     let event = Event {
-        source: format!("/sources/{}", source.def.name),
-        ty: ty.to_owned(),
-        subject: Some(path.to_owned()),
+        source: format_text!("/sources/{}", source.def.name),
+        ty: ty.into(),
+        subject: Some(path.into()),
         ..Event::default()
     };
     let made = Envelope { tags: source.def.tags.clone(), ..envelope(&source.def.namespace, &source.def.name, event) };
@@ -133,7 +138,7 @@ fn written<'k>(known: &Known<'k>, at: usize, target: &'k Target) -> Vec<Maker<'k
     };
     let made = known.sources.iter().filter(watches).map(|source| {
         let ty = source.def.settings.shown().get("type").and_then(Value::as_str).unwrap_or("s3.object_created");
-        let event = Event { source: format!("/sources/{}", source.def.name), ty: ty.to_owned(), ..Event::default() };
+        let event = Event { source: format_text!("/sources/{}", source.def.name), ty: ty.into(), ..Event::default() };
         let made =
             Envelope { tags: source.def.tags.clone(), ..envelope(&source.def.namespace, &source.def.name, event) };
         Maker { rule: at, place: &target.place, made, help: OTHER_PREFIX, tags_known: true, subject_known: false }
@@ -161,7 +166,7 @@ fn envelope(namespace: &Name, source_name: &Name, event: Event) -> Envelope {
         received_at: Timestamp::EPOCH,
         hop_count: 0,
         keys_unique: true,
-        event: Event { id: "made".to_owned(), data: Data::None, ..event },
+        event: Event { id: "made".into(), data: Data::None, ..event },
     }
 }
 

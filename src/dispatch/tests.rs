@@ -65,7 +65,7 @@ async fn send(broker: &Broker) -> EventId {
     let origin =
         Origin { namespace: Name::default_namespace(), source_name: Name::new("events").unwrap(), tags: Vec::new() };
     let data = Data::Json(format!("\"{}\"", "x".repeat(DATA_BYTES - 2)).into());
-    let event = Event { id: "1".to_owned(), source: "/shop".into(), ty: "order".to_owned(), data, ..Event::default() };
+    let event = Event { id: "1".into(), source: "/shop".into(), ty: "order".into(), data, ..Event::default() };
     let receipts = broker.admit(&origin, vec![Incoming { event, keys_unique: true, dedupe: None }]).await.unwrap();
     receipts[0].event
 }

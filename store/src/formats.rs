@@ -71,18 +71,18 @@ fn queue() -> QueueKey {
 
 fn admission() -> Admission {
     let event = Event {
-        id: "A-1001".to_owned(),
-        source: "/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        subject: Some("orders/17".to_owned()),
-        time: Some("2027-01-15T08:00:00Z".to_owned()),
-        datacontenttype: Some("application/json".to_owned()),
+        id: "A-1001".into(),
+        source: "/shop".into(),
+        ty: "order.created".into(),
+        subject: Some("orders/17".into()),
+        time: Some("2027-01-15T08:00:00Z".into()),
+        datacontenttype: Some("application/json".into()),
         dataschema: None,
         extensions: [
-            ("big".to_owned(), ExtensionValue::Boolean(true)),
-            ("count".to_owned(), ExtensionValue::Integer(-7)),
-            ("region".to_owned(), ExtensionValue::String("eu".to_owned())),
-            ("small".to_owned(), ExtensionValue::Boolean(false)),
+            ("big".into(), ExtensionValue::Boolean(true)),
+            ("count".into(), ExtensionValue::Integer(-7)),
+            ("region".into(), ExtensionValue::String("eu".into())),
+            ("small".into(), ExtensionValue::Boolean(false)),
         ]
         .into_iter()
         .collect(),
@@ -211,8 +211,7 @@ fn an_event_is_read_as_it_was_written_and_written_as_before() {
         match kind {
             2 => envelope.event.data = Data::Bytes(Bytes::from_static(&[0, 0xff, 7])),
             0 => {
-                envelope.event =
-                    Event { id: "1".to_owned(), source: "/".to_owned(), ty: "t".to_owned(), ..Event::default() };
+                envelope.event = Event { id: "1".into(), source: "/".into(), ty: "t".into(), ..Event::default() };
                 admission.deliveries.clear();
             }
             _ => {}

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventyard_event::{DeliveryId, EventId};
+use eventyard_event::{DeliveryId, EventId, format_text};
 use eventyard_store::disk::{CallKind, Crash, DiskFaults, SimulatedDisk};
 use eventyard_store::{
     Admission, AfterDead, AttemptOutcome, Commit, Dedupe, DeliveryState, Element, LocalStore, Options, PlantedFaults,
@@ -139,7 +139,8 @@ async fn client(store: LocalStore, world: Shared, mut random: fastrand::Rng, lan
                 }
                 let sender = random.bool().then(|| random.u64(..12));
                 let mut envelope = envelope(number, at(0));
-                envelope.event.id = sender.map_or(format!("own-{number}"), |sender| format!("sender-{sender}"));
+                envelope.event.id =
+                    sender.map_or(format_text!("own-{number}"), |sender| format_text!("sender-{sender}"));
                 envelope.event.data = eventyard_event::Data::Bytes(vec![0x5a; random.usize(..3000)].into());
                 if let Some(sender) = sender {
                     world.senders.entry(sender).or_default().push(number);

@@ -240,8 +240,13 @@ impl Client {
         } else {
             (format!("{ty}-{}-{}", self.number, self.sent), "{}".to_owned())
         };
-        let event =
-            Event { id, source: "/sim".into(), ty: ty.into(), data: Data::Json(data.into()), ..Event::default() };
+        let event = Event {
+            id: id.into(),
+            source: "/sim".into(),
+            ty: ty.into(),
+            data: Data::Json(data.into()),
+            ..Event::default()
+        };
         self.unanswered = Some(event.clone());
         event
     }
@@ -390,7 +395,7 @@ impl Setting {
         client.unanswered = None;
         let receipt = &receipts[0];
         self.ledger.trace(now, format!("acknowledged {id} as {} {}", receipt.event, receipt.duplicate));
-        self.ledger.lock().acknowledged.insert(id.clone(), receipt.event);
+        self.ledger.lock().acknowledged.insert(id.to_string(), receipt.event);
         if receipt.duplicate || !self.ledger.lock().random.bool() {
             return;
         }

@@ -110,7 +110,7 @@ impl Scripted {
 
     fn note_alert(&self, envelope: &Envelope) {
         if self.name == "people" {
-            self.ledger.lock().alerted.insert(envelope.event.id.clone());
+            self.ledger.lock().alerted.insert(envelope.event.id.to_string());
         }
     }
 }

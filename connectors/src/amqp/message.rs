@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Timestamp};
+use eventyard_event::{ExtensionValue, Timestamp, format_text};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Map, Value};
@@ -66,7 +66,7 @@ fn texts(table: &FieldTable) -> Vec<(&str, Vec<u8>)> {
 
 fn wrap(queue: &str, dedupe: Option<Duration>, delivery: &Delivery) -> Wrap {
     let properties = &delivery.properties;
-    let string = |text: &str| ExtensionValue::String(text.to_owned());
+    let string = |text: &str| ExtensionValue::String(text.into());
     let mut extensions = vec![("queue", string(queue)), ("redelivered", ExtensionValue::Boolean(delivery.redelivered))];
     let said = [
         ("exchange", Some(delivery.exchange.as_str())),
@@ -86,9 +86,9 @@ fn wrap(queue: &str, dedupe: Option<Duration>, delivery: &Delivery) -> Wrap {
     // Later than a date can be written: some clients mean milliseconds.
     let millis = millis.filter(|millis| *millis < 253_402_300_800_000);
     Wrap {
-        id: text(properties.message_id()).unwrap_or_default().to_owned(),
-        subject: Some(queue.to_owned()),
-        time: millis.map(|millis| Timestamp::from_millis(millis).to_string()),
+        id: text(properties.message_id()).unwrap_or_default().into(),
+        subject: Some(queue.into()),
+        time: millis.map(|millis| format_text!("{}", Timestamp::from_millis(millis))),
         extensions,
         dedupe,
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Event, ExtensionValue, hops, json};
+use eventyard_event::{Event, ExtensionValue, format_text, hops, json};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
@@ -236,7 +236,7 @@ fn message(request: &SendRequest, structured: bool) -> (BasicProperties, Bytes) 
 /// The attributes in binary mode: `cloudEvents:` before the name, values as they are.
 fn attributes(event: &Event, headers: &mut FieldTable) {
     let mut add = |name: &str, value: &str| {
-        if let Some(name) = short(&format!("cloudEvents:{name}")) {
+        if let Some(name) = short(&format_text!("cloudEvents:{name}")) {
             headers.insert(name, AMQPValue::LongString(value.into()));
         }
     };
@@ -253,7 +253,7 @@ fn attributes(event: &Event, headers: &mut FieldTable) {
     for (name, value) in &event.extensions {
         match value {
             ExtensionValue::String(text) => add(name, text),
-            ExtensionValue::Integer(number) => add(name, &number.to_string()),
+            ExtensionValue::Integer(number) => add(name, &format_text!("{number}")),
             ExtensionValue::Boolean(truth) => add(name, if *truth { "true" } else { "false" }),
         }
     }

@@ -1,7 +1,9 @@
 //! CloudEvents in binary mode: the attributes are headers, the body is the data.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use eventyard_event::{Data, Event, ExtensionValue, Limits, json, media_type};
+use eventyard_event::{Data, Event, ExtensionValue, Limits, Text, json, media_type};
 use percent_encoding::percent_decode;
 
 use super::{Binding, DecodeError};
@@ -15,11 +17,12 @@ pub(super) fn read(
     body: Bytes,
     limits: &Limits,
 ) -> Result<(Event, bool), DecodeError> {
-    let mut event = Event { datacontenttype: content_type.map(str::to_owned), ..Event::default() };
+    let mut event = Event { datacontenttype: content_type.map(Text::from), ..Event::default() };
     let mut version = None;
     for (header, value) in headers {
         let Some(name) = binding.attribute(header) else { continue };
-        let name = name.to_ascii_lowercase();
+        let mut name = Text::from(name);
+        name.make_ascii_lowercase();
         let value = text(binding, &name, value)?;
         let place = match name.as_str() {
             "specversion" => &mut version,
@@ -75,9 +78,9 @@ pub(super) fn read(
     Ok((event, keys_unique))
 }
 
-fn text(binding: Binding, name: &str, value: &[u8]) -> Result<String, DecodeError> {
-    let decoded = if binding.percent_encoded { percent_decode(value).collect() } else { value.to_vec() };
-    String::from_utf8(decoded)
+fn text(binding: Binding, name: &str, value: &[u8]) -> Result<Text, DecodeError> {
+    let decoded = if binding.percent_encoded { percent_decode(value).into() } else { Cow::Borrowed(value) };
+    Text::from_utf8(decoded)
         .map_err(|_| DecodeError::new("ce_attribute", format!("the attribute `{}` is no UTF-8", name.escape_debug())))
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use eventyard_event::{ExtensionValue, Limits, fits_attribute};
+use eventyard_event::{ExtensionValue, Limits, Text, fits_attribute, format_text};
 
 /// Headers that are looked at; the rest of a message that has more are counted and left out.
 pub const HEADERS_MAX: usize = 1000;
@@ -22,12 +22,12 @@ const DEFINED: [&str; 10] =
 
 /// A header's name as an extension's; `None` where nothing of it is left.
 #[must_use]
-pub fn extension(header: &str) -> Option<String> {
-    let name: String =
+pub fn extension(header: &str) -> Option<Text> {
+    let name: Text =
         header.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_lowercase())).collect();
     match name.as_str() {
         "" => None,
-        taken if DEFINED.contains(&taken) => Some(format!("header{taken}")),
+        taken if DEFINED.contains(&taken) => Some(format_text!("header{taken}")),
         _ => Some(name),
     }
 }
@@ -35,7 +35,7 @@ pub fn extension(header: &str) -> Option<String> {
 /// Adds headers to the extensions of an event. Those that begin with one of `prefixes` and content type and encoding
 /// are no headers of the sender's own.
 pub(super) fn add_headers(
-    extensions: &mut BTreeMap<String, ExtensionValue>,
+    extensions: &mut BTreeMap<Text, ExtensionValue>,
     headers: &[(&str, &[u8])],
     prefixes: &[&str],
     limits: &Limits,
@@ -55,13 +55,13 @@ pub(super) fn add_headers(
             (Some(name), Some(text))
                 if extensions.len() + 1 < limits.extensions_max && !extensions.contains_key(&name) =>
             {
-                extensions.insert(name, ExtensionValue::String(text.to_owned()));
+                extensions.insert(name, ExtensionValue::String(text.into()));
             }
             _ => left_out += 1,
         }
     }
     if left_out > 0 {
         let count = i32::try_from(left_out).unwrap_or(i32::MAX);
-        extensions.insert(LEFT_OUT.to_owned(), ExtensionValue::Integer(count));
+        extensions.insert(LEFT_OUT.into(), ExtensionValue::Integer(count));
     }
 }

@@ -1,4 +1,4 @@
-use eventyard_event::{Data, ExtensionValue, Limits};
+use eventyard_event::{Data, ExtensionValue, Limits, Text};
 use serde_json::json;
 
 use super::*;
@@ -19,15 +19,15 @@ fn code(codec: &str, message: Message<'_>) -> &'static str {
 }
 
 fn text(value: &str) -> ExtensionValue {
-    ExtensionValue::String(value.to_owned())
+    ExtensionValue::String(value.into())
 }
 
 #[test]
 fn what_says_nothing_is_wrapped_as_what_it_is() {
     let decoder = decoder("auto", "auto");
     let wrap = Wrap {
-        id: "orders/0/17".to_owned(),
-        subject: Some("orders".to_owned()),
+        id: "orders/0/17".into(),
+        subject: Some("orders".into()),
         extensions: vec![("partition", ExtensionValue::Integer(0)), ("offset", text("17"))],
         ..Wrap::default()
     };
@@ -64,7 +64,7 @@ fn cloudevents_are_taken_whole_in_both_modes() {
     let decoder = decoder("auto", "auto");
     let structured = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order","data":{"a":1}}"#;
     let message = Message { content_type: Some("application/cloudevents+json; charset=utf-8"), ..body(structured) };
-    let event = decoder.decode(message, Wrap { id: "x".to_owned(), ..Wrap::default() }).unwrap().event;
+    let event = decoder.decode(message, Wrap { id: "x".into(), ..Wrap::default() }).unwrap().event;
     assert_eq!((event.id.as_str(), event.source.as_str(), event.ty.as_str()), ("1", "/shop", "order"));
     let headers: [(&str, &[u8]); 7] = [
         ("ce_specversion", b"1.0"),
@@ -78,7 +78,7 @@ fn cloudevents_are_taken_whole_in_both_modes() {
     let message = Message { content_type: Some("application/json"), headers: &headers, ..body("[1]") };
     let event = decoder.decode(message, Wrap::default()).unwrap().event;
     assert_eq!((event.id.as_str(), event.subject.as_deref()), ("2", Some("b\u{e4}r")));
-    assert_eq!(event.extensions.into_iter().collect::<Vec<_>>(), [("region".to_owned(), text("eu"))]);
+    assert_eq!(event.extensions.into_iter().collect::<Vec<_>>(), [(Text::from("region"), text("eu"))]);
     assert_eq!(event.data, Data::Json(Bytes::from_static(b"[1]")));
 }
 

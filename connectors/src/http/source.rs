@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::{self, Format, csv_rows};
 use eventyard_event::http::read_request;
-use eventyard_event::{Data, Event, ExtensionValue, Limits, Name, Timestamp, fits_attribute, hops, json, media_type};
+use eventyard_event::{
+    Data, Event, ExtensionValue, Limits, Name, Text, Timestamp, fits_attribute, format_text, hops, json, media_type,
+};
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
@@ -291,28 +293,28 @@ impl HttpSource {
         let (data, keys_unique, content_type) = match self.body {
             BodyKind::Auto => {
                 let (data, keys_unique) = data(content_type, body, limits);
-                (data, keys_unique, content_type.map(str::to_owned))
+                (data, keys_unique, content_type.map(Text::from))
             }
             BodyKind::Told(codec) => {
                 codec.data(content_type, body, limits.json_depth_max).map_err(|why| undecoded(&why))?
             }
             // Read when its rows are made.
-            BodyKind::Rows => (Data::Bytes(body), true, Some(type_of(Format::Csv, content_type.map(str::to_owned)))),
+            BodyKind::Rows => (Data::Bytes(body), true, Some(type_of(Format::Csv, content_type.map(Text::from)))),
         };
-        let extension = |name: &str, value: &str| (name.to_owned(), ExtensionValue::String(value.to_owned()));
+        let extension = |name: &str, value: &str| (Text::from(name), ExtensionValue::String(value.into()));
         let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
         let query = head.query.filter(|query| fits_attribute(query, limits));
         extensions.extend(query.map(|query| extension("httpquery", query)));
         let fitting = parameters.iter().filter(|(_, value)| fits_attribute(value, limits));
-        extensions.extend(fitting.map(|(name, value)| extension(&format!("param{name}"), value)));
-        let mut ty = "http.received".to_owned();
+        extensions.extend(fitting.map(|(name, value)| extension(&format_text!("param{name}"), value)));
+        let mut ty = Text::const_new("http.received");
         let mut id = self.id(head.headers, &data);
         if let Some(preset) = self.preset {
             match preset.read(head.headers, &data).map_err(|why| unreadable(&why))? {
                 Reading::Challenge(body) => return Ok(Taken::Greeting(Greeting { content_type: "text/plain", body })),
                 Reading::Event { word, id: given } => {
-                    ty = format!("{}.{word}", preset.name);
-                    id = id.or(given);
+                    ty = format_text!("{}.{word}", preset.name);
+                    id = id.or(given.map(Text::from));
                 }
             }
             for (header, name) in preset.extensions {
@@ -324,9 +326,9 @@ impl HttpSource {
         let dedupe = self.dedupe.filter(|_| id.is_some());
         let mut event = Event {
             id: id.unwrap_or_default(),
-            source: format!("/sources/{}", self.name),
-            ty: self.ty.clone().unwrap_or(ty),
-            subject: Some(head.path).filter(|path| fits_attribute(path, limits)).map(str::to_owned),
+            source: format_text!("/sources/{}", self.name),
+            ty: self.ty.as_deref().map_or(ty, Text::from),
+            subject: Some(head.path).filter(|path| fits_attribute(path, limits)).map(Text::from),
             time: None,
             datacontenttype: content_type,
             dataschema: None,
@@ -342,11 +344,11 @@ impl HttpSource {
     }
 
     /// The sender's id, where the request has one. A preset's is asked for besides.
-    fn id(&self, headers: &HeaderMap, data: &Data) -> Option<String> {
+    fn id(&self, headers: &HeaderMap, data: &Data) -> Option<Text> {
         match (&self.id_from, &self.verifier) {
-            (Some(IdFrom::Header(name)), _) => text_of(headers, name.as_str()).map(str::to_owned),
-            (Some(IdFrom::Data(keys)), _) => text_at(data, keys),
-            (None, Verifier::StandardWebhooks { .. }) => text_of(headers, "webhook-id").map(str::to_owned),
+            (Some(IdFrom::Header(name)), _) => text_of(headers, name.as_str()).map(Text::from),
+            (Some(IdFrom::Data(keys)), _) => text_at(data, keys).map(Text::from),
+            (None, Verifier::StandardWebhooks { .. }) => text_of(headers, "webhook-id").map(Text::from),
             (None, _) => None,
         }
     }
@@ -389,16 +391,16 @@ fn rows(table: &Incoming, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
     })?;
     let count = rows.len();
     // An id that leaves no room for a number is none, as one that is too long by itself.
-    let id = Some(&event.id).filter(|id| !id.is_empty() && fits_attribute(&format!("{id}#{count}"), limits));
+    let id = Some(&event.id).filter(|id| !id.is_empty() && fits_attribute(&format_text!("{id}#{count}"), limits));
     let number = |number: usize| ExtensionValue::Integer(i32::try_from(number).unwrap_or(i32::MAX));
     let made = rows.into_iter().enumerate().map(|(index, row)| {
         // Two columns never have one name, but one may have a dot in it.
         let keys_unique = json::validate(row.as_bytes(), limits.json_depth_max).is_ok_and(|shape| shape.keys_unique);
         let mut event = Event { data: Data::Json(row.into()), ..event.clone() };
-        event.id = id.map(|id| format!("{id}#{}", index + 1)).unwrap_or_default();
-        event.datacontenttype = Some("application/json".to_owned());
-        event.extensions.insert("row".to_owned(), number(index + 1));
-        event.extensions.insert("rows".to_owned(), number(count));
+        event.id = id.map(|id| format_text!("{id}#{}", index + 1)).unwrap_or_default();
+        event.datacontenttype = Some("application/json".into());
+        event.extensions.insert("row".into(), number(index + 1));
+        event.extensions.insert("rows".into(), number(count));
         Incoming { event, keys_unique, dedupe: dedupe.filter(|_| id.is_some()) }
     });
     Ok(made.collect())

@@ -1,7 +1,7 @@
 //! From a message of Kafka to an event, or to a dead letter.
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Limits, Timestamp, fits_attribute};
+use eventyard_event::{ExtensionValue, Limits, Timestamp, fits_attribute, format_text};
 use rdkafka::message::Headers;
 use serde_json::{Map, Value};
 
@@ -101,19 +101,19 @@ fn coordinates(message: &impl rdkafka::Message) -> Map<String, Value> {
 
 fn wrap(message: &impl rdkafka::Message) -> Wrap {
     let mut extensions = vec![
-        ("topic", ExtensionValue::String(message.topic().to_owned())),
+        ("topic", ExtensionValue::String(message.topic().into())),
         ("partition", ExtensionValue::Integer(message.partition())),
         // An integer of CloudEvents has 32 bits.
-        ("offset", ExtensionValue::String(message.offset().to_string())),
+        ("offset", ExtensionValue::String(format_text!("{}", message.offset()))),
     ];
     // A key that no attribute may hold is left out, and no reason to refuse the message.
     if let Some(key) = key(message).filter(|key| fits_attribute(key, &Limits::default())) {
-        extensions.push(("key", ExtensionValue::String(key.to_owned())));
+        extensions.push(("key", ExtensionValue::String(key.into())));
     }
     Wrap {
-        id: format!("{}/{}/{}", message.topic(), message.partition(), message.offset()),
-        subject: Some(message.topic().to_owned()),
-        time: time_ms(message).map(|millis| Timestamp::from_millis(millis).to_string()),
+        id: format_text!("{}/{}/{}", message.topic(), message.partition(), message.offset()),
+        subject: Some(message.topic().into()),
+        time: time_ms(message).map(|millis| format_text!("{}", Timestamp::from_millis(millis))),
         extensions,
         // The position in the same frame guards against repeats.
         dedupe: None,
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn text(text: &str) -> ExtensionValue {
-        ExtensionValue::String(text.to_owned())
+        ExtensionValue::String(text.into())
     }
 
     #[test]

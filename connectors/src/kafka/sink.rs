@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Data, Event, ExtensionValue, hops, json};
+use eventyard_event::{Data, Event, ExtensionValue, format_text, hops, json};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -339,10 +339,10 @@ fn attributes(event: &Event, headers: OwnedHeaders) -> OwnedHeaders {
         }
     }
     for (name, value) in &event.extensions {
-        let key = format!("ce_{name}");
+        let key = format_text!("ce_{name}");
         headers = match value {
             ExtensionValue::String(text) => with(headers, &key, text),
-            ExtensionValue::Integer(number) => with(headers, &key, &number.to_string()),
+            ExtensionValue::Integer(number) => with(headers, &key, &format_text!("{number}")),
             ExtensionValue::Boolean(truth) => with(headers, &key, if *truth { "true" } else { "false" }),
         };
     }

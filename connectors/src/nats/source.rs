@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::{Client, HeaderMap, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Name, Timestamp};
+use eventyard_event::{ExtensionValue, Name, Timestamp, format_text};
 use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -342,18 +342,18 @@ impl Connection {
         gathered: &mut Gathered,
     ) -> jetstream::message::Acker {
         let mut at = Map::new();
-        let mut wrap = Wrap { subject: Some(message.subject.to_string()), dedupe, ..Wrap::default() };
+        let mut wrap = Wrap { subject: Some(message.subject.as_str().into()), dedupe, ..Wrap::default() };
         if let Ok(info) = message.info() {
             self.lag = Some(info.pending);
             let sequence = info.stream_sequence;
             at.insert("stream".to_owned(), json!(info.stream));
             at.insert("sequence".to_owned(), json!(sequence));
-            wrap.id = format!("{}/{sequence}", info.stream);
+            wrap.id = format_text!("{}/{sequence}", info.stream);
             let millis = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-            wrap.time = Some(Timestamp::from_millis(millis).to_string());
+            wrap.time = Some(format_text!("{}", Timestamp::from_millis(millis)));
             wrap.extensions = vec![
-                ("stream", ExtensionValue::String(info.stream.to_owned())),
-                ("sequence", ExtensionValue::String(sequence.to_string())),
+                ("stream", ExtensionValue::String(info.stream.into())),
+                ("sequence", ExtensionValue::String(format_text!("{sequence}"))),
             ];
             wrap.dedupe = dedupe.filter(|_| sequence > self.position.anew_until);
         }
@@ -364,7 +364,7 @@ impl Connection {
     }
 
     fn read_core(&self, message: &async_nats::Message, dedupe: Option<Duration>, gathered: &mut Gathered) {
-        let wrap = Wrap { subject: Some(message.subject.to_string()), dedupe, ..Wrap::default() };
+        let wrap = Wrap { subject: Some(message.subject.as_str().into()), dedupe, ..Wrap::default() };
         let at = [("subject".to_owned(), json!(message.subject.as_str()))].into_iter().collect();
         self.decode(message, wrap, at, gathered);
     }
@@ -383,7 +383,7 @@ impl Connection {
             found.and_then(|(_, value)| std::str::from_utf8(value).ok())
         };
         if let Some(id) = text("Nats-Msg-Id").filter(|id| !id.is_empty()) {
-            wrap.id = id.to_owned();
+            wrap.id = id.into();
         }
         let (dedupe, body): (Option<Duration>, &Bytes) = (wrap.dedupe, &message.payload);
         let message = Message {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{Data, Event, ExtensionValue, Name, Timestamp};
+use eventyard_event::{Data, Event, ExtensionValue, Name, Text, Timestamp, format_text};
 use serde_json::json;
 
 use super::guard::{VIA, digest, follow};
@@ -90,13 +90,13 @@ impl Maker {
         };
         let event = Event {
             id: change.id(),
-            source: format!("/sources/{}", self.name),
-            ty: self.ty.clone().unwrap_or_else(|| ty.to_owned()),
-            subject: Some(visible(&format!("{}/{}", change.bucket, change.key))),
-            time: change.time.map(|at| at.to_jiff().to_string()),
-            datacontenttype: Some("application/json".to_owned()),
+            source: format_text!("/sources/{}", self.name),
+            ty: self.ty.as_deref().unwrap_or(ty).into(),
+            subject: Some(visible(&format_text!("{}/{}", change.bucket, change.key))),
+            time: change.time.map(|at| format_text!("{}", at.to_jiff())),
+            datacontenttype: Some("application/json".into()),
             dataschema: None,
-            extensions: BTreeMap::from([(VIA.to_owned(), ExtensionValue::String(via))]),
+            extensions: BTreeMap::from([(VIA.into(), ExtensionValue::String(via.into()))]),
             data: Data::Json(Bytes::from(data.to_string())),
         };
         Incoming { event, keys_unique: true, dedupe: Some(DEDUPE) }
@@ -106,7 +106,7 @@ impl Maker {
 impl Change {
     /// What the change is known by: the object's etag, the sequencer, and a hash of the key, for sequencers are told
     /// apart for one key only.
-    fn id(&self) -> String {
+    fn id(&self) -> Text {
         let what = match self.kind {
             Kind::Created => self.etag.as_deref().unwrap_or("created"),
             Kind::Deleted => "deleted",
@@ -114,7 +114,7 @@ impl Change {
         let time = || self.time.map_or_else(|| "0".to_owned(), |at| format!("{:016x}", at.as_millis()));
         let sequencer = self.sequencer.clone().unwrap_or_else(time);
         let key = digest(&[&self.bucket, &self.key, self.version_id.as_deref().unwrap_or_default()]);
-        visible(&format!("{what}-{sequencer}-{key:016x}"))
+        visible(&format_text!("{what}-{sequencer}-{key:016x}"))
     }
 }
 

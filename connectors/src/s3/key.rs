@@ -139,10 +139,10 @@ fn value(variable: Variable, request: &SendRequest) -> Option<String> {
     let event = &request.event.event;
     let name = || event.subject.as_deref().and_then(|subject| subject.rsplit('/').find(|part| !part.is_empty()));
     Some(match variable {
-        Variable::Type => event.ty.clone(),
-        Variable::Source => event.source.clone(),
-        Variable::Subject => event.subject.clone()?,
-        Variable::Id => event.id.clone(),
+        Variable::Type => event.ty.to_string(),
+        Variable::Source => event.source.to_string(),
+        Variable::Subject => event.subject.as_ref()?.to_string(),
+        Variable::Id => event.id.to_string(),
         Variable::Namespace => request.event.namespace.to_string(),
         Variable::Name => name()?.to_owned(),
         Variable::Stem => {

@@ -246,12 +246,12 @@ pub(super) mod tests {
     /// A delivery of an event with this subject and data.
     pub(in super::super) fn request(number: u8, subject: &str, data: &'static [u8]) -> SendRequest {
         let event = Event {
-            id: number.to_string(),
-            source: "/shop".to_owned(),
-            ty: "order.created".to_owned(),
-            subject: Some(subject.to_owned()),
-            time: Some("2026-11-22T01:02:03Z".to_owned()),
-            datacontenttype: Some("application/json".to_owned()),
+            id: number.to_string().into(),
+            source: "/shop".into(),
+            ty: "order.created".into(),
+            subject: Some(subject.into()),
+            time: Some("2026-11-22T01:02:03Z".into()),
+            datacontenttype: Some("application/json".into()),
             data: Data::Json(Bytes::from_static(data)),
             ..Event::default()
         };

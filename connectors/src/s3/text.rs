@@ -1,5 +1,7 @@
 //! Small decisions about texts that come from outside.
 
+use eventyard_event::Text;
+
 /// At most so many bytes of a text, whole characters only.
 pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
@@ -25,8 +27,8 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// Writes what no attribute of an event and no part of a key may hold (control characters and their like) as `%1F`.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+pub(super) fn visible(text: &str) -> Text {
+    let mut shown = Text::with_capacity(text.len());
     for c in text.chars() {
         if eventyard_event::is_forbidden(c) {
             percent(c, &mut shown);
@@ -38,10 +40,10 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// Adds a character as `%` and two digits for each of its bytes.
-pub(super) fn percent(c: char, to: &mut String) {
+pub(super) fn percent(c: char, to: &mut impl Extend<char>) {
     let mut bytes = [0; 4];
     for byte in c.encode_utf8(&mut bytes).bytes() {
-        to.push('%');
+        to.extend(['%']);
         to.extend(
             [byte >> 4, byte & 15]
                 .iter()

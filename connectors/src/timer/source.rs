@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Data, Event, Name, Timestamp};
+use eventyard_event::{Data, Event, Name, Text, Timestamp, format_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub struct TimerSource {
 /// What makes the event of an instant.
 struct Firing {
     name: Name,
-    ty: String,
+    ty: Text,
     payload: Value,
     schedule: Schedule,
 }
@@ -95,7 +95,7 @@ impl TimerSource {
         }
         let firing = Firing {
             name: name.clone(),
-            ty: config.ty.unwrap_or_else(|| "timer.fired".to_owned()),
+            ty: config.ty.map_or_else(|| "timer.fired".into(), Text::from),
             payload: config.payload,
             schedule: schedule.clone(),
         };
@@ -218,23 +218,23 @@ impl Source for TimerSource {
 
 impl Firing {
     fn scheduled(&self, at: Timestamp) -> Incoming {
-        self.event(format!("{}@{}", self.name, at.to_jiff()), at)
+        self.event(format_text!("{}@{}", self.name, at.to_jiff()), at)
     }
 
     fn by_hand(&self, now: Timestamp, random: [u8; 10]) -> Incoming {
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.event(format!("{}@{now}#manual-{random}", self.name), now)
+        self.event(format_text!("{}@{now}#manual-{random}", self.name), now)
     }
 
-    fn event(&self, id: String, at: Timestamp) -> Incoming {
+    fn event(&self, id: Text, at: Timestamp) -> Incoming {
         let data = json!({ "scheduled_at": self.schedule.show(at), "payload": self.payload });
         let event = Event {
             id,
-            source: format!("/sources/{}", self.name),
+            source: format_text!("/sources/{}", self.name),
             ty: self.ty.clone(),
-            subject: Some(self.name.to_string()),
-            time: Some(at.to_jiff().to_string()),
-            datacontenttype: Some("application/json".to_owned()),
+            subject: Some(self.name.as_str().into()),
+            time: Some(format_text!("{}", at.to_jiff())),
+            datacontenttype: Some("application/json".into()),
             dataschema: None,
             extensions: BTreeMap::new(),
             data: Data::Json(Bytes::from(data.to_string())),

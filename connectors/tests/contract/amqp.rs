@@ -165,7 +165,7 @@ async fn what_the_message_says_of_itself_is_in_the_event() {
         (event.subject.as_deref(), event.time.as_deref()),
         (Some(place.as_str()), Some("2023-11-14T22:13:20.000Z"))
     );
-    let text = |text: &str| ExtensionValue::String(text.to_owned());
+    let text = |text: &str| ExtensionValue::String(text.into());
     for (name, value) in
         [("queue", &*place), ("routingkey", &place), ("xshop", "eu"), ("count", "7"), ("correlationid", "c-1")]
     {
@@ -192,7 +192,7 @@ async fn an_exchange_is_bound_and_what_is_missing_declared() {
         rabbit.publish(&format!("{place}-x"), key, BasicProperties::default(), b"{\"n\":0}").await;
     }
     disk.until(2, PATIENCE_SECONDS).await;
-    assert_eq!(disk.events()[1].event.extensions["routingkey"], ExtensionValue::String("return.a.b".to_owned()));
+    assert_eq!(disk.events()[1].event.extensions["routingkey"], ExtensionValue::String("return.a.b".into()));
     running.stop().await;
     // The same names in another form.
     let mut other = settings.clone();

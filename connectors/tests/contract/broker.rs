@@ -94,7 +94,7 @@ impl Intake for Disk {
         let mut kept = self.kept.lock().unwrap();
         let Batch { events, undecodable, position } = std::mem::take(batch);
         for incoming in events {
-            let id = (incoming.event.source.clone(), incoming.event.id.clone());
+            let id = (incoming.event.source.to_string(), incoming.event.id.to_string());
             let duplicate = incoming.dedupe.is_some() && !kept.seen.insert(id);
             if !duplicate {
                 kept.events.push(incoming);

@@ -302,9 +302,9 @@ async fn of_a_batch_that_fails_in_part_the_rest_is_confirmed() {
             let mut request = request(n, numbered(n, 100));
             let mut envelope = (*request.event).clone();
             envelope.event.subject = match n % 3 {
-                0 => Some("good".to_owned()),
+                0 => Some("good".into()),
                 // No store takes such a key.
-                1 => Some("x".repeat(1100)),
+                1 => Some("x".repeat(1100).into()),
                 _ => None,
             };
             request.event = envelope.into();

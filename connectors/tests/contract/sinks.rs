@@ -8,7 +8,7 @@ use eventyard_connectors::http::HttpClient;
 use eventyard_connectors::registry::build_sink;
 use eventyard_connectors::sink::{Payload, PayloadForm, SendError, SendRequest, Sent, Sink};
 use eventyard_connectors::spec::Role;
-use eventyard_event::{Data, Envelope, Event, EventId, Name};
+use eventyard_event::{Data, Envelope, Event, EventId, Name, format_text};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
@@ -36,10 +36,10 @@ pub(crate) fn sink(system: &dyn System, settings: &Value) -> Arc<dyn Sink> {
 pub(crate) fn request(n: u64, body: Bytes) -> SendRequest {
     let id = EventId::new(now(), n.to_be_bytes().into_iter().chain([0, 0]).collect::<Vec<u8>>().try_into().unwrap());
     let event = Event {
-        id: format!("order-{n}"),
-        source: "/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        datacontenttype: Some("application/json".to_owned()),
+        id: format_text!("order-{n}"),
+        source: "/shop".into(),
+        ty: "order.created".into(),
+        datacontenttype: Some("application/json".into()),
         data: Data::Json(body.clone()),
         ..Event::default()
     };

@@ -48,7 +48,7 @@ async fn poison_becomes_a_dead_letter_and_the_partition_goes_on() {
     assert_eq!(kept.dead[1].at["key"], "k");
     let events: Vec<&eventyard_event::Event> = kept.events.iter().map(|incoming| &incoming.event).collect();
     assert_eq!(events.len(), 3);
-    assert_eq!(events[0].extensions["key"], ExtensionValue::String("k".to_owned()));
+    assert_eq!(events[0].extensions["key"], ExtensionValue::String("k".into()));
     assert_eq!(events[1].id, format!("{topic}/0/5"));
     assert!(events[1].extensions.len() <= 64 && !events[1].extensions.contains_key("key"));
 }

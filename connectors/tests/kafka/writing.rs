@@ -24,7 +24,7 @@ pub(crate) fn request(data: Data) -> SendRequest {
         source: "/shop".into(),
         ty: "order".into(),
         subject: Some("größe 5".into()),
-        extensions: [("attempts".to_owned(), ExtensionValue::Integer(3))].into(),
+        extensions: [("attempts".into(), ExtensionValue::Integer(3))].into(),
         data,
         ..Event::default()
     };

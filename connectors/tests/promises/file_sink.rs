@@ -30,9 +30,9 @@ fn request(n: u64, at: i64, form: PayloadForm) -> SendRequest {
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id: n.to_string(),
-            source: "/shop".to_owned(),
-            ty: "order".to_owned(),
+            id: n.to_string().into(),
+            source: "/shop".into(),
+            ty: "order".into(),
             data: Data::Json(data.clone()),
             ..Event::default()
         },

@@ -145,7 +145,7 @@ fn gitlabs_token_and_its_signature_are_believed_beside_each_other() {
         let incoming = event(post_at(source, SIGNED_AT, &token, body));
         assert_eq!((incoming.event.ty.as_str(), incoming.event.id.as_str()), ("gitlab.push", "d1"));
         let uuid = incoming.event.extensions.get("gitlabeventuuid");
-        assert_eq!(uuid, Some(&ExtensionValue::String("u1".to_owned())));
+        assert_eq!(uuid, Some(&ExtensionValue::String("u1".into())));
     }
     assert_eq!(code(post_at(&signing_only, SIGNED_AT, &token, body)), "unauthorized");
     let at = SIGNED_AT.to_string();

@@ -24,12 +24,12 @@ pub(super) fn try_build(table: Value) -> Result<HttpSink, Vec<ConfigError>> {
 
 fn event() -> Event {
     Event {
-        id: "7".to_owned(),
-        source: "/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        subject: Some("é \r\nx: y".to_owned()),
-        datacontenttype: Some("application/json".to_owned()),
-        extensions: BTreeMap::from([("hop".to_owned(), ExtensionValue::Integer(3))]),
+        id: "7".into(),
+        source: "/shop".into(),
+        ty: "order.created".into(),
+        subject: Some("é \r\nx: y".into()),
+        datacontenttype: Some("application/json".into()),
+        extensions: BTreeMap::from([("hop".into(), ExtensionValue::Integer(3))]),
         data: Data::Json(Bytes::from_static(b"{\"amount\": 1.0}")),
         ..Event::default()
     }

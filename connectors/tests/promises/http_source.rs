@@ -299,7 +299,7 @@ fn a_request_becomes_an_event() {
     }
     // Whatever stands in it, an event that intake may refuse for its attributes would be lost: it passes.
     let mut event = incoming.event.clone();
-    event.id = "ours".to_owned();
+    event.id = "ours".into();
     event.check(&Limits::default()).unwrap();
 }
 
@@ -570,7 +570,7 @@ proptest! {
                 let mut event = incoming.event;
                 if event.id.is_empty() {
                     prop_assert_eq!(incoming.dedupe, None);
-                    event.id = "ours".to_owned();
+                    event.id = "ours".into();
                 }
                 let checked = event.check(&Limits::default());
                 prop_assert!(checked.is_ok(), "{:?}", checked);

@@ -86,7 +86,7 @@ impl ScriptedIntake {
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.events.lock().unwrap().iter().map(|incoming| incoming.event.id.clone()).collect()
+        self.events.lock().unwrap().iter().map(|incoming| incoming.event.id.to_string()).collect()
     }
 }
 
@@ -170,7 +170,7 @@ impl Source for ScriptedSource {
                 // Cancel-safe: the line is taken only once nothing is awaited any more.
                 tokio::time::sleep(*after).await;
                 let Some(Line::Event(_, id)) = self.lines.pop_front() else { unreachable!() };
-                let event = Event { id: id.to_owned(), ..Event::default() };
+                let event = Event { id: id.into(), ..Event::default() };
                 let events = vec![Incoming { event, keys_unique: true, dedupe: None }];
                 Ok(Batch { events, position: Some(id.as_bytes().to_vec()), ..Batch::default() })
             }

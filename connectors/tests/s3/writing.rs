@@ -25,14 +25,14 @@ pub(crate) fn sink(table: &Map<String, Value>) -> S3Sink {
 
 pub(crate) fn request(number: u8, subject: &str, via: Option<&str>) -> SendRequest {
     let data = Bytes::from(json!({ "number": number }).to_string());
-    let extensions = via.iter().map(|via| (VIA.to_owned(), ExtensionValue::String((*via).to_owned())));
+    let extensions = via.iter().map(|via| (VIA.into(), ExtensionValue::String((*via).into())));
     let event = Event {
-        id: number.to_string(),
-        source: "/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        subject: Some(subject.to_owned()),
-        time: Some("2026-11-22T01:02:03Z".to_owned()),
-        datacontenttype: Some("application/json".to_owned()),
+        id: number.to_string().into(),
+        source: "/shop".into(),
+        ty: "order.created".into(),
+        subject: Some(subject.into()),
+        time: Some("2026-11-22T01:02:03Z".into()),
+        datacontenttype: Some("application/json".into()),
         extensions: extensions.collect(),
         data: Data::Json(data.clone()),
         ..Event::default()
@@ -111,13 +111,13 @@ async fn what_a_source_brought_in_does_not_come_in_by_it_again() {
         let sink = sink(&bucket.table(&json!({ "write": "object", "prefix": "", "key": "{subject}" })));
         sink.send(request(1, "in/a.txt.out", Some(via))).await.unwrap();
         let (_, metadata) = bucket.get("in/a.txt.out").await;
-        assert_eq!(metadata.get("eventyard-via"), Some(via));
+        assert_eq!(metadata["eventyard-via"], *via);
         polled.silence().await;
         // By another source's mark it does come in, with both.
         sink.send(request(2, "in/b.txt", Some("elsewhere-00000000"))).await.unwrap();
         let [incoming] = polled.next().await.try_into().unwrap();
         let both = format!("elsewhere-00000000,{via}");
-        assert_eq!(incoming.event.extensions.get(VIA), Some(&ExtensionValue::String(both)));
+        assert_eq!(incoming.event.extensions.get(VIA), Some(&ExtensionValue::String(both.into())));
     }
 }
 

@@ -127,11 +127,8 @@ fn the_content_type_says_the_format() {
 #[test]
 fn what_is_not_what_it_says_is_not_seen() {
     let seen = |data: &'static str, content_type: &str| {
-        let event = Event {
-            datacontenttype: Some(content_type.to_owned()),
-            data: Data::Bytes(data.into()),
-            ..Event::default()
-        };
+        let event =
+            Event { datacontenttype: Some(content_type.into()), data: Data::Bytes(data.into()), ..Event::default() };
         event.seen_data().map(|seen| (String::from_utf8(seen.json.into_owned()).unwrap(), seen.keys_unique))
     };
     assert_eq!(seen("<a.b/>", "text/xml"), Some((r#"{"a.b":""}"#.to_owned(), Some(false))));

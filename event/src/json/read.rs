@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::scan::{Root, scan, split_objects, unescape};
 use super::{Shape, validate};
 use crate::attributes::{attribute, check_spec_version, quoted};
-use crate::{Data, Event, EventError, ExtensionValue, Limits, media_type};
+use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, media_type};
 
 /// More members than this are no event whatever they are: 9 attributes and data in two spellings.
 const DEFINED_MEMBERS_MAX: usize = 10;
@@ -187,7 +187,7 @@ impl<'a> Members<'a> {
     }
 
     /// Puts a member that must be a string, and be there, into `to`.
-    fn required(&self, name: &'static str, place: Option<&Range<usize>>, to: &mut String) -> Result<(), EventError> {
+    fn required(&self, name: &'static str, place: Option<&Range<usize>>, to: &mut Text) -> Result<(), EventError> {
         let text = self.given(place).ok_or(EventError::MissingAttribute(name))?;
         to.clear();
         put_string(name, text, to)
@@ -198,7 +198,7 @@ impl<'a> Members<'a> {
         &self,
         name: &'static str,
         place: Option<&Range<usize>>,
-        to: &mut Option<String>,
+        to: &mut Option<Text>,
     ) -> Result<(), EventError> {
         let Some(text) = self.given(place) else {
             *to = None;
@@ -211,7 +211,7 @@ impl<'a> Members<'a> {
 }
 
 /// Adds the text of a JSON string to `to`.
-fn put_string(name: &'static str, text: &str, to: &mut String) -> Result<(), EventError> {
+fn put_string(name: &'static str, text: &str, to: &mut Text) -> Result<(), EventError> {
     if !text.starts_with('"') {
         return Err(attribute(name, format!("must be a string, not `{}`", quoted(text))));
     }
@@ -256,7 +256,7 @@ fn assemble(members: &Members<'_>, shape: Shape, limits: &Limits, event: &mut Ev
     event.extensions.clear();
     for (name, value) in &members.extensions {
         if let Some(value) = read_extension(name, members.text(value))? {
-            event.extensions.insert(name.clone().into_owned(), value);
+            event.extensions.insert(Text::from(&**name), value);
         }
     }
     Ok(shape)
@@ -278,7 +278,7 @@ fn read_data(
             quoted(content_type.unwrap_or_default())
         )));
     }
-    Ok(Data::Bytes(Bytes::from(string(text))))
+    Ok(Data::Bytes(Bytes::from(string::<String>(text))))
 }
 
 fn read_base64(text: &str, content_type: Option<&str>, limits: &Limits) -> Result<(Data, Shape), EventError> {
@@ -286,7 +286,7 @@ fn read_base64(text: &str, content_type: Option<&str>, limits: &Limits) -> Resul
         return Err(EventError::Data("`data_base64` must be a string".to_owned()));
     }
     let bytes = STANDARD
-        .decode(string(text))
+        .decode(string::<String>(text))
         .map_err(|error| EventError::Data(format!("`data_base64` is no base64: {error}")))?;
     if content_type.is_some_and(media_type::is_json)
         && let Ok(shape) = validate(&bytes, limits.json_depth_max)
@@ -317,8 +317,8 @@ fn read_extension(name: &str, text: &str) -> Result<Option<ExtensionValue>, Even
 }
 
 /// The text of a JSON string, from its quotes.
-fn string(quoted: &str) -> String {
-    plain(quoted).map_or_else(|| unescape(quoted), str::to_owned)
+fn string<'q, T: From<String> + From<&'q str>>(quoted: &'q str) -> T {
+    plain(quoted).map_or_else(|| unescape(quoted).into(), T::from)
 }
 
 /// The same where there are no escapes in it.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{Data, Envelope, Event, ExtensionValue, media_type};
+use crate::{Data, Envelope, Event, ExtensionValue, format_text, media_type};
 
 /// Bytes that an event of few and short attributes takes beside its data, so that one allocation is the rule.
 const ATTRIBUTES_BYTES_GUESS: usize = 256;
@@ -61,7 +61,7 @@ fn write_event(out: &mut Vec<u8>, event: &Event) {
         write_name(out, name);
         match value {
             ExtensionValue::String(text) => write_string(out, text),
-            ExtensionValue::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            ExtensionValue::Integer(number) => out.extend_from_slice(format_text!("{number}").as_bytes()),
             ExtensionValue::Boolean(true) => out.extend_from_slice(b"true"),
             ExtensionValue::Boolean(false) => out.extend_from_slice(b"false"),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
+use eventyard_event::{Data, Envelope, Event, EventId, Name, Text, Timestamp, format_text};
 use eventyard_store::{Admission, Commit, Dedupe, LocalStore, NewDelivery, Options, QueueKey, Store, StoreError};
 use tokio::runtime::Runtime;
 
@@ -216,10 +216,10 @@ fn template() -> Admission {
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id: String::new(),
-            source: "/sources/shop".to_owned(),
-            ty: "order.created".to_owned(),
-            datacontenttype: Some("application/json".to_owned()),
+            id: Text::default(),
+            source: "/sources/shop".into(),
+            ty: "order.created".into(),
+            datacontenttype: Some("application/json".into()),
             data: Data::Json(Bytes::from(data)),
             ..Event::default()
         },
@@ -243,7 +243,7 @@ async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun
     let envelope = std::sync::Arc::make_mut(&mut admission.envelope);
     envelope.id = EventId::new(received_at, random);
     envelope.received_at = received_at;
-    envelope.event.id = format!("order-{number}");
+    envelope.event.id = format_text!("order-{number}");
     for delivery in &mut admission.deliveries {
         delivery.due_at = received_at;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp};
+use eventyard_event::{Data, Envelope, Event, EventId, Name, Timestamp, format_text};
 use eventyard_store::{
     Admission, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, LocalStore, NewDelivery, QueueKey, Settlement,
     Store, StoreError, Verdict,
@@ -39,10 +39,10 @@ fn admission(number: u64) -> Admission {
     data.resize(DATA_BYTES - 2, b'7');
     data.extend_from_slice(b"\"}");
     let event = Event {
-        id: format!("order-{number}"),
-        source: "/sources/shop".to_owned(),
-        ty: "order.created".to_owned(),
-        datacontenttype: Some("application/json".to_owned()),
+        id: format_text!("order-{number}"),
+        source: "/sources/shop".into(),
+        ty: "order.created".into(),
+        datacontenttype: Some("application/json".into()),
         data: Data::Json(Bytes::from(data)),
         ..Event::default()
     };

@@ -313,8 +313,8 @@ fn state_of(held: &BTreeSet<QueueKey>, view: &DeliveryView) -> DeliveryState {
 }
 
 /// Whether a value is the wanted one, where one is wanted.
-fn fits<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
-    wanted.is_none() || wanted == found
+fn fits<W: PartialEq<F>, F>(wanted: Option<&W>, found: Option<&F>) -> bool {
+    wanted.is_none_or(|wanted| found.is_some_and(|found| wanted == found))
 }
 
 fn fits_event(filter: &EventFilter, view: &EventView) -> bool {

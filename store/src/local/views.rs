@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eventyard_event::{DeliveryId, Envelope, Event, EventId, Timestamp};
+use eventyard_event::{DeliveryId, Envelope, Event, EventId, Timestamp, format_text};
 
 use super::LocalStore;
 use crate::catalog::Ended;
@@ -113,7 +113,7 @@ impl LocalStore {
             id,
             queue: queue.ok_or_else(unnamed)?,
             element: stored.elements.at(id.place),
-            cloudevent_id: envelope.event.id.clone(),
+            cloudevent_id: envelope.event.id.to_string(),
             source_name: envelope.source_name.clone(),
             state: live.state,
             attempts: live.attempts,
@@ -140,7 +140,7 @@ impl LocalStore {
             id,
             queue: made.queue.clone(),
             element,
-            cloudevent_id: envelope.event.id.clone(),
+            cloudevent_id: envelope.event.id.to_string(),
             source_name: envelope.source_name.clone(),
             state: if ended.cancelled { DeliveryState::Cancelled } else { DeliveryState::Delivered },
             attempts: newest.map_or(0, |newest| newest.counts.attempts),
@@ -234,7 +234,7 @@ impl LocalStore {
 /// What stands in the place of an event that cannot be read: its id, and that it cannot.
 pub(super) fn unreadable_envelope(id: EventId, queue: &QueueKey) -> Arc<Envelope> {
     let event =
-        Event { id: id.to_string(), source: "/unreadable".to_owned(), ty: "unreadable".to_owned(), ..Event::default() };
+        Event { id: format_text!("{id}"), source: "/unreadable".into(), ty: "unreadable".into(), ..Event::default() };
     Arc::new(Envelope {
         id,
         namespace: queue.namespace.clone(),

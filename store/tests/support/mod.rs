@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{Clock, Data, DeliveryId, Envelope, Event, EventId, Name, Timestamp};
+use eventyard_event::{Clock, Data, DeliveryId, Envelope, Event, EventId, Name, Timestamp, format_text};
 use eventyard_store::{
     Admission, AfterDead, AttemptOutcome, AttemptRecord, Begin, Commit, Dedupe, Lane, LocalStore, NewDelivery, Options,
     QueueKey, Reason, Settlement, Split, Store, Taken, Verdict, VerifyReport, verify,
@@ -55,9 +55,9 @@ pub fn envelope(number: u64, received_at: Timestamp) -> Envelope {
         hop_count: 0,
         keys_unique: true,
         event: Event {
-            id: format!("id-{number}"),
-            source: "/sources/shop".to_owned(),
-            ty: "order.created".to_owned(),
+            id: format_text!("id-{number}"),
+            source: "/sources/shop".into(),
+            ty: "order.created".into(),
             data: Data::Json(Bytes::from(format!("{{\"number\":{number}}}"))),
             ..Event::default()
         },
@@ -90,7 +90,7 @@ pub fn stillborn(number: u64) -> Admission {
 
 pub fn deduped(number: u64, id: &str, received_at: Timestamp, window: Duration) -> Admission {
     let mut envelope = envelope(number, received_at);
-    envelope.event.id = id.to_owned();
+    envelope.event.id = id.into();
     Admission {
         envelope: envelope.into(),
         deliveries: vec![delivery("a", received_at)],

@@ -1,7 +1,7 @@
 //! Reading items: the same fields in the same order as `write.rs` writes them.
 
 use bytes::Bytes;
-use eventyard_event::{Data, Envelope, Event, ExtensionValue};
+use eventyard_event::{Data, Envelope, Event, ExtensionValue, Text};
 
 use super::write::SPLIT_FLAG;
 use super::{
@@ -319,9 +319,9 @@ pub(crate) fn read_envelope(payload: &Bytes) -> Result<Envelope, DecodeError> {
     let hop_count = fields.u8("hop_count")?;
     let keys_unique = fields.flag("keys_unique")?;
     let mut event = Event {
-        id: fields.text("event.id")?.to_owned(),
-        source: fields.text("event.source")?.to_owned(),
-        ty: fields.text("event.type")?.to_owned(),
+        id: fields.text("event.id")?.into(),
+        source: fields.text("event.source")?.into(),
+        ty: fields.text("event.type")?.into(),
         ..Event::default()
     };
     for (attribute, field) in [
@@ -330,12 +330,12 @@ pub(crate) fn read_envelope(payload: &Bytes) -> Result<Envelope, DecodeError> {
         (&mut event.datacontenttype, "datacontenttype"),
         (&mut event.dataschema, "dataschema"),
     ] {
-        *attribute = fields.option_text(field)?.map(str::to_owned);
+        *attribute = fields.option_text(field)?.map(Text::from);
     }
     for _ in 0..fields.count_of(2, "extensions")? {
-        let name = fields.text("extension")?.to_owned();
+        let name = fields.text("extension")?.into();
         let value = match fields.u8("extension")? {
-            0 => ExtensionValue::String(fields.text("extension")?.to_owned()),
+            0 => ExtensionValue::String(fields.text("extension")?.into()),
             1 => ExtensionValue::Integer(fields.u32("extension")?.cast_signed()),
             2 => ExtensionValue::Boolean(false),
             3 => ExtensionValue::Boolean(true),
