@@ -127,6 +127,7 @@ impl Splits {
         let mut whole = Envelope::clone(&taken.envelope);
         let event = &mut whole.event;
         event.id = format_text!("{}#{}", event.id, element.number);
+        event.extensions.reserve(2);
         for (name, number) in [(NUMBER, element.number), (COUNT, element.count)] {
             let number = ExtensionValue::Integer(i32::try_from(number).unwrap_or(i32::MAX));
             event.extensions.insert(name.into(), number);

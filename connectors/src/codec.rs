@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventyard_event::decode::Format;
 use eventyard_event::json::{self, STRUCTURED};
-use eventyard_event::{Data, Event, EventError, ExtensionValue, Limits, Text, format_text, hops, media_type};
+use eventyard_event::{Data, Event, EventError, Extensions, Limits, Text, format_text, hops, media_type};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -130,7 +130,7 @@ pub struct Wrap {
     /// When it was sent, as RFC 3339, where that is known.
     pub time: Option<Text>,
     /// Where it stands and what it has beside its body: topic, partition, offset, key. Names of a-z and 0-9.
-    pub extensions: Vec<(&'static str, ExtensionValue)>,
+    pub extensions: Extensions,
     /// As [`Incoming::dedupe`]; holds for what is taken whole, too.
     pub dedupe: Option<Duration>,
 }
@@ -264,7 +264,7 @@ impl Decoder {
             time,
             datacontenttype,
             dataschema: None,
-            extensions: extensions.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            extensions,
             data,
         };
         names::add_headers(&mut event.extensions, message.headers, self.binding.prefixes, &self.limits);

@@ -1,8 +1,6 @@
 //! The CloudEvents 1.0 event.
 
-use std::collections::BTreeMap;
-
-use crate::{Data, Text};
+use crate::{Data, Extensions, Text};
 
 /// A CloudEvents 1.0 event (specification version 1.0.2, "Context Attributes"), attributes as they were sent.
 ///
@@ -25,7 +23,7 @@ pub struct Event {
     /// A URI that names the schema of `data`.
     pub dataschema: Option<Text>,
     /// Extension attributes by name (lower-case letters and digits).
-    pub extensions: BTreeMap<Text, ExtensionValue>,
+    pub extensions: Extensions,
     /// The payload.
     pub data: Data,
 }

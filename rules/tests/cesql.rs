@@ -2,9 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use eventyard_event::{Event, ExtensionValue};
+use eventyard_event::{Event, ExtensionValue, Extensions};
 use eventyard_rules::cesql::{EXPRESSION_BYTES_MAX, EvaluationError, Expression, Value};
 use proptest::prelude::*;
 
@@ -14,7 +13,7 @@ fn event() -> Event {
         source: "https://example.com/shop".into(),
         ty: "order.created".into(),
         subject: Some("eu/berlin".into()),
-        extensions: BTreeMap::from([
+        extensions: Extensions::from([
             ("hop".into(), ExtensionValue::String("5".into())),
             ("ttl".into(), ExtensionValue::String("10".into())),
             ("count".into(), ExtensionValue::Integer(7)),

@@ -114,7 +114,8 @@ fn envelope() -> impl Strategy<Value = Envelope> {
             word().prop_map(ExtensionValue::String),
         ],
         0..4,
-    );
+    )
+    .prop_map(|map| map.into_iter().collect());
     let attributes = (word(), word(), word(), prop::option::of(word()), prop::option::of(word()));
     let source = prop::sample::select(vec![name("shop"), name("other"), name("third")]);
     (attributes, extensions, data, tags(), source, prop::option::of(Just("application/json".into()))).prop_map(

@@ -2,9 +2,7 @@
 //! sound whatever is in the event.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use std::collections::BTreeMap;
-
-use eventyard_event::{Data, Envelope, Event, EventId, ExtensionValue, Name, Timestamp, json};
+use eventyard_event::{Data, Envelope, Event, EventId, ExtensionValue, Extensions, Name, Timestamp, json};
 use eventyard_rules::transform::{
     About, ApplyError, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, PATHS_MAX, Seen, Subject, TEMPLATE_CHARS_MAX, Transform,
 };
@@ -274,7 +272,7 @@ fn envelope(data: Data) -> Envelope {
             source: "/shop".into(),
             ty: "order.created".into(),
             subject: Some("say \"hi\"\r\nX-Injected: 1".into()),
-            extensions: BTreeMap::from([
+            extensions: Extensions::from([
                 ("count".into(), ExtensionValue::Integer(-7)),
                 ("urgent".into(), ExtensionValue::Boolean(true)),
                 ("customer".into(), ExtensionValue::String("c7".into())),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Timestamp, format_text};
+use eventyard_event::{ExtensionValue, Extensions, Timestamp, format_text};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Map, Value};
@@ -67,7 +67,6 @@ fn texts(table: &FieldTable) -> Vec<(&str, Vec<u8>)> {
 fn wrap(queue: &str, dedupe: Option<Duration>, delivery: &Delivery) -> Wrap {
     let properties = &delivery.properties;
     let string = |text: &str| ExtensionValue::String(text.into());
-    let mut extensions = vec![("queue", string(queue)), ("redelivered", ExtensionValue::Boolean(delivery.redelivered))];
     let said = [
         ("exchange", Some(delivery.exchange.as_str())),
         ("routingkey", Some(delivery.routing_key.as_str())),
@@ -77,10 +76,13 @@ fn wrap(queue: &str, dedupe: Option<Duration>, delivery: &Delivery) -> Wrap {
         ("appid", text(properties.app_id())),
         ("userid", text(properties.user_id())),
     ];
+    let mut extensions = Extensions::with_capacity(2 + said.len());
+    extensions.insert("queue".into(), string(queue));
+    extensions.insert("redelivered".into(), ExtensionValue::Boolean(delivery.redelivered));
     for (name, value) in said {
         // What an attribute may not hold is no reason to refuse the message.
         let fits = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
-        extensions.extend(value.filter(fits).map(|value| (name, string(value))));
+        extensions.extend(value.filter(fits).map(|value| (name.into(), string(value))));
     }
     let millis = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
     // Later than a date can be written: some clients mean milliseconds.

@@ -28,7 +28,7 @@ fn what_says_nothing_is_wrapped_as_what_it_is() {
     let wrap = Wrap {
         id: "orders/0/17".into(),
         subject: Some("orders".into()),
-        extensions: vec![("partition", ExtensionValue::Integer(0)), ("offset", text("17"))],
+        extensions: [("partition".into(), ExtensionValue::Integer(0)), ("offset".into(), text("17"))].into(),
         ..Wrap::default()
     };
     let read = decoder.decode(body(r#"{"a":1}"#), wrap.clone()).unwrap();
@@ -111,7 +111,7 @@ fn headers_become_extensions_by_the_rule() {
         ("content-type", b"text/plain"),
         ("ce_id", b"no event without a specversion"),
     ];
-    let wrap = Wrap { extensions: vec![("offset", text("17"))], ..Wrap::default() };
+    let wrap = Wrap { extensions: [("offset".into(), text("17"))].into(), ..Wrap::default() };
     let read = decoder("auto", "auto").decode(Message { headers: &headers, ..body("x") }, wrap).unwrap();
     let expected = [
         ("headersleftout", ExtensionValue::Integer(5)),

@@ -1,13 +1,13 @@
 //! A path of the broker's server that takes requests and makes events of them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use eventyard_event::decode::{self, Format, csv_rows};
 use eventyard_event::http::read_request;
 use eventyard_event::{
-    Data, Event, ExtensionValue, Limits, Name, Text, Timestamp, fits_attribute, format_text, hops, json, media_type,
+    Data, Event, ExtensionValue, Extensions, Limits, Name, Text, Timestamp, fits_attribute, format_text, hops, json,
+    media_type,
 };
 use http::{HeaderMap, Method};
 use serde_json::Value;
@@ -302,7 +302,9 @@ impl HttpSource {
             BodyKind::Rows => (Data::Bytes(body), true, Some(type_of(Format::Csv, content_type.map(Text::from)))),
         };
         let extension = |name: &str, value: &str| (Text::from(name), ExtensionValue::String(value.into()));
-        let mut extensions = BTreeMap::from([extension("httpmethod", head.method.as_str())]);
+        let of_preset = self.preset.map_or(0, |preset| preset.extensions.len());
+        let mut extensions = Extensions::with_capacity(2 + parameters.len() + of_preset);
+        extensions.extend([extension("httpmethod", head.method.as_str())]);
         let query = head.query.filter(|query| fits_attribute(query, limits));
         extensions.extend(query.map(|query| extension("httpquery", query)));
         let fitting = parameters.iter().filter(|(_, value)| fits_attribute(value, limits));
@@ -399,6 +401,7 @@ fn rows(table: &Incoming, limits: &Limits) -> Result<Vec<Incoming>, Refusal> {
         let mut event = Event { data: Data::Json(row.into()), ..event.clone() };
         event.id = id.map(|id| format_text!("{id}#{}", index + 1)).unwrap_or_default();
         event.datacontenttype = Some("application/json".into());
+        event.extensions.reserve(2);
         event.extensions.insert("row".into(), number(index + 1));
         event.extensions.insert("rows".into(), number(count));
         Incoming { event, keys_unique, dedupe: dedupe.filter(|_| id.is_some()) }

@@ -1,7 +1,7 @@
 //! From a message of Kafka to an event, or to a dead letter.
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Limits, Timestamp, fits_attribute, format_text};
+use eventyard_event::{ExtensionValue, Extensions, Limits, Timestamp, fits_attribute, format_text};
 use rdkafka::message::Headers;
 use serde_json::{Map, Value};
 
@@ -67,7 +67,7 @@ impl Reader {
                 headers: &headers,
                 body: body.clone(),
             },
-            wrap(message),
+            wrap(message, headers.len()),
         );
         match decoded {
             Ok(incoming) => Read::Event(Box::new(incoming)),
@@ -99,16 +99,17 @@ fn coordinates(message: &impl rdkafka::Message) -> Map<String, Value> {
     at
 }
 
-fn wrap(message: &impl rdkafka::Message) -> Wrap {
-    let mut extensions = vec![
-        ("topic", ExtensionValue::String(message.topic().into())),
-        ("partition", ExtensionValue::Integer(message.partition())),
-        // An integer of CloudEvents has 32 bits.
-        ("offset", ExtensionValue::String(format_text!("{}", message.offset()))),
-    ];
+fn wrap(message: &impl rdkafka::Message, headers: usize) -> Wrap {
+    let limits = Limits::default();
+    // With room for the headers, which come in behind these.
+    let mut extensions = Extensions::with_capacity(4 + headers.min(limits.extensions_max));
+    // An integer of CloudEvents has 32 bits.
+    extensions.insert("offset".into(), ExtensionValue::String(format_text!("{}", message.offset())));
+    extensions.insert("partition".into(), ExtensionValue::Integer(message.partition()));
+    extensions.insert("topic".into(), ExtensionValue::String(message.topic().into()));
     // A key that no attribute may hold is left out, and no reason to refuse the message.
-    if let Some(key) = key(message).filter(|key| fits_attribute(key, &Limits::default())) {
-        extensions.push(("key", ExtensionValue::String(key.into())));
+    if let Some(key) = key(message).filter(|key| fits_attribute(key, &limits)) {
+        extensions.insert("key".into(), ExtensionValue::String(key.into()));
     }
     Wrap {
         id: format_text!("{}/{}/{}", message.topic(), message.partition(), message.offset()),

@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::{Client, HeaderMap, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Name, Timestamp, format_text};
+use eventyard_event::{ExtensionValue, Extensions, Name, Timestamp, format_text};
 use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -351,10 +351,10 @@ impl Connection {
             wrap.id = format_text!("{}/{sequence}", info.stream);
             let millis = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
             wrap.time = Some(format_text!("{}", Timestamp::from_millis(millis)));
-            wrap.extensions = vec![
-                ("stream", ExtensionValue::String(info.stream.into())),
-                ("sequence", ExtensionValue::String(format_text!("{sequence}"))),
-            ];
+            wrap.extensions = Extensions::from([
+                ("stream".into(), ExtensionValue::String(info.stream.into())),
+                ("sequence".into(), ExtensionValue::String(format_text!("{sequence}"))),
+            ]);
             wrap.dedupe = dedupe.filter(|_| sequence > self.position.anew_until);
         }
         at.insert("subject".to_owned(), json!(message.subject.as_str()));

@@ -1,6 +1,5 @@
 //! One object that was created or deleted, whoever said so, and the event that it makes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,7 +95,7 @@ impl Maker {
             time: change.time.map(|at| format_text!("{}", at.to_jiff())),
             datacontenttype: Some("application/json".into()),
             dataschema: None,
-            extensions: BTreeMap::from([(VIA.into(), ExtensionValue::String(via.into()))]),
+            extensions: [(VIA.into(), ExtensionValue::String(via.into()))].into(),
             data: Data::Json(Bytes::from(data.to_string())),
         };
         Incoming { event, keys_unique: true, dedupe: Some(DEDUPE) }

@@ -1,12 +1,11 @@
 //! Waits for the instants of a schedule and makes their events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventyard_event::{Data, Event, Name, Text, Timestamp, format_text};
+use eventyard_event::{Data, Event, Extensions, Name, Text, Timestamp, format_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -236,7 +235,7 @@ impl Firing {
             time: Some(format_text!("{}", at.to_jiff())),
             datacontenttype: Some("application/json".into()),
             dataschema: None,
-            extensions: BTreeMap::new(),
+            extensions: Extensions::default(),
             data: Data::Json(Bytes::from(data.to_string())),
         };
         // The position in the same frame guards against repeats, and our own JSON repeats no key.

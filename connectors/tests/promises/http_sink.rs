@@ -1,6 +1,5 @@
 //! The http sink against servers on loopback: what it sends, how it judges answers, and what it survives.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +28,7 @@ fn event() -> Event {
         ty: "order.created".into(),
         subject: Some("é \r\nx: y".into()),
         datacontenttype: Some("application/json".into()),
-        extensions: BTreeMap::from([("hop".into(), ExtensionValue::Integer(3))]),
+        extensions: [("hop".into(), ExtensionValue::Integer(3))].into(),
         data: Data::Json(Bytes::from_static(b"{\"amount\": 1.0}")),
         ..Event::default()
     }

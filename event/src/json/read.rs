@@ -254,6 +254,7 @@ fn assemble(members: &Members<'_>, shape: Shape, limits: &Limits, event: &mut Ev
         }
     };
     event.extensions.clear();
+    event.extensions.reserve(members.extensions.len());
     for (name, value) in &members.extensions {
         if let Some(value) = read_extension(name, members.text(value))? {
             event.extensions.insert(Text::from(&**name), value);

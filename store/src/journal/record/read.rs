@@ -302,6 +302,9 @@ fn read_attempt(fields: &mut Fields<'_>) -> Result<Option<AttemptRecord>, Decode
     }))
 }
 
+/// Extension attributes that room is made for at once; an event that has more grows.
+const EXTENSIONS_EXPECTED: usize = 64;
+
 /// Reads the envelope out of an event item's payload. The data is not copied: it stays a slice of `payload`.
 pub(crate) fn read_envelope(payload: &Bytes) -> Result<Envelope, DecodeError> {
     let mut fields = Fields::new(payload);
@@ -332,7 +335,10 @@ pub(crate) fn read_envelope(payload: &Bytes) -> Result<Envelope, DecodeError> {
     ] {
         *attribute = fields.option_text(field)?.map(Text::from);
     }
-    for _ in 0..fields.count_of(2, "extensions")? {
+    let count = fields.count_of(2, "extensions")?;
+    // A forged number makes no more room than events need.
+    event.extensions.reserve(count.min(EXTENSIONS_EXPECTED));
+    for _ in 0..count {
         let name = fields.text("extension")?.into();
         let value = match fields.u8("extension")? {
             0 => ExtensionValue::String(fields.text("extension")?.into()),
