@@ -13,6 +13,7 @@
 //! - Where `datacontenttype` is given and declares no JSON, `data` must be a string, and its text is the data.
 //! - `data_base64` whose `datacontenttype` declares JSON is taken as JSON if it is, else kept as bytes.
 
+mod known;
 mod quick;
 mod read;
 mod scan;
@@ -49,6 +50,6 @@ impl Shape {
 /// # Errors
 /// [`EventError::Json`] with line and column, or [`EventError::Limit`] (`json_depth`).
 pub fn validate(bytes: &[u8], depth_max: usize) -> Result<Shape, EventError> {
-    let outline = scan::check(bytes, depth_max)?;
+    let outline = scan::check(scan::text_of(bytes)?, depth_max)?;
     Ok(Shape { keys_unique: outline.keys_unique })
 }

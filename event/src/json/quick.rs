@@ -1,9 +1,10 @@
 //! The same check as [`super::scan`], for text with which nothing is wrong: that is nearly all of it, and takes a third of
 //! the time.
 //!
-//! What ends a string or a number is looked for in 16 bytes at once, and of keys only places are kept. What is not plain (a
-//! mistake, a key with escapes, very many children) is left to the other, which says what is wrong. So all that this one has
-//! to be right about is what it lets pass.
+//! What ends a string or a number is looked for in 16 bytes at once. Keys are told by those of the texts before
+//! ([`super::known`]); where that cannot tell, the text is read once more, and the keys of each object are held against each
+//! other, of which only places are kept. What is not plain (a mistake, a key with escapes, very many children) is left to the
+//! other check, which says what is wrong. So all that this one has to be right about is what it lets pass.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use wide::u8x16;
 
+use super::known::{KnownKeys, Mark, Members};
 use super::scan::{self, Child, DEPTH_EXPECTED, EACH, HIGHEST, KEYS_COMPARED_MAX, KEYS_EXPECTED, Outline, Root};
 
 /// See [`KEYS_EXPECTED`].
@@ -25,7 +27,11 @@ pub(super) struct Room {
     /// The keys of the open objects, the innermost object's last.
     seen: Vec<Key>,
     /// The containers around the one that is being read.
-    outer: Vec<Open>,
+    outer: Vec<Open<OwnKeys>>,
+    /// The keys of the texts before, which have a limit of their own.
+    members: Members,
+    /// The containers around the one that is being read by them.
+    known_outer: Vec<Open<Mark>>,
     /// The children of the outermost value of the text that was checked last.
     pub(super) children: Vec<Place>,
 }
@@ -35,6 +41,8 @@ impl Default for Room {
         Room {
             seen: Vec::with_capacity(KEYS_EXPECTED),
             outer: Vec::with_capacity(DEPTH_EXPECTED),
+            members: Members::default(),
+            known_outer: Vec::with_capacity(DEPTH_EXPECTED),
             children: Vec::with_capacity(CHILDREN_EXPECTED),
         }
     }
@@ -50,48 +58,68 @@ pub(super) struct Place {
 
 impl Place {
     /// The child that stands there.
-    pub(super) fn in_text(self, bytes: &[u8]) -> Child<'_> {
-        let key = self.key.map(|key| bytes.get(key).and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default());
+    pub(super) fn in_text(self, text: &str) -> Child<'_> {
+        let key = self.key.map(|key| text.get(key).unwrap_or_default());
         Child { key: key.map(Cow::Borrowed), value: self.value }
     }
 }
 
 /// The outline of a text, and in `room` the children of its outermost value, if `keeps_children`. `None` where something is
 /// wrong, or where this cannot tell.
-pub(super) fn outline(bytes: &[u8], depth_max: usize, keeps_children: bool, room: &mut Room) -> Option<Outline> {
-    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
-        return None;
+pub(super) fn outline(text: &str, depth_max: usize, keeps_children: bool, room: &mut Room) -> Option<Outline> {
+    let bytes = text.as_bytes();
+    let Room { seen, outer, members, known_outer, children } = room;
+    if members.are_asked() {
+        let mut keys = KnownKeys::new(members);
+        let outline = outline_by(bytes, depth_max, keeps_children, &mut keys, known_outer, children);
+        keys.settle(outline.is_some());
+        if outline.is_some() {
+            return outline;
+        }
     }
-    let Room { seen, outer, children } = room;
     seen.clear();
+    let mut keys = ComparedKeys { seen, many: Vec::new(), unique: true };
+    outline_by(bytes, depth_max, keeps_children, &mut keys, outer, children)
+}
+
+/// The same by one way of telling keys apart.
+pub(super) fn outline_by<'a, K: Keys<'a>>(
+    bytes: &'a [u8],
+    depth_max: usize,
+    keeps_children: bool,
+    keys: &mut K,
+    outer: &mut Vec<Open<K::Own>>,
+    children: &mut Vec<Place>,
+) -> Option<Outline> {
     outer.clear();
     children.clear();
-    let mut keys = Keys { seen, many: Vec::new(), unique: true };
     let at = after_space(bytes, 0);
     let root = match byte(bytes, at) {
         b'{' => Root::Object,
         b'[' => Root::Array,
         _ => Root::Scalar,
     };
+    let around = keys.outermost();
     let at = if keeps_children && root != Root::Scalar && depth_max > 0 {
         // What is around the children counts as deep as any container.
-        outermost(bytes, at, depth_max - 1, &mut keys, outer, children)?
+        outermost(bytes, at, depth_max - 1, keys, around, outer, children)?
     } else {
-        value(bytes, at, depth_max, &mut keys, outer)?
+        value(bytes, at, depth_max, keys, around, outer)?
     };
-    (after_space(bytes, at) == bytes.len()).then_some(Outline { root, keys_unique: keys.unique })
+    (after_space(bytes, at) == bytes.len()).then_some(Outline { root, keys_unique: keys.unique() })
 }
 
 /// Reads the outermost value, which is a container, and keeps its children. Gives the place behind it.
-fn outermost<'a>(
+fn outermost<'a, K: Keys<'a>>(
     bytes: &'a [u8],
     at: usize,
     depth_max: usize,
-    keys: &mut Keys<'a, '_>,
-    outer: &mut Vec<Open>,
+    keys: &mut K,
+    around: K::Own,
+    outer: &mut Vec<Open<K::Own>>,
     children: &mut Vec<Place>,
 ) -> Option<usize> {
-    let mut here = Open::new(byte(bytes, at), 0);
+    let mut here = Open::new(byte(bytes, at), around, keys)?;
     let mut at = after_space(bytes, at + 1);
     if byte(bytes, at) == here.close {
         return Some(at + 1);
@@ -102,14 +130,15 @@ fn outermost<'a>(
         }
         let mut key = None;
         if here.close == b'}' {
-            let (place, behind) = keys.read(bytes, at, &mut here, NO_DEPTH)?;
+            let (place, behind) = keys.read(bytes, at, &mut here.own, NO_DEPTH)?;
             (key, at) = (Some(place), behind);
         }
-        let end = value(bytes, at, depth_max, keys, outer)?;
+        at = after_space(bytes, at);
+        let end = value(bytes, at, depth_max, keys, here.own, outer)?;
         children.push(Place { key, value: at..end });
         at = after_space(bytes, end);
         match byte(bytes, at) {
-            b',' => at = after_space(bytes, at + 1),
+            b',' => at += 1,
             other => return (other == here.close).then_some(at + 1),
         }
     }
@@ -119,17 +148,22 @@ fn outermost<'a>(
 const NO_DEPTH: usize = 0;
 
 /// Reads a value and all that is inside of it. Gives the place behind it.
-fn value<'a>(
+fn value<'a, K: Keys<'a>>(
     bytes: &'a [u8],
     mut at: usize,
     depth_max: usize,
-    keys: &mut Keys<'a, '_>,
-    outer: &mut Vec<Open>,
+    keys: &mut K,
+    around: K::Own,
+    outer: &mut Vec<Open<K::Own>>,
 ) -> Option<usize> {
     // The container that is being read; around the value there is none.
-    let mut here = Open { close: 0, keys_from: keys.seen.len(), heads: 0 };
+    let mut here = Open { close: 0, own: around };
     'value: loop {
-        let first = byte(bytes, at);
+        let mut first = byte(bytes, at);
+        if first <= b' ' {
+            at = after_more_space(bytes, at);
+            first = byte(bytes, at);
+        }
         if first == b'"' {
             at = after_string(bytes, at)?;
         } else if first.is_ascii_digit() || first == b'-' {
@@ -139,15 +173,16 @@ fn value<'a>(
                 return None;
             }
             outer.push(here);
-            here = Open::new(first, keys.seen.len());
+            here = Open::new(first, here.own, keys)?;
             at = after_space(bytes, at + 1);
             if byte(bytes, at) != here.close {
                 if first == b'{' {
-                    (_, at) = keys.read(bytes, at, &mut here, outer.len())?;
+                    (_, at) = keys.read(bytes, at, &mut here.own, outer.len())?;
                 }
                 continue;
             }
-            here = keys.close(here, outer)?;
+            keys.close(here.own, outer.len());
+            here = outer.pop()?;
             at += 1;
         } else {
             at = after_word(bytes, at)?;
@@ -157,32 +192,58 @@ fn value<'a>(
             if here.close == 0 {
                 return Some(at);
             }
-            at = after_space(bytes, at);
-            let next = byte(bytes, at);
+            let mut next = byte(bytes, at);
+            if next <= b' ' {
+                at = after_more_space(bytes, at);
+                next = byte(bytes, at);
+            }
             if next == b',' {
-                at = after_space(bytes, at + 1);
+                at += 1;
                 if here.close == b'}' {
-                    (_, at) = keys.read(bytes, at, &mut here, outer.len())?;
+                    (_, at) = keys.read(bytes, at, &mut here.own, outer.len())?;
                 }
                 continue 'value;
             }
             if next != here.close {
                 return None;
             }
-            here = keys.close(here, outer)?;
+            keys.close(here.own, outer.len());
+            here = outer.pop()?;
             at += 1;
         }
     }
 }
 
+/// A way of telling whether the keys of each object differ.
+pub(super) trait Keys<'a> {
+    /// What is kept of a container while it is open.
+    type Own: Copy;
+
+    /// Of what is around the outermost value.
+    fn outermost(&mut self) -> Self::Own;
+
+    /// Of a container that begins in another.
+    fn open(&mut self, is_object: bool, around: Self::Own) -> Option<Self::Own>;
+
+    /// Reads a key and its colon, and notes the key. Gives where it stands, without its quotes, and the place behind
+    /// the colon. Before the key there may be space. `depth` is how many containers are open.
+    fn read(&mut self, bytes: &'a [u8], at: usize, own: &mut Self::Own, depth: usize) -> Option<(Range<usize>, usize)>;
+
+    /// Forgets what it knows of a container that ends.
+    fn close(&mut self, own: Self::Own, depth: usize);
+
+    /// Whether all keys differed, and none had a dot.
+    fn unique(&self) -> bool;
+}
+
 /// The byte at a place; 0 behind the end, which stands nowhere in JSON.
 #[inline(always)]
-fn byte(bytes: &[u8], at: usize) -> u8 {
+pub(super) fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
 }
 
 #[inline(always)]
-fn after_space(bytes: &[u8], at: usize) -> usize {
+pub(super) fn after_space(bytes: &[u8], at: usize) -> usize {
     // What is sent is mostly written without.
     if byte(bytes, at) <= b' ' { after_more_space(bytes, at) } else { at }
 }
@@ -227,7 +288,7 @@ fn after_string(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// The same for one that is long or at the end of the text, or has escapes; says whether it has.
 #[inline(never)]
-fn after_long_string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+pub(super) fn after_long_string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at + 1;
     let mut has_escapes = false;
     loop {
@@ -273,21 +334,27 @@ fn four_hex(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// A container that has begun and not ended.
 #[derive(Clone, Copy)]
-struct Open {
+pub(super) struct Open<O> {
     /// The bracket that closes it.
     close: u8,
-    /// Where this object's keys begin in [`Keys::seen`].
-    keys_from: usize,
-    /// One of 64 bits for each key: one whose bit is not set has no equal.
-    heads: u64,
+    own: O,
 }
 
-impl Open {
+impl<O: Copy> Open<O> {
     #[inline(always)]
-    fn new(bracket: u8, keys_from: usize) -> Open {
+    fn new<'a>(bracket: u8, around: O, keys: &mut impl Keys<'a, Own = O>) -> Option<Open<O>> {
         // The brackets of a kind are two apart.
-        Open { close: bracket + 2, keys_from, heads: 0 }
+        Some(Open { close: bracket + 2, own: keys.open(bracket == b'{', around)? })
     }
+}
+
+/// The keys of an object that is open.
+#[derive(Clone, Copy)]
+struct OwnKeys {
+    /// Where they begin in [`ComparedKeys::seen`].
+    from: usize,
+    /// One of 64 bits for each key: one whose bit is not set has no equal.
+    heads: u64,
 }
 
 /// A key of an object that is open.
@@ -298,8 +365,8 @@ struct Key {
     length: usize,
 }
 
-/// The keys of the open objects.
-struct Keys<'a, 'r> {
+/// The keys of the open objects, held against each other.
+struct ComparedKeys<'a, 'r> {
     /// The innermost object's last; of each no more than [`KEYS_COMPARED_MAX`].
     seen: &'r mut Vec<Key>,
     /// All keys of the objects that have more, with how deep these lie.
@@ -308,11 +375,21 @@ struct Keys<'a, 'r> {
     unique: bool,
 }
 
-impl<'a> Keys<'a, '_> {
-    /// Reads a key and its colon, and notes the key. Gives where it stands, without its quotes, and where its value must
-    /// stand.
+impl<'a> Keys<'a> for ComparedKeys<'a, '_> {
+    type Own = OwnKeys;
+
+    fn outermost(&mut self) -> OwnKeys {
+        OwnKeys { from: 0, heads: 0 }
+    }
+
     #[inline(always)]
-    fn read(&mut self, bytes: &'a [u8], at: usize, here: &mut Open, depth: usize) -> Option<(Range<usize>, usize)> {
+    fn open(&mut self, _: bool, _: OwnKeys) -> Option<OwnKeys> {
+        Some(OwnKeys { from: self.seen.len(), heads: 0 })
+    }
+
+    #[inline(always)]
+    fn read(&mut self, bytes: &'a [u8], at: usize, here: &mut OwnKeys, depth: usize) -> Option<(Range<usize>, usize)> {
+        let at = after_space(bytes, at);
         let place = match window(bytes, at) {
             Some((b'"', window)) => {
                 let special = special(window);
@@ -335,12 +412,26 @@ impl<'a> Keys<'a, '_> {
         if byte(bytes, at) != b':' {
             return None;
         }
-        Some((place, after_space(bytes, at + 1)))
+        Some((place, at + 1))
     }
 
-    /// The same, without the colon, for a key that is long or at the end of the text. One with escapes is left.
+    #[inline(always)]
+    fn close(&mut self, own: OwnKeys, depth: usize) {
+        if self.many.last().is_some_and(|(of, _)| *of == depth) {
+            self.many.pop();
+        }
+        self.seen.truncate(own.from);
+    }
+
+    fn unique(&self) -> bool {
+        self.unique
+    }
+}
+
+impl<'a> ComparedKeys<'a, '_> {
+    /// Reads a key, without the colon, for a key that is long or at the end of the text. One with escapes is left.
     #[inline(never)]
-    fn read_long(&mut self, bytes: &'a [u8], at: usize, here: &mut Open, depth: usize) -> Option<Range<usize>> {
+    fn read_long(&mut self, bytes: &'a [u8], at: usize, here: &mut OwnKeys, depth: usize) -> Option<Range<usize>> {
         if byte(bytes, at) != b'"' {
             return None;
         }
@@ -362,19 +453,19 @@ impl<'a> Keys<'a, '_> {
 
     /// Compares a key with those of its object so far.
     #[inline(always)]
-    fn note(&mut self, bytes: &'a [u8], key: Key, has_dot: bool, here: &mut Open, depth: usize) {
+    fn note(&mut self, bytes: &'a [u8], key: Key, has_dot: bool, here: &mut OwnKeys, depth: usize) {
         if has_dot {
             // Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that this may be another key's twin.
             self.unique = false;
             return;
         }
         let bit = 1 << ((key.head ^ key.length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58);
-        if self.seen.len() - here.keys_from >= KEYS_COMPARED_MAX {
-            self.note_many(bytes, &key, here.keys_from, depth);
+        if self.seen.len() - here.from >= KEYS_COMPARED_MAX {
+            self.note_many(bytes, &key, here.from, depth);
             return;
         }
         if here.heads & bit != 0 {
-            self.compare(bytes, &key, here.keys_from);
+            self.compare(bytes, &key, here.from);
         }
         here.heads |= bit;
         self.seen.push(key);
@@ -396,16 +487,6 @@ impl<'a> Keys<'a, '_> {
             self.many.push((depth, own.iter().map(|known| text(bytes, known)).collect()));
         }
         self.unique = self.many.last_mut().is_some_and(|(_, many)| many.insert(text(bytes, key)));
-    }
-
-    /// Forgets the keys of an object that ends; gives the container around it.
-    #[inline(always)]
-    fn close(&mut self, here: Open, outer: &mut Vec<Open>) -> Option<Open> {
-        if self.many.last().is_some_and(|(of, _)| *of == outer.len()) {
-            self.many.pop();
-        }
-        self.seen.truncate(here.keys_from);
-        outer.pop()
     }
 }
 
@@ -520,7 +601,7 @@ fn not_digits(eight: u64) -> u64 {
 mod tests {
     use fastrand::Rng;
 
-    use super::super::scan::scan_each;
+    use super::super::scan::{scan_each, text_of};
     use super::*;
 
     const DEPTH_MAX: usize = 6;
@@ -654,14 +735,23 @@ mod tests {
 
     /// The outline and the children, as the other check gives them.
     fn quick(bytes: &[u8], depth_max: usize, keeps_children: bool) -> Option<(Outline, Vec<Child<'_>>)> {
-        let mut room = Room::default();
-        let outline = outline(bytes, depth_max, keeps_children, &mut room)?;
-        Some((outline, room.children.into_iter().map(|place| place.in_text(bytes)).collect()))
+        quick_in(bytes, depth_max, keeps_children, &mut Room::default())
+    }
+
+    fn quick_in<'b>(
+        bytes: &'b [u8],
+        depth_max: usize,
+        keeps_children: bool,
+        room: &mut Room,
+    ) -> Option<(Outline, Vec<Child<'b>>)> {
+        let text = text_of(bytes).ok()?;
+        let outline = outline(text, depth_max, keeps_children, room)?;
+        Some((outline, room.children.drain(..).map(|place| place.in_text(text)).collect()))
     }
 
     fn each(bytes: &[u8], depth_max: usize) -> Option<(Outline, Vec<Child<'_>>)> {
         let mut children = Vec::new();
-        let outline = scan_each(bytes, depth_max, 0, &mut |child| {
+        let outline = scan_each(text_of(bytes).ok()?, depth_max, 0, &mut |child| {
             children.push(child);
             Ok(())
         });
@@ -673,6 +763,7 @@ mod tests {
         let cases = std::env::var("EVENTYARD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40_000);
         let mut random = Rng::with_seed(6);
         let (mut passed, mut left) = (0, 0);
+        let mut used_room = Room::default();
         for _ in 0..cases {
             let mut text = Vec::new();
             write_value(&mut random, 0, &mut text);
@@ -695,6 +786,7 @@ mod tests {
                 }
                 (None, None) => {}
             }
+            assert_eq!(quick_in(&text, depth_max, true, &mut used_room), found, "{shown}");
             let without_children = quick(&text, depth_max, false).map(|(outline, _)| outline);
             assert_eq!(without_children, found.map(|(outline, _)| outline), "{shown}");
         }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::scan::{Root, scan, split_objects, unescape};
+use super::scan::{Root, scan, split_objects, text_of, unescape};
 use super::{Shape, validate};
 use crate::attributes::{attribute, check_spec_version, quoted};
 use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, media_type};
@@ -33,9 +33,10 @@ pub fn read_structured(bytes: &Bytes, limits: &Limits) -> Result<(Event, Shape),
 /// As [`read_structured`].
 pub fn read_structured_into(bytes: &Bytes, limits: &Limits, event: &mut Event) -> Result<Shape, EventError> {
     check_size(bytes.len(), limits)?;
-    let mut members = Members::of(bytes);
+    let text = text_of(bytes)?;
+    let mut members = Members::of(bytes, text);
     let mut count = 0;
-    let outline = scan(bytes, limits.json_depth_max, 1, |child| {
+    let outline = scan(text, limits.json_depth_max, 1, |child| {
         let Some(key) = child.key else { return Ok(()) };
         if count >= limits.extensions_max.saturating_add(DEFINED_MEMBERS_MAX) {
             return Err(EventError::Limit {
@@ -80,7 +81,7 @@ fn read_split(bytes: &Bytes, limits: &Limits) -> Option<Vec<(Event, Shape)>> {
 
 fn read_whole(bytes: &Bytes, limits: &Limits) -> Result<Vec<(Event, Shape)>, EventError> {
     let mut elements: Vec<Range<usize>> = Vec::new();
-    let outline = scan(bytes, limits.json_depth_max, 2, |child| {
+    let outline = scan(text_of(bytes)?, limits.json_depth_max, 2, |child| {
         if elements.len() >= limits.batch_events_max {
             let what = "the number of events in the batch".to_owned();
             return Err(EventError::Limit { what, limit: "batch", max: limits.batch_events_max });
@@ -112,6 +113,8 @@ pub(crate) fn check_size(event_bytes: usize, limits: &Limits) -> Result<(), Even
 /// Where the values of an event's members stand in its text.
 struct Members<'a> {
     bytes: &'a Bytes,
+    /// The same bytes.
+    text: &'a str,
     specversion: Option<Range<usize>>,
     id: Option<Range<usize>>,
     source: Option<Range<usize>>,
@@ -126,9 +129,10 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    fn of(bytes: &'a Bytes) -> Members<'a> {
+    fn of(bytes: &'a Bytes, text: &'a str) -> Members<'a> {
         Members {
             bytes,
+            text,
             specversion: None,
             id: None,
             source: None,
@@ -174,11 +178,11 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The JSON text at a place. It was checked to be UTF-8.
+    /// The JSON text at a place.
     fn text(&self, place: &Range<usize>) -> &'a str {
-        let text = self.bytes.get(place.clone()).map(std::str::from_utf8);
-        debug_assert!(matches!(text, Some(Ok(_))), "the scanner gave a place that is no text");
-        text.and_then(Result::ok).unwrap_or_default()
+        let text = self.text.get(place.clone());
+        debug_assert!(text.is_some(), "the scanner gave a place that is no text");
+        text.unwrap_or_default()
     }
 
     /// The text of a member, unless it is not there or null.

@@ -51,31 +51,39 @@ pub(super) enum Root {
     Scalar,
 }
 
-/// Checks `bytes` and calls `child` for each child of the outermost value, in order.
+/// The text that some bytes are. Looked at whole, which is many times faster than string by string.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, EventError> {
+    simdutf8::basic::from_utf8(bytes).or_else(|_| {
+        std::str::from_utf8(bytes)
+            .map_err(|error| broken(bytes, error.valid_up_to(), "there are bytes that are not UTF-8"))
+    })
+}
+
+/// Checks `text` and calls `child` for each child of the outermost value, in order.
 ///
 /// `depth_max` bounds the nesting inside the outermost `layers` levels: a format that wraps a sender's data in
 /// objects of its own passes how many.
 pub(super) fn scan<'a>(
-    bytes: &'a [u8],
+    text: &'a str,
     depth_max: usize,
     layers: usize,
     mut child: impl FnMut(Child<'a>) -> Result<(), EventError>,
 ) -> Result<Outline, EventError> {
     let in_room = |room: &mut Room| {
-        let outline = quick::outline(bytes, depth_max.saturating_add(layers), true, room)?;
-        Some(room.children.drain(..).try_for_each(|place| child(place.in_text(bytes))).map(|()| outline))
+        let outline = quick::outline(text, depth_max.saturating_add(layers), true, room)?;
+        Some(room.children.drain(..).try_for_each(|place| child(place.in_text(text))).map(|()| outline))
     };
     match with_room(in_room) {
         Some(read) => read,
-        None => scan_each(bytes, depth_max, layers, &mut child),
+        None => scan_each(text, depth_max, layers, &mut child),
     }
 }
 
 /// The same for one that asks for no children.
-pub(super) fn check(bytes: &[u8], depth_max: usize) -> Result<Outline, EventError> {
-    match with_room(|room| quick::outline(bytes, depth_max, false, room)) {
+pub(super) fn check(text: &str, depth_max: usize) -> Result<Outline, EventError> {
+    match with_room(|room| quick::outline(text, depth_max, false, room)) {
         Some(outline) => Ok(outline),
-        None => scan_each(bytes, depth_max, 0, &mut |_| Ok(())),
+        None => scan_each(text, depth_max, 0, &mut |_| Ok(())),
     }
 }
 
@@ -94,17 +102,14 @@ fn with_room<R>(ask: impl FnOnce(&mut Room) -> R) -> R {
 
 /// [`scan`], value by value: says what is wrong. Calls `child` as each one ends.
 pub(super) fn scan_each<'a>(
-    bytes: &'a [u8],
+    text: &'a str,
     depth_max: usize,
     layers: usize,
     child: &mut dyn FnMut(Child<'a>) -> Result<(), EventError>,
 ) -> Result<Outline, EventError> {
-    // Done for the whole text at once, which is many times faster than string by string.
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| broken(bytes, error.valid_up_to(), "there are bytes that are not UTF-8"))?;
     let mut scanner = Scanner {
         text,
-        bytes,
+        bytes: text.as_bytes(),
         at: 0,
         open: Vec::with_capacity(DEPTH_EXPECTED),
         depth_max,
@@ -563,8 +568,8 @@ mod tests {
             let key = "k".repeat(length);
             let unique = |key: &str| {
                 let text = format!("{{\"{key}\":1}}");
-                let outline = scan(text.as_bytes(), 9, 0, |_| Ok(())).unwrap();
-                assert_eq!(scan_each(text.as_bytes(), 9, 0, &mut |_| Ok(())).unwrap(), outline);
+                let outline = scan(&text, 9, 0, |_| Ok(())).unwrap();
+                assert_eq!(scan_each(&text, 9, 0, &mut |_| Ok(())).unwrap(), outline);
                 outline.keys_unique
             };
             assert!(unique(&key), "{key}");
