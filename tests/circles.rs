@@ -69,6 +69,8 @@ async fn ends_after_16(blocks: &str, port: u16, input: &str) {
     assert_eq!(letter["reason"]["code"], "loop_detected", "{letter}");
     // It was sent on 16 times, by `begin` first and then by both in turn, and not once more.
     assert_eq!(letter["rule"], "back", "{letter}");
+    let shown = run(&["events", "show", letter["event"].as_str().unwrap()], folder);
+    assert!(shown.stdout.contains("passed on 16 times"), "{}{}", shown.stdout, shown.stderr);
     let deliveries = items(folder, &["deliveries", "list", "--json", "--limit", "100"]);
     assert_eq!(deliveries.iter().filter(|delivery| delivery["state"] == "delivered").count(), 16, "{deliveries:?}");
     assert_eq!(broker.terminate(), Some(0));

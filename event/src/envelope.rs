@@ -17,7 +17,7 @@ pub struct Envelope {
     pub tags: Vec<String>,
     /// When it was taken.
     pub received_at: Timestamp,
-    /// How many `event` targets it has passed through; 0 for what came from outside.
+    /// How often it has been passed on: by `event` targets, and by sinks whose messages came in again ([`crate::hops`]).
     pub hop_count: u8,
     /// Whether no object in its JSON data has the same key twice or a key with a dot, so that a matcher may stop
     /// early.

@@ -62,7 +62,7 @@ pub struct EventItem {
     pub tags: Vec<String>,
     /// When it was taken.
     pub received_at: Timestamp,
-    /// How many `event` targets it has passed through.
+    /// How often it had been passed on when it came: by `event` targets, and by sinks whose messages came in again.
     pub hop_count: u8,
     /// The size of its data.
     #[serde(default)]

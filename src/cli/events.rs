@@ -134,6 +134,11 @@ async fn show(args: &ShowArgs, context: &Context) -> Outcome {
         text(&event, "source_name"),
         text(&event, "data_bytes")
     ))?;
+    match event.get("hop_count").and_then(Value::as_u64) {
+        None | Some(0) => {}
+        Some(1) => screen.line("  hops     passed on once before it came here")?,
+        Some(count) => screen.line(format!("  hops     passed on {count} times before it came here"))?,
+    }
     screen.line(format!("  type     {}", text(cloudevent, "type")))?;
     screen.line(format!("  sender   id {} of {}", text(cloudevent, "id"), text(cloudevent, "source")))?;
     match event.get("hint").and_then(Value::as_str) {
