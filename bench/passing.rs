@@ -10,8 +10,8 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// How long one run may take.
 pub(crate) const RUN_MAX: Duration = Duration::from_secs(600);
-/// How often the server is asked how far eventyard has come. It costs the server what the bare loop does not ask of it: every
-/// 5 ms it was a tenth of a processor. So much is not missed in a run of several seconds.
+/// How often the server is asked how far eventyard has come. It costs the server what the bare loop does not ask of it. So much
+/// is not missed in a run of several seconds.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// What is to be measured.

@@ -302,6 +302,12 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
 }
 
 pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -> Tried {
+    // Before an object is fetched that nobody would get.
+    if let Callee::Sink(sink) = &target.callee
+        && let Err(reason) = may_go_out(sink.as_ref(), &taken.envelope)
+    {
+        return Tried::begun(Outcome::Permanent { reason });
+    }
     let handed = match broker.splits().hand(taken) {
         Ok(handed) => handed,
         Err(reason) => return Tried::begun(Outcome::Permanent { reason }),
@@ -320,10 +326,7 @@ pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -
             let invoked = invoke(name, executor.as_ref(), target, taken, payload).await;
             answered(broker, target, taken, invoked)
         }
-        Callee::Sink(sink) => match may_go_out(sink.as_ref(), &taken.envelope) {
-            Ok(()) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
-            Err(reason) => Tried::begun(Outcome::Permanent { reason }),
-        },
+        Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
         Callee::Event(event) => {
             let shaped = matches!(target.input, Input::Template(_)).then_some(payload);
             pass_on(broker, event, taken, shaped)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::servers::{create_topics, service};
-use crate::support::{Broker, free_port, project, run};
+use crate::support::{Broker, free_port, listed, project, run};
 
 /// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -31,18 +31,11 @@ pattern = { data = { back = [true] } }
 target = { sink = "to-a", input = "INPUT" }
 "#;
 
-fn items(folder: &Path, arguments: &[&str]) -> Vec<Value> {
-    let ended = run(arguments, folder);
-    let list: Value =
-        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}{}", ended.stdout, ended.stderr));
-    list["items"].as_array().unwrap().clone()
-}
-
 /// Waits until what is listed has come to be so.
 async fn wait(folder: &Path, arguments: &[&str], is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let began = Instant::now();
     loop {
-        let found = items(folder, arguments);
+        let found = listed(folder, arguments);
         if is_so(&found) {
             return found;
         }
@@ -71,7 +64,7 @@ async fn ends_after_16(blocks: &str, port: u16, input: &str) {
     assert_eq!(letter["rule"], "back", "{letter}");
     let shown = run(&["events", "show", letter["event"].as_str().unwrap()], folder);
     assert!(shown.stdout.contains("passed on 16 times"), "{}{}", shown.stdout, shown.stderr);
-    let deliveries = items(folder, &["deliveries", "list", "--json", "--limit", "100"]);
+    let deliveries = listed(folder, &["deliveries", "list", "--json", "--limit", "100"]);
     assert_eq!(deliveries.iter().filter(|delivery| delivery["state"] == "delivered").count(), 16, "{deliveries:?}");
     assert_eq!(broker.terminate(), Some(0));
 }

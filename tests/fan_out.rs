@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::servers::{create_stream, create_topics, script, service};
-use crate::support::{Broker, copy_project, eventyard, free_port, run, run_with};
+use crate::support::{Broker, copy_project, eventyard, free_port, listed, run, run_with};
 
 /// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -67,13 +67,6 @@ async fn all_received(place: &Path, repeats: usize) {
         assert!(began.elapsed() < PATIENCE, "{}: {} of {ORDERS}", place.display(), orders.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-fn listed(folder: &Path, arguments: &[&str]) -> Vec<Value> {
-    let ended = run(arguments, folder);
-    let list: Value =
-        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}{}", ended.stdout, ended.stderr));
-    list["items"].as_array().unwrap().clone()
 }
 
 fn place_order(folder: &Path, order: usize) {

@@ -33,6 +33,14 @@ pub(crate) fn run(arguments: &[&str], folder: &Path) -> Ended {
     ended(eventyard(arguments, folder).output().unwrap())
 }
 
+/// What a command lists with `--json`.
+pub(crate) fn listed(folder: &Path, arguments: &[&str]) -> Vec<serde_json::Value> {
+    let ended = run(arguments, folder);
+    let list: serde_json::Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}{}", ended.stdout, ended.stderr));
+    list["items"].as_array().unwrap().clone()
+}
+
 /// Runs the program to its end with something on its standard input.
 pub(crate) fn run_with(arguments: &[&str], folder: &Path, input: &str) -> Ended {
     use std::io::Write as _;

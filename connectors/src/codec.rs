@@ -145,12 +145,10 @@ pub struct DecodeError {
     pub message: String,
 }
 
-impl<'a> Message<'a> {
-    /// The first header of this name that is text.
-    fn header(&self, name: &str) -> Option<&'a str> {
-        let (_, value) = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(value).ok()
-    }
+/// The first header of this name, where it is text.
+pub(crate) fn header<'a>(headers: &[(&str, &'a [u8])], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(value).ok()
 }
 
 impl DecodeError {
@@ -213,7 +211,7 @@ impl Decoder {
         if matches!(self.config.codec, Codec::Auto | Codec::Cloudevents)
             && let Some((mut event, keys_unique)) = self.take_whole(&message, &body)?
         {
-            hops::note(&mut event, message.header(hops::HEADER));
+            hops::note(&mut event, header(message.headers, hops::HEADER));
             return Ok(Incoming { event, keys_unique, dedupe });
         }
         let (event, keys_unique) = self.wrap(&message, body, wrap)?;

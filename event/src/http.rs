@@ -22,7 +22,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::attributes::{attribute, check_spec_version, quoted};
 use crate::json::{self, Shape};
-use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, media_type};
+use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, hops, media_type};
 
 /// What comes before an attribute's name in the name of its header.
 const PREFIX: &str = "ce-";
@@ -73,7 +73,8 @@ pub fn read_request(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result
     read_form(form(headers)?, headers, body, limits)
 }
 
-/// [`read_request`] for a caller that has asked for the [`form`] already.
+/// [`read_request`] for a caller that has asked for the [`form`] already. Notes in each event how often it has been passed
+/// on ([`hops`]), which stands beside the attributes in every form.
 ///
 /// # Errors
 /// As [`read_request`].
@@ -83,11 +84,14 @@ pub fn read_form(
     body: Bytes,
     limits: &Limits,
 ) -> Result<Vec<(Event, Shape)>, EventError> {
-    match form {
-        Form::Binary => Ok(vec![read_binary(headers, body, limits)?]),
-        Form::Structured => Ok(vec![json::read_structured(&body, limits)?]),
-        Form::Batch => json::read_batch(&body, limits),
-    }
+    let mut events = match form {
+        Form::Binary => vec![read_binary(headers, body, limits)?],
+        Form::Structured => vec![json::read_structured(&body, limits)?],
+        Form::Batch => json::read_batch(&body, limits)?,
+    };
+    let passed_on = headers.get(hops::HEADER).and_then(|value| value.to_str().ok());
+    events.iter_mut().for_each(|(event, _)| hops::note(event, passed_on));
+    Ok(events)
 }
 
 /// Reads a message in binary mode. The data is `body` itself, not a copy.

@@ -13,7 +13,7 @@ use eventyard_connectors::http::{Greeting, RequestHead, Taken};
 use eventyard_connectors::reader::Reader;
 use eventyard_connectors::source::Incoming;
 use eventyard_event::http::{Form, form, read_form};
-use eventyard_event::{Limits, Name, hops};
+use eventyard_event::{Limits, Name};
 
 use super::problem::Problem;
 use super::views::Accepted;
@@ -52,10 +52,10 @@ async fn take_events(api: &Api, request: Request) -> Result<Accepted, Refused> {
     let form = form(&head.headers).map_err(Refused::at_the_door)?;
     let body = read_body(api, &head.headers, form, body, &limits).await?;
     let events = read_form(form, &head.headers, body.bytes.clone(), &limits).map_err(Refused::at_the_door)?;
-    let passed_on = head.headers.get(hops::HEADER).and_then(|value| value.to_str().ok());
-    let incoming = events.into_iter().map(|(mut event, shape)| {
-        hops::note(&mut event, passed_on);
-        Incoming { event, keys_unique: shape.keys_unique, dedupe: Some(EVENTS_DEDUPE) }
+    let incoming = events.into_iter().map(|(event, shape)| Incoming {
+        event,
+        keys_unique: shape.keys_unique,
+        dedupe: Some(EVENTS_DEDUPE),
     });
     let accepted = api.broker.admit(events_origin(), incoming.collect()).await.map_err(Refused::by_intake)?;
     Ok(Accepted { accepted, reply: None })

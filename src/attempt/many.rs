@@ -103,8 +103,8 @@ async fn until_panic(running: impl Future<Output = ()>) {
 }
 
 fn make(broker: &Broker, target: &Target, sink: &dyn SendEach, taken: &Taken) -> Result<SendRequest, Reason> {
-    let handed = broker.splits().hand(taken)?;
     may_go_out(sink, &taken.envelope)?;
+    let handed = broker.splits().hand(taken)?;
     let payload = payload(&handed, &target.input)?;
     Ok(request(broker, target, &handed.taken, payload))
 }

@@ -273,10 +273,7 @@ impl HttpSource {
         })?;
         Ok(events
             .into_iter()
-            .map(|(mut event, shape)| {
-                hops::note(&mut event, text_of(headers, hops::HEADER));
-                Incoming { event, keys_unique: shape.keys_unique, dedupe: self.dedupe }
-            })
+            .map(|(event, shape)| Incoming { event, keys_unique: shape.keys_unique, dedupe: self.dedupe })
             .collect())
     }
 

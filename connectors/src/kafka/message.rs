@@ -6,7 +6,7 @@ use rdkafka::message::Headers;
 use serde_json::{Map, Value};
 
 use super::settings::Tombstones;
-use crate::codec::{Binding, DecodeError, Decoder, Message, Wrap};
+use crate::codec::{Binding, DecodeError, Decoder, Message, Wrap, header};
 use crate::source::{Incoming, UNDECODABLE_RAW_MAX, Undecodable};
 
 /// How Kafka carries CloudEvents in binary mode.
@@ -56,14 +56,10 @@ impl Reader {
             }
         }
         let body = value.map(Bytes::copy_from_slice).unwrap_or_default();
-        let known = |name: &str| {
-            let found = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
-            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-        };
         let decoded = self.decoder.decode(
             Message {
-                content_type: known("content-type"),
-                content_encoding: known("content-encoding"),
+                content_type: header(&headers, "content-type"),
+                content_encoding: header(&headers, "content-encoding"),
                 headers: &headers,
                 body: body.clone(),
             },

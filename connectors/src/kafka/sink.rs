@@ -306,7 +306,7 @@ fn message(request: &SendRequest, structured: bool) -> (OwnedHeaders, Option<Byt
         }
         PayloadForm::Shaped => {}
     }
-    let passed_on = request.hops().to_string();
+    let passed_on = format_text!("{}", request.hops());
     let beside = [
         ("content-type", content_type.as_deref()),
         ("eventyard-delivery", Some(request.delivery.as_str())),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::client::{Connecting, Happened, Refused};
 use super::config::{Decoding, SourceConfig};
-use crate::codec::{Binding, Decoder, Message, Wrap};
+use crate::codec::{Binding, Decoder, Message, Wrap, header};
 use crate::polled::Gathered;
 use crate::source::{Batch, Seek, SeekError, Source, SourceContext, SourceError, Undecodable};
 use crate::spec::{ConfigError, check_type, parse_duration, read_checked};
@@ -378,17 +378,13 @@ impl Connection {
         }
         // The client keeps them in no order; which of two alike is left out must not be left to chance.
         headers.sort_unstable();
-        let text = |wanted: &str| {
-            let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-        };
-        if let Some(id) = text("Nats-Msg-Id").filter(|id| !id.is_empty()) {
+        if let Some(id) = header(&headers, "Nats-Msg-Id").filter(|id| !id.is_empty()) {
             wrap.id = id.into();
         }
         let (dedupe, body): (Option<Duration>, &Bytes) = (wrap.dedupe, &message.payload);
         let message = Message {
-            content_type: text("content-type"),
-            content_encoding: text("content-encoding"),
+            content_type: header(&headers, "content-type"),
+            content_encoding: header(&headers, "content-encoding"),
             headers: &headers,
             body: body.clone(),
         };

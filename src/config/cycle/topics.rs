@@ -27,7 +27,7 @@ struct Step<'k> {
     to: &'k Name,
 }
 
-/// Reports each certain circle of several rules once.
+/// Reports the first certain circle of several rules of each pattern.
 pub(super) fn check(known: &Known<'_>, report: &mut Report) {
     // An event that comes back matches for certain what asks for nothing, and what asks for what it matched before.
     let mut by_pattern: BTreeMap<String, Vec<Step<'_>>> = BTreeMap::new();
@@ -44,17 +44,27 @@ pub(super) fn check(known: &Known<'_>, report: &mut Report) {
 
 /// The ways that rules take events as they are.
 fn steps<'k>(known: &Known<'k>) -> Vec<Step<'k>> {
-    let mut steps = Vec::new();
     let sources = || known.sources.iter().filter(|source| source.def.enabled && source.def.kind == "kafka");
-    let rules = known.rules.iter().filter(|read| read.is_whole && read.rule.enabled && read.rule.split.is_none());
-    for rule in rules.map(|read| &read.rule).filter(|rule| asks_for_what_comes_back(rule)) {
-        for target in rule.targets.iter().filter(|target| sends_itself(target)) {
-            let TargetTo::Sink(name) = &target.to else { continue };
-            let topics = || known.project.sinks.iter().filter(|sink| sink.enabled && sink.kind == "kafka");
-            let Some(sink) = topics().find(|sink| sink.name == *name) else { continue };
+    // Who reads what each sink writes, found once: there may be very many rules.
+    let sinks = known.project.sinks.iter().filter(|sink| sink.enabled && sink.kind == "kafka");
+    let readers: BTreeMap<&Name, Vec<&ReadSource>> = sinks
+        .map(|sink| {
             let reads =
                 |source: &&ReadSource| takes_whole(source) && reads_what_is_written(source, sink.settings.reveal());
-            for to in sources().filter(reads) {
+            (&sink.name, sources().filter(reads).collect::<Vec<_>>())
+        })
+        .filter(|(_, readers)| !readers.is_empty())
+        .collect();
+    let mut steps = Vec::new();
+    if readers.is_empty() {
+        return steps;
+    }
+    let rules = known.rules.iter().filter(|read| read.is_whole && read.rule.enabled && read.rule.split.is_none());
+    for rule in rules.map(|read| &read.rule) {
+        for target in rule.targets.iter().filter(|target| sends_itself(target)) {
+            let TargetTo::Sink(name) = &target.to else { continue };
+            let Some(readers) = readers.get(name).filter(|_| asks_for_what_comes_back(rule)) else { continue };
+            for &to in readers {
                 let hears =
                     |from: &&ReadSource| from.def.name != to.def.name && takes_back(rule, &OwnIngest::Source(from));
                 let step =
@@ -85,10 +95,8 @@ fn asks_for_what_comes_back(rule: &Rule) -> bool {
 
 /// Reports the first circle that goes by one of `steps`, and else by these and `plain`.
 fn report_first(steps: &[Step<'_>], plain: &[Step<'_>], report: &mut Report) {
-    let circle = steps.iter().find_map(|first| circle(first, steps, plain));
-    let Some((circle, last)) = circle.and_then(|circle| circle.last().copied().map(|last| (circle, last))) else {
-        return;
-    };
+    let Some(circle) = steps.iter().find_map(|first| circle(first, steps, plain)) else { return };
+    let Some(last) = circle.last() else { return };
     let way = circle.iter().map(|step| format!("`{}` by `{}`", step.from, step.rule.name));
     let way: Vec<String> = way.chain([format!("`{}`", last.to)]).collect();
     let message = format!("each event goes round for ever: {}", way.join(" → "));
