@@ -7,7 +7,7 @@
 
 pub(crate) mod group;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use eventyard_event::{Data, Envelope, Event, Name, Timestamp, format_text};
@@ -135,7 +135,7 @@ fn announcement(
     for listener in in_force.listeners(kind) {
         let snapshot = in_force.rules.hash();
         let due_at = listener.group.map_or(due_at, |window| group::window_end(due_at, window));
-        deliveries.push(NewDelivery { queue: listener.queue.clone(), lane: None, due_at, snapshot, split: None });
+        deliveries.push(NewDelivery { queue: Arc::clone(&listener.queue), lane: None, due_at, snapshot, split: None });
     }
     Admission { envelope: envelope.into(), deliveries, dedupe: None, dead: None }
 }

@@ -1,7 +1,6 @@
 //! One attempt of one delivery: looks up whom to call, writes that it begins, calls once with a deadline, and
 //! hands what it saw to [`settle`](crate::settle). It decides nothing.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -69,21 +68,21 @@ pub async fn attempt_each(broker: &Arc<Broker>, taken: Vec<Taken>, attempts: &Ta
         settle_uncalled(broker, taken, gone).await;
         return over(&told, count).await;
     };
-    let wait = |taken: &Taken| Some((taken.delivery, broker.replies().claim(taken.delivery)?));
-    let mut waits: HashMap<_, _> = taken.iter().filter_map(wait).collect();
+    let mut waits = broker.replies().claim_each(taken.iter().map(|taken| taken.delivery));
+    let mut who_waits = |delivery| if waits.is_empty() { None } else { waits.remove(&delivery) };
     let began_at = broker.clocks().now();
     let backoff = |_: &Taken| target.policy.delay(1, broker.chance());
     let begun = begin(broker, taken, began_at, backoff).await;
     let not_begun = count - begun.len();
     if let Some(sink) = many::sink_of(target) {
         over(&told, not_begun).await;
-        let begun = begun.into_iter().map(|taken| (waits.remove(&taken.delivery), taken)).collect();
+        let begun = begun.into_iter().map(|taken| (who_waits(taken.delivery), taken)).collect();
         return many::attempt(broker, &in_force, (target, sink), (began_at, begun), attempts, told).await;
     }
     let mut ended = Vec::with_capacity(begun.len());
     let mut under_way = FuturesUnordered::new();
     for taken in begun {
-        let waits = waits.remove(&taken.delivery);
+        let waits = who_waits(taken.delivery);
         let (broker_too, in_force, target_too) = (Arc::clone(broker), Arc::clone(&in_force), Arc::clone(target));
         let delivery = taken.delivery;
         let call = AssertUnwindSafe(async move {
@@ -126,7 +125,7 @@ async fn over_each(broker: &Broker, ended: Vec<Option<Ended>>, target: &Target, 
     let count = ended.len();
     if count > 0 {
         told.called(count).await;
-        settle(broker, ended.into_iter().flatten().collect(), Some(target), Broker::chance).await;
+        settle(broker, ended.into_iter().flatten(), Some(target), Broker::chance).await;
         told.settled(count).await;
     }
 }
@@ -170,7 +169,7 @@ pub async fn attempt_as_one(broker: &Broker, taken: Vec<Taken>) {
     let tried = Tried { began_at, ..call_once(broker, &in_force, target, &taken, None).await };
     // One draw for all, so that what was sent together comes back together.
     let chance = broker.chance();
-    let ended = taken.into_iter().map(|taken| Ended { taken, tried: tried.clone() }).collect();
+    let ended = taken.into_iter().map(|taken| Ended { taken, tried: tried.clone() });
     settle(broker, ended, Some(target), |_| chance).await;
 }
 
@@ -198,11 +197,14 @@ async fn settle_uncalled(broker: &Broker, taken: Vec<Taken>, why: fn(&Taken) -> 
         let tried = Tried::without_attempt(Outcome::Permanent { reason: why(&taken) });
         Ended { taken, tried }
     });
-    settle(broker, ended.collect(), None, Broker::chance).await;
+    settle(broker, ended, None, Broker::chance).await;
 }
 
 /// Settles what cannot be read any more, with which no target can be called; returns the rest.
 async fn give_up_unreadable(broker: &Broker, taken: Vec<Taken>) -> Vec<Taken> {
+    if taken.iter().all(|taken| taken.unreadable.is_none()) {
+        return taken;
+    }
     let (damaged, sound): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.unreadable.is_some());
     if !damaged.is_empty() {
         settle_uncalled(broker, damaged, unreadable).await;
@@ -230,7 +232,7 @@ async fn call_once(
 fn seen(in_force: &InForce, mut tried: Tried, waits: Option<oneshot::Sender<Answer>>) -> Tried {
     if let (Some(waits), Some(answer)) = (waits, tried.answer.take()) {
         // An error means that it has gone away meanwhile.
-        let _ = waits.send(answer);
+        let _ = waits.send(*answer);
     }
     in_force.secrets.hide_in(&mut tried);
     tried
@@ -243,6 +245,9 @@ async fn begin(broker: &Broker, taken: Vec<Taken>, at: Timestamp, backoff: impl 
         .map(|taken| Begin { delivery: taken.delivery, at, backoff_if_interrupted: backoff(taken) })
         .collect();
     let results = broker.store().begin(begins).await;
+    if results.iter().all(Result::is_ok) {
+        return taken;
+    }
     let mut begun = Vec::with_capacity(taken.len());
     let mut not_begun = Vec::new();
     for (taken, result) in taken.into_iter().zip(results) {
@@ -272,7 +277,7 @@ fn gone(taken: &Taken) -> Reason {
 
 fn unreadable(taken: &Taken) -> Reason {
     let why = taken.unreadable.as_deref().unwrap_or_default();
-    Reason { code: "event_unreadable".into(), message: cut(&format!("the stored event cannot be read: {why}")) }
+    Reason { code: "event_unreadable".into(), message: cut(format!("the stored event cannot be read: {why}")) }
 }
 
 /// Calls the target once. Cancellation: a call that is dropped may or may not have reached its target.
@@ -294,7 +299,8 @@ async fn send_as_one(broker: &Broker, sink: &dyn Sink, target: &Target, alerts: 
     let as_one = Taken { envelope: joined.envelope, ..newest.clone() };
     match payload(&Handed::plain(&as_one), &target.input) {
         Ok(payload) => {
-            let request = SendRequest { delivery: joined.id, ..request(broker, target, &as_one, payload) };
+            let request =
+                SendRequest { delivery: joined.id, ..request(broker.clocks().now(), target, &as_one, payload) };
             send(sink, target, request).await
         }
         Err(reason) => Tried::begun(Outcome::Permanent { reason }),
@@ -326,7 +332,7 @@ pub(crate) async fn call_with(broker: &Broker, target: &Target, taken: &Taken) -
             let invoked = invoke(name, executor.as_ref(), target, taken, payload).await;
             answered(broker, target, taken, invoked)
         }
-        Callee::Sink(sink) => send(sink.as_ref(), target, request(broker, target, taken, payload)).await,
+        Callee::Sink(sink) => send(sink.as_ref(), target, request(broker.clocks().now(), target, taken, payload)).await,
         Callee::Event(event) => {
             let shaped = matches!(target.input, Input::Template(_)).then_some(payload);
             pass_on(broker, event, taken, shaped)
@@ -344,7 +350,9 @@ async fn fetch(broker: &Broker, target: &Target, taken: &Taken) -> Result<Payloa
     let fetched = tokio::time::timeout(target.timeout, objects.fetch(&envelope.event, target.object_bytes_max)).await;
     let too_long = |_| SendError::retryable("timeout", format!("the object was not here within {:?}", target.timeout));
     match fetched.map_err(too_long).and_then(|fetched| fetched) {
-        Ok(object) => Ok(Payload { content_type: object.content_type, body: object.body, form: PayloadForm::Raw }),
+        Ok(object) => {
+            Ok(Payload { content_type: object.content_type.map(Text::from), body: object.body, form: PayloadForm::Raw })
+        }
         Err(error) => Err(failed(error).0),
     }
 }
@@ -360,7 +368,7 @@ pub(crate) fn payload(handed: &Handed<'_>, input: &Input) -> Result<Payload, Rea
             form: PayloadForm::Structured,
         }),
         Input::Raw => Ok(Payload {
-            content_type: envelope.event.content_type().map(str::to_owned),
+            content_type: envelope.event.content_type().map(Text::from),
             body: match &envelope.event.data {
                 Data::Json(bytes) | Data::Bytes(bytes) => bytes.clone(),
                 Data::None => Bytes::new(),
@@ -456,13 +464,13 @@ async fn invoke(
         attempt: taken.tries.saturating_add(1),
         function: name.clone(),
         payload: payload.body,
-        content_type: payload.content_type.unwrap_or_default(),
+        content_type: payload.content_type.map(String::from).unwrap_or_default(),
         timeout: target.timeout,
         environment,
         headers,
     };
     executor.invoke(invocation).await.map_err(|error| {
-        let reason = Reason { code: error.code().into_owned(), message: cut(&error.to_string()) };
+        let reason = Reason { code: error.code().into_owned(), message: cut(error.to_string()) };
         if error.retryable() {
             Outcome::Retryable { reason, retry_after: error.retry_after() }
         } else {
@@ -487,7 +495,7 @@ fn answered(broker: &Broker, target: &Target, taken: &Taken, invoked: Result<Inv
     };
     Tried {
         response: head(&result.answer),
-        answer: Some(Answer { body: result.answer, truncated: result.truncated, ..Answer::default() }),
+        answer: Some(Box::new(Answer { body: result.answer, truncated: result.truncated, ..Answer::default() })),
         emits,
         ..Tried::begun(Outcome::Succeeded)
     }
@@ -517,11 +525,11 @@ fn answer_event(
     Ok(routed(broker, next))
 }
 
-fn request(broker: &Broker, target: &Target, taken: &Taken, payload: Payload) -> SendRequest {
+fn request(at: Timestamp, target: &Target, taken: &Taken, payload: Payload) -> SendRequest {
     SendRequest {
-        delivery: taken.delivery.to_string(),
+        delivery: taken.delivery.to_text(),
         attempt: taken.tries.saturating_add(1),
-        at: broker.clocks().now(),
+        at,
         event: Arc::clone(&taken.envelope),
         payload,
         timeout: target.timeout,
@@ -531,26 +539,25 @@ fn request(broker: &Broker, target: &Target, taken: &Taken, payload: Payload) ->
 
 async fn send(sink: &dyn Sink, target: &Target, request: SendRequest) -> Tried {
     // The sink keeps to the time-out itself and names what took too long; this is for one that does not.
-    tried(tokio::time::timeout(target.timeout, sink.send(request)).await.unwrap_or_else(|_| Err(no_answer(target))))
+    let sent = tokio::time::timeout(target.timeout, sink.send(request)).await;
+    tried(sent.unwrap_or_else(|_| Err(no_answer(target))), true)
 }
 
 fn no_answer(target: &Target) -> SendError {
     SendError::retryable("timeout", format!("no answer within {:?}", target.timeout))
 }
 
-/// What a sink's answer means.
-fn tried(sent: Result<Sent, SendError>) -> Tried {
+/// What a sink's answer means; the whole of it only where somebody may wait for it.
+fn tried(sent: Result<Sent, SendError>, may_be_awaited: bool) -> Tried {
     match sent {
-        Ok(sent) => Tried {
-            response: cut(&sent.response_head),
-            answer: Some(Answer {
-                status: sent.status,
-                content_type: sent.content_type,
-                body: sent.body,
-                truncated: sent.truncated,
-            }),
-            ..Tried::begun(Outcome::Succeeded)
-        },
+        Ok(Sent { response_head, status, content_type, body, truncated, .. }) => {
+            let answer = || Box::new(Answer { status, content_type, body, truncated });
+            Tried {
+                response: cut(response_head),
+                answer: may_be_awaited.then(answer),
+                ..Tried::begun(Outcome::Succeeded)
+            }
+        }
         Err(error) => {
             let (outcome, response) = failed(error);
             Tried { response, ..Tried::begun(outcome) }
@@ -560,13 +567,13 @@ fn tried(sent: Result<Sent, SendError>) -> Tried {
 
 /// What a failure of a sink means, and the head of what was answered.
 fn failed(error: SendError) -> (Outcome, String) {
-    let reason = Reason { code: error.code, message: cut(&error.message) };
+    let reason = Reason { code: error.code, message: cut(error.message) };
     let outcome = if error.retryable {
         Outcome::Retryable { reason, retry_after: error.retry_after }
     } else {
         Outcome::Permanent { reason }
     };
-    (outcome, cut(&error.response_head))
+    (outcome, cut(error.response_head))
 }
 
 /// Makes the next event of a chain. It is committed in the frame that settles this delivery: exactly once.
@@ -591,7 +598,7 @@ fn with_payload(broker: &Broker, mut next: Envelope, payload: Payload) -> Result
     let shape = json::validate(&payload.body, Limits::default().json_depth_max).ok();
     next.keys_unique = shape.is_none_or(|shape| shape.keys_unique);
     next.event.dataschema = None;
-    next.event.datacontenttype = payload.content_type.map(Text::from);
+    next.event.datacontenttype = payload.content_type;
     next.event.data = if shape.is_some() { Data::Json(payload.body) } else { Data::Bytes(payload.body) };
     Ok(next)
 }
@@ -649,16 +656,13 @@ fn routed(broker: &Broker, envelope: Envelope) -> Admission {
 /// The beginning of an answer as text.
 fn head(bytes: &[u8]) -> String {
     let end = bytes.len().min(KEPT_BYTES_MAX);
-    cut(&String::from_utf8_lossy(&bytes[..end]))
+    cut(String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
 /// At most [`KEPT_BYTES_MAX`] bytes of a text, whole characters only.
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(KEPT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(KEPT_BYTES_MAX));
+    text
 }
 
 #[cfg(test)]
@@ -667,8 +671,8 @@ mod tests {
 
     #[test]
     fn a_cut_falls_between_characters() {
-        assert_eq!(cut(&"é".repeat(600)).len(), 1024);
-        assert_eq!(cut(&format!("x{}", "é".repeat(600))).len(), 1023);
+        assert_eq!(cut("é".repeat(600)).len(), 1024);
+        assert_eq!(cut(format!("x{}", "é".repeat(600))).len(), 1023);
         assert_eq!(head(&[0xff; 5000]).len(), 1023);
     }
 }

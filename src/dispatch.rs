@@ -20,9 +20,9 @@ use crate::alert::group::GROUP_ALERTS_MAX;
 use crate::attempt::{Called, attempt_as_one, attempt_each};
 use crate::broker::Broker;
 
-/// The most attempts at a time, over all targets. What a target confirms in ten milliseconds and at eighty thousand a second
-/// has eight hundred under way; the most that a target asks for by itself is 2,000.
-pub const IN_FLIGHT_MAX: usize = 8192;
+/// The most attempts at a time, over all targets, those among them whose outcomes are on their way to the disk. The most that a
+/// target asks for by itself is 4,000 calls.
+pub const IN_FLIGHT_MAX: usize = 16_384;
 
 /// Bytes of data that attempts hold, over all targets: where they hold so much, nothing is taken until some have ended. One
 /// take may go beyond it by [`TAKE_MAX`] events.

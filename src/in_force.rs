@@ -43,7 +43,9 @@ pub struct InForce {
     pub rules: RuleSet,
     /// What may not be kept of what targets answer.
     pub secrets: Secrets,
-    targets: HashMap<QueueKey, Arc<Target>>,
+    targets: HashMap<Arc<QueueKey>, Arc<Target>>,
+    /// Of each rule in its place, where the deliveries to each of its targets queue.
+    queues: Vec<Box<[Arc<QueueKey>]>>,
     /// Who listens to which alerts.
     channels: Vec<Listener>,
     /// The http sources, which the server asks about each request.
@@ -128,7 +130,7 @@ pub struct Callees {
 /// An alert channel and what it listens to.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
-    pub(crate) queue: QueueKey,
+    pub(crate) queue: Arc<QueueKey>,
     pub(crate) alerts: Vec<AlertKind>,
     /// How long alerts wait for others, to be sent as one.
     pub(crate) group: Option<Duration>,
@@ -141,10 +143,11 @@ impl InForce {
     pub fn new(project: Arc<Project>, callees: &Callees) -> InForce {
         let rules = RuleSet::compile(project.rules.clone());
         let mut targets = HashMap::new();
-        for rule in &project.rules {
-            for target in &rule.targets {
-                let queue = InForce::queue(rule, target);
-                let Some(callee) = callee(callees, &queue, &target.to) else { continue };
+        let of_rule = |rule: &Rule| rule.targets.iter().map(|target| Arc::new(InForce::queue(rule, target))).collect();
+        let queues: Vec<Box<[Arc<QueueKey>]>> = rules.rules().iter().map(of_rule).collect();
+        for (rule, queues) in project.rules.iter().zip(&queues) {
+            for (target, queue) in rule.targets.iter().zip(queues) {
+                let Some(callee) = callee(callees, queue, &target.to) else { continue };
                 let concurrency = match (&target.to, &callee) {
                     (TargetTo::Sink(_), Callee::Sink(sink)) => sink.concurrency().unwrap_or(SEND_CONCURRENCY),
                     (TargetTo::Function { .. }, _) => FUNCTION_CONCURRENCY,
@@ -161,13 +164,14 @@ impl InForce {
                     answer: target.answer.clone(),
                     reply: target.reply,
                 };
-                targets.insert(queue, Arc::new(built));
+                targets.insert(Arc::clone(queue), Arc::new(built));
             }
         }
         let mut channels = Vec::new();
         for channel in project.channels.iter().filter(|channel| channel.enabled) {
             let Some(sink) = callees.channels.get(&channel.name) else { continue };
             let queue = QueueKey { namespace: channel.namespace.clone(), rule: None, target: channel.name.clone() };
+            let queue = Arc::new(queue);
             let target = Target {
                 callee: Callee::Sink(Arc::clone(sink)),
                 policy: RetryPolicy::HTTP,
@@ -178,7 +182,7 @@ impl InForce {
                 answer: None,
                 reply: false,
             };
-            targets.insert(queue.clone(), Arc::new(target));
+            targets.insert(Arc::clone(&queue), Arc::new(target));
             channels.push(Listener { queue, alerts: channel.alerts.clone(), group: channel.group });
         }
         let secrets = Secrets::of(&project);
@@ -187,6 +191,7 @@ impl InForce {
             rules,
             secrets,
             targets,
+            queues,
             channels,
             http_sources: Vec::new(),
             objects: HashMap::new(),
@@ -200,9 +205,15 @@ impl InForce {
         QueueKey { namespace: rule.namespace.clone(), rule: Some(rule.name.clone()), target: target.name.clone() }
     }
 
+    /// Where the deliveries of a rule of [`InForce::rules`] to each of its targets queue, in their order.
+    pub(crate) fn queues(&self, rule: &Rule) -> &[Arc<QueueKey>] {
+        let place = self.rules.rules().element_offset(rule);
+        place.and_then(|place| self.queues.get(place)).map_or(&[], |queues| queues)
+    }
+
     /// Where the alerts of a channel queue; `None` where there is no such channel.
     #[must_use]
-    pub fn channel_queue(&self, name: &Name) -> Option<&QueueKey> {
+    pub fn channel_queue(&self, name: &Name) -> Option<&Arc<QueueKey>> {
         self.channels.iter().map(|channel| &channel.queue).find(|queue| queue.target == *name)
     }
 
@@ -225,7 +236,7 @@ impl InForce {
 
     /// Whether what is due in a queue is sent as one: the alerts of a channel that groups.
     pub(crate) fn is_grouped(&self, queue: &QueueKey) -> bool {
-        queue.rule.is_none() && self.channels.iter().any(|channel| channel.group.is_some() && channel.queue == *queue)
+        queue.rule.is_none() && self.channels.iter().any(|channel| channel.group.is_some() && *channel.queue == *queue)
     }
 
     /// The hash of the compiled rules, as text.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_connectors::source::{Incoming, Undecodable};
-use eventyard_event::{Envelope, EventId, Name, Text, format_text, hops};
+use eventyard_event::{Envelope, EventId, Name, Text, Timestamp, format_text, hops};
 use eventyard_rules::{Memory, PatternSet};
 use eventyard_store::{Admission, Admitted, Commit, Dedupe, NewPosition, Reason, StoreError};
 use schemars::JsonSchema;
@@ -183,7 +183,8 @@ impl Broker {
         if events.is_empty() && made.is_empty() && undecodable.is_empty() && position.is_none() {
             return Ok((Vec::new(), Err(NoReply::NoTarget)));
         }
-        let due_at = self.clocks().steady_now();
+        // What is taken together is taken at one time.
+        let (now, due_at) = (self.clocks().now(), self.clocks().steady_now());
         let mut awaited = Err(if events.len() > 1 { NoReply::Batch } else { NoReply::NoTarget });
         let waiting_max = match wants {
             Wants::Answer { waiting_max } if events.len() == 1 => Some(waiting_max),
@@ -193,6 +194,7 @@ impl Broker {
         let (mut memory, mut filtered) = (Memory::default(), BTreeMap::new());
         let gives_back = wants == Wants::WhatIsNotTaken;
         let (mut elements, mut passed_over) = (0u64, Vec::new());
+        let is_told = self.has_listeners();
         let mut drafts = Vec::with_capacity(events.len() + made.len());
         let mut admissions = Vec::with_capacity(events.len() + made.len() + undecodable.len() * 2);
         let own = events.into_iter().map(|incoming| (origin, filter.as_ref(), incoming));
@@ -200,7 +202,7 @@ impl Broker {
         for (origin, filter, incoming) in own.chain(made) {
             let window = incoming.dedupe;
             let dedupe = window.filter(|_| !incoming.event.id.is_empty()).map(|window| Dedupe { window });
-            let envelope = self.envelope(origin, incoming);
+            let envelope = self.envelope(origin, incoming, now);
             if filter.is_some_and(|filter| filter.matches(&envelope, &mut memory).is_empty()) {
                 *filtered.entry(&origin.source_name).or_insert(0) += 1;
                 if gives_back {
@@ -216,7 +218,7 @@ impl Broker {
                 awaited = self.replies().expect(envelope.id.delivery(place), waiting_max);
             }
             let envelope = Arc::new(envelope);
-            drafts.push(Draft::new(self, &in_force, origin, &envelope, window, rules));
+            drafts.push(Draft::new(is_told, &in_force, origin, &envelope, window, rules));
             admissions.push(Admission { envelope, deliveries, dedupe, dead: None });
         }
         let kept = gives_back.then(|| (undecodable.clone(), position.clone()));
@@ -323,8 +325,8 @@ impl Broker {
     }
 
     /// The event as the broker keeps it.
-    fn envelope(&self, origin: &Origin, incoming: Incoming) -> Envelope {
-        let id = self.new_event_id();
+    fn envelope(&self, origin: &Origin, incoming: Incoming, now: Timestamp) -> Envelope {
+        let id = EventId::new(now, self.random_bytes());
         let mut event = incoming.event;
         if event.id.is_empty() {
             event.id = format_text!("{id}");
@@ -335,7 +337,7 @@ impl Broker {
             namespace: origin.namespace.clone(),
             source_name: origin.source_name.clone(),
             tags: origin.tags.clone(),
-            received_at: self.clocks().now(),
+            received_at: now,
             hop_count,
             keys_unique: incoming.keys_unique,
             event,
@@ -417,14 +419,13 @@ struct Draft<'o> {
 
 impl<'o> Draft<'o> {
     fn new(
-        broker: &Broker,
+        is_told: bool,
         in_force: &InForce,
         origin: &'o Origin,
         envelope: &Arc<Envelope>,
         dedupe: Option<Duration>,
         rules: Vec<Name>,
     ) -> Draft<'o> {
-        let is_told = broker.has_listeners();
         let nearest = (is_told && rules.is_empty()).then(|| in_force.nearest_rule(envelope)).flatten();
         Draft { origin, envelope: Arc::clone(envelope), dedupe, rules, is_told, nearest }
     }

@@ -19,7 +19,7 @@ pub(crate) fn wrong(rule: &Rule, test: &TestPayload, envelope: Envelope) -> Opti
     let target = rule.targets.iter().find(|target| target.name == test.target)?;
     let taken = Taken {
         delivery: envelope.id.delivery(0),
-        queue: InForce::queue(rule, target),
+        queue: Arc::new(InForce::queue(rule, target)),
         attempts: 0,
         tries: 0,
         deaths: 0,

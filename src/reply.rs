@@ -121,6 +121,18 @@ impl Replies {
     pub(crate) fn claim(&self, delivery: DeliveryId) -> Option<oneshot::Sender<Answer>> {
         self.waiting().by_delivery.remove(&delivery)
     }
+
+    /// [`Replies::claim`] of each; nothing where nobody waits for any, as mostly nobody does.
+    pub(crate) fn claim_each(
+        &self,
+        deliveries: impl Iterator<Item = DeliveryId>,
+    ) -> HashMap<DeliveryId, oneshot::Sender<Answer>> {
+        let mut waiting = self.waiting();
+        if waiting.by_delivery.is_empty() {
+            return HashMap::new();
+        }
+        deliveries.filter_map(|delivery| Some((delivery, waiting.by_delivery.remove(&delivery)?))).collect()
+    }
 }
 
 /// A place at which one request waits. Dropping it gives the place up; the delivery goes on.

@@ -1,5 +1,7 @@
 //! Which deliveries an event makes: a pure function of the event and one snapshot of the compiled rules.
 
+use std::sync::Arc;
+
 use eventyard_event::{Envelope, Name, Timestamp};
 use eventyard_rules::{OrderAfterDead, Path, Rule, SPLIT_DELIVERIES_MAX, View};
 use eventyard_store::{AfterDead, Lane, NewDelivery, place_count};
@@ -35,7 +37,10 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
     let mut view = None;
     let mut unevaluated = 0;
     let mut left = SPLIT_DELIVERIES_MAX;
-    for rule in in_force.rules.matches_telling(envelope, |_, _| unevaluated += 1) {
+    let matched = in_force.rules.matches_telling(envelope, |_, _| unevaluated += 1);
+    routed.rules.reserve_exact(matched.len());
+    routed.deliveries.reserve_exact(matched.iter().map(|rule| rule.targets.len()).sum());
+    for rule in matched {
         routed.rules.push(rule.name.clone());
         let lane =
             rule.order_by.as_ref().and_then(|path| lane(rule, path, view.get_or_insert_with(|| View::new(envelope))));
@@ -47,8 +52,8 @@ pub fn route(in_force: &InForce, envelope: &Envelope, due_at: Timestamp) -> Rout
                 some => some,
             },
         };
-        for target in &rule.targets {
-            let queue = InForce::queue(rule, target);
+        for (target, queue) in rule.targets.iter().zip(in_force.queues(rule)) {
+            let queue = Arc::clone(queue);
             if target.reply && routed.reply.is_none() {
                 routed.reply = u32::try_from(place_count(&routed.deliveries)).ok();
             }

@@ -3,7 +3,8 @@
 //! The decision is [`retry::decide`](crate::retry::decide); here it is written, counted and told. A dead letter
 //! and its announcement are one frame: neither is ever on disk without the other.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use eventyard_event::Timestamp;
 use eventyard_store::{Admission, AttemptOutcome, AttemptRecord, QueueKey, Settlement, Taken, Verdict};
@@ -29,7 +30,8 @@ pub struct Tried {
     /// The head of the answer.
     pub response: String,
     /// The whole answer of a success, for a sender that waits; nothing of it is kept.
-    pub answer: Option<Answer>,
+    // Apart, for mostly there is none, and what was tried is moved about.
+    pub answer: Option<Box<Answer>>,
     /// Events to be committed with the outcome.
     pub emits: Vec<Admission>,
 }
@@ -66,22 +68,54 @@ pub struct Ended {
 /// What is known of a settlement while it is on its way to the disk.
 struct Draft {
     taken: Taken,
-    record: Option<AttemptRecord>,
+    attempt: Option<Attempted>,
     decision: Decision,
+}
+
+/// What is counted and told of an attempt.
+struct Attempted {
+    outcome: AttemptOutcome,
+    took: Duration,
+    /// Code and message, where the target failed.
+    said: Option<String>,
+    /// All of it, where somebody listens.
+    record: Option<Box<AttemptRecord>>,
+}
+
+impl Attempted {
+    fn new(record: &AttemptRecord, is_told: bool) -> Attempted {
+        let failed = matches!(record.outcome, AttemptOutcome::Retryable | AttemptOutcome::Permanent);
+        Attempted {
+            outcome: record.outcome,
+            took: record.ended_at.since(record.began_at),
+            said: failed.then(|| format!("{}: {}", record.code, record.message)),
+            record: is_told.then(|| Box::new(record.clone())),
+        }
+    }
 }
 
 /// Settles deliveries of one queue; returns when that is durable. `target` is `None` where it is gone; `chance` draws
 /// a random number in `0.0..1.0`, the same one each time for deliveries that should come back together.
-pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>, chance: impl Fn(&Broker) -> f64) {
+pub async fn settle(
+    broker: &Broker,
+    ended: impl IntoIterator<Item = Ended>,
+    target: Option<&Target>,
+    chance: impl Fn(&Broker) -> f64,
+) {
     let at = broker.clocks().now();
     let steady = broker.clocks().steady_now();
     let policy = target.map_or(RetryPolicy::HTTP, |target| target.policy);
-    let mut drafts = Vec::with_capacity(ended.len());
-    let mut settlements = Vec::with_capacity(ended.len());
-    for Ended { taken, tried } in ended {
-        let record = tried.begun.then(|| record(&taken, &tried, at));
+    let is_told = broker.has_listeners();
+    let ended = ended.into_iter();
+    let at_most = ended.size_hint().1.unwrap_or_default();
+    let mut drafts = Vec::with_capacity(at_most);
+    let mut settlements = Vec::with_capacity(at_most);
+    for Ended { taken, mut tried } in ended {
+        let record = tried.begun.then(|| record(&taken, &mut tried, at));
+        let attempt = record.as_ref().map(|record| Attempted::new(record, is_told));
         let budget = Budget { attempts: taken.attempts, began_at: taken.budget_began_at };
-        let decision = decide(&policy, budget, tried.outcome, steady, chance(broker));
+        let drawn = if tried.outcome == Outcome::Succeeded { 0.0 } else { chance(broker) };
+        let decision = decide(&policy, budget, tried.outcome, steady, drawn);
         let mut emits = tried.emits;
         let verdict = match &decision {
             Decision::Delivered => Verdict::Delivered,
@@ -92,14 +126,14 @@ pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>,
                 Verdict::Dead { reason: reason.clone() }
             }
         };
-        settlements.push(Settlement { delivery: taken.delivery, attempt: record.clone(), verdict, at, emits });
-        drafts.push(Draft { taken, record, decision });
+        settlements.push(Settlement { delivery: taken.delivery, attempt: record, verdict, at, emits });
+        drafts.push(Draft { taken, attempt, decision });
     }
     let results = broker.store().settle(settlements).await;
     let mut counts = Counts::default();
     for (draft, result) in drafts.into_iter().zip(results) {
         match result {
-            Ok(()) => report(broker, draft, &mut counts),
+            Ok(()) => report(broker, draft, is_told, &mut counts),
             // Nothing is lost: the lease ends with the process, and the next start finds the attempt interrupted.
             Err(error) => tracing::error!(
                 %error, delivery = %draft.taken.delivery, "how an attempt ended could not be written"
@@ -109,7 +143,8 @@ pub async fn settle(broker: &Broker, ended: Vec<Ended>, target: Option<&Target>,
     counts.tell(broker);
 }
 
-fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
+/// What is kept of an attempt; the head of the answer goes into it.
+fn record(taken: &Taken, tried: &mut Tried, at: Timestamp) -> AttemptRecord {
     let (outcome, reason) = tried.outcome.kept();
     let (code, message) = match (outcome, reason) {
         (AttemptOutcome::Interrupted, _) => ("interrupted", "the broker stopped before the target had answered"),
@@ -123,16 +158,16 @@ fn record(taken: &Taken, tried: &Tried, at: Timestamp) -> AttemptRecord {
         outcome,
         code: code.to_owned(),
         message: message.to_owned(),
-        response: tried.response.clone(),
+        response: std::mem::take(&mut tried.response),
     }
 }
 
 /// What is counted and noted of deliveries that were settled together: label and queue are looked up once for all of them.
 #[derive(Default)]
 struct Counts {
-    of: Option<QueueKey>,
-    attempts: BTreeMap<&'static str, u64>,
-    settled: BTreeMap<&'static str, u64>,
+    of: Option<Arc<QueueKey>>,
+    attempts: Vec<(&'static str, u64)>,
+    settled: Vec<(&'static str, u64)>,
     /// What the newest attempt of them said that has an outcome: nothing where it succeeded.
     newest: Option<Option<String>>,
 }
@@ -155,12 +190,12 @@ impl Counts {
 }
 
 /// Counts and tells what is durable now.
-fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
-    let Draft { taken, record, decision } = draft;
+fn report(broker: &Broker, draft: Draft, is_told: bool, counts: &mut Counts) {
+    let Draft { taken, attempt, decision } = draft;
     let queue = &taken.queue;
-    counts.of.get_or_insert_with(|| queue.clone());
+    counts.of.get_or_insert_with(|| Arc::clone(queue));
     // Put together only where somebody listens.
-    let of = broker.has_listeners().then(|| OfDelivery {
+    let of = is_told.then(|| OfDelivery {
         delivery: taken.delivery,
         source_name: taken.envelope.source_name.clone(),
         ty: taken.envelope.event.ty.clone(),
@@ -168,24 +203,20 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
         target: queue.target.clone(),
         element: ElementOf::new(taken.element.as_ref()),
     });
-    if let Some(record) = record {
-        match record.outcome {
-            AttemptOutcome::Succeeded => counts.newest = Some(None),
-            AttemptOutcome::Retryable | AttemptOutcome::Permanent => {
-                counts.newest = Some(Some(format!("{}: {}", record.code, record.message)));
-            }
-            AttemptOutcome::Interrupted => {}
+    if let Some(Attempted { outcome, took, said, record }) = attempt {
+        if outcome != AttemptOutcome::Interrupted {
+            counts.newest = Some(said);
         }
-        let outcome = match record.outcome {
+        let outcome = match outcome {
             AttemptOutcome::Succeeded => "succeeded",
             AttemptOutcome::Retryable => "retryable",
             AttemptOutcome::Permanent => "permanent",
             AttemptOutcome::Interrupted => "interrupted",
         };
-        *counts.attempts.entry(outcome).or_default() += 1;
-        broker.metrics().attempt_duration.observe(record.ended_at.since(record.began_at).as_secs_f64());
-        if let Some(of) = of.clone() {
-            let AttemptRecord { number, outcome, code, message, response, .. } = record;
+        add_one(&mut counts.attempts, outcome);
+        broker.metrics().attempt_duration.observe(took.as_secs_f64());
+        if let Some((of, record)) = of.clone().zip(record) {
+            let AttemptRecord { number, outcome, code, message, response, .. } = *record;
             broker.tell(Fate::Attempted { of, number, outcome, code, message, response });
         }
     }
@@ -208,5 +239,13 @@ fn report(broker: &Broker, draft: Draft, counts: &mut Counts) {
     if let Some(fate) = fate {
         broker.tell(fate);
     }
-    *counts.settled.entry(verdict).or_default() += 1;
+    add_one(&mut counts.settled, verdict);
+}
+
+/// Counts one of a kind, of which there are few.
+fn add_one(counts: &mut Vec<(&'static str, u64)>, kind: &'static str) {
+    match counts.iter_mut().find(|(known, _)| *known == kind) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((kind, 1)),
+    }
 }

@@ -41,7 +41,7 @@ impl Broker {
         let target = in_force.target(queue)?;
         let taken = Taken {
             delivery: envelope.id.delivery(0),
-            queue: queue.clone(),
+            queue: Arc::new(queue.clone()),
             attempts: 0,
             tries: 0,
             deaths: 0,

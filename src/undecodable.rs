@@ -59,8 +59,13 @@ pub(crate) fn admissions(broker: &Broker, origin: &Origin, undecodable: Undecoda
     let alert = alert::undecodable(broker, &envelope, &cloudevent_id, &reason, &Value::Object(at), size);
     let queue = QueueKey { namespace: origin.namespace.clone(), rule: None, target: origin.source_name.clone() };
     let snapshot = broker.in_force().rules.hash();
-    let deliveries =
-        vec![NewDelivery { queue, lane: None, due_at: broker.clocks().steady_now(), snapshot, split: None }];
+    let deliveries = vec![NewDelivery {
+        queue: queue.into(),
+        lane: None,
+        due_at: broker.clocks().steady_now(),
+        snapshot,
+        split: None,
+    }];
     [Admission { envelope: envelope.into(), deliveries, dedupe, dead: Some(reason) }, Admission { dedupe, ..alert }]
 }
 

@@ -114,7 +114,7 @@ impl Store for ScriptedStore {
             admitted.push(Admitted { event: envelope.id, duplicate: false });
             let view = |(place, (new, element)): (u32, (&NewDelivery, Option<Element>))| DeliveryView {
                 id: envelope.id.delivery(place),
-                queue: new.queue.clone(),
+                queue: QueueKey::clone(&new.queue),
                 element,
                 cloudevent_id: envelope.event.id.to_string(),
                 source_name: envelope.source_name.clone(),

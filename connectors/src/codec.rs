@@ -195,7 +195,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`DecodeError`]: it is to become a dead letter.
-    pub fn decode(&self, message: Message<'_>, wrap: Wrap) -> Result<Incoming, DecodeError> {
+    pub fn decode(&self, mut message: Message<'_>, wrap: Wrap) -> Result<Incoming, DecodeError> {
         self.check_size(message.body.len())?;
         let packing = match self.config.compression {
             Compression::Auto => unpack::Packing::read(message.content_encoding)?,
@@ -205,7 +205,7 @@ impl Decoder {
         };
         let body = match packing {
             Some(packing) => unpack::unpack(packing, &message.body, self.limits.event_bytes_max)?,
-            None => message.body.clone(),
+            None => std::mem::take(&mut message.body),
         };
         let dedupe = wrap.dedupe;
         if matches!(self.config.codec, Codec::Auto | Codec::Cloudevents)

@@ -47,5 +47,5 @@ impl SendEach for DiscardSink {
 }
 
 fn discarded() -> Sent {
-    Sent { code: "discarded".to_owned(), ..Sent::default() }
+    Sent { code: "discarded".into(), ..Sent::default() }
 }

@@ -176,7 +176,7 @@ mod tests {
             self.0.lock().unwrap().push(requests.len());
             let answer = |request: &SendRequest| match request.payload.body.as_ref() {
                 b"no" => Err(SendError::permanent("refused", "it says no")),
-                _ => Ok(Sent { code: request.delivery.clone(), ..Sent::default() }),
+                _ => Ok(Sent { code: request.delivery.clone().into(), ..Sent::default() }),
             };
             requests.iter().filter(|request| request.payload.body != "silent").map(answer).collect()
         }

@@ -1,5 +1,6 @@
 //! The contract of a sink: something that events are sent to.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 #[cfg(doc)]
 use eventyard_event::hops;
-use eventyard_event::{Envelope, Timestamp};
+use eventyard_event::{Envelope, Text, Timestamp};
 use tokio::sync::Notify;
 
 /// The most of an answer's head that is kept with an attempt, in bytes: enough to see what went wrong, small
@@ -189,7 +190,7 @@ impl SendRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The media type of `body`, where it has one.
-    pub content_type: Option<String>,
+    pub content_type: Option<Text>,
     /// The bytes.
     pub body: Bytes,
     /// What these bytes are, which says what a sink may add to them.
@@ -212,7 +213,7 @@ pub enum PayloadForm {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// A stable word for what was answered, such as `http_204`; empty where there is nothing to say.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// The head of the answer as text, at most [`RESPONSE_HEAD_BYTES_MAX`].
     pub response_head: String,
     /// The answer's HTTP status, where it has one.

@@ -45,7 +45,8 @@ impl Event {
     }
 
     fn check_formats(&self) -> Result<(), EventError> {
-        if !self.source.bytes().all(is_plain_in_uri) && UriRef::parse(self.source.as_str()).is_err() {
+        let is_plain = self.source.bytes().fold(true, |plain, byte| plain & is_plain_in_uri(byte));
+        if !is_plain && UriRef::parse(self.source.as_str()).is_err() {
             return Err(attribute("source", format!("is no URI-reference: `{}`", quoted(&self.source))));
         }
         if let Some(time) = &self.time
@@ -134,8 +135,8 @@ fn check_length(name: &str, value: &str, limits: &Limits) -> Result<(), EventErr
 /// The specification's String type: no control characters, no Unicode noncharacters. (Surrogates cannot stand
 /// in a `str`; the readers refuse them.)
 fn check_characters(name: &str, value: &str) -> Result<(), EventError> {
-    // Nearly every value: looked at many bytes at a time.
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // Nearly every value.
+    if is_printable_ascii(value) {
         return Ok(());
     }
     match value.chars().find(|&c| is_forbidden(c)) {
@@ -144,6 +145,12 @@ fn check_characters(name: &str, value: &str) -> Result<(), EventError> {
         }
         None => Ok(()),
     }
+}
+
+/// Whether a text is made of ASCII without control characters. It looks at all of them, for then the compiler looks at many
+/// at a time.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |good, byte| good & matches!(byte, b' '..=b'~'))
 }
 
 /// Whether a text may be an attribute's value: not empty, within the limit, and without forbidden characters.

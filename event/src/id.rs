@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
+use crate::text::digits;
 
 /// One accepted event. A UUIDv7, so ids sort by the time of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,21 @@ pub struct DeliveryId {
     /// Counts from 0 in the order in which routing found them; never reused within an event.
     pub place: u32,
 }
+
+impl DeliveryId {
+    /// What [`fmt::Display`] shows, in memory that is asked for once: each attempt of each delivery names it.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let mut text = String::with_capacity(DELIVERY_BYTES_MAX);
+        text.push_str(self.event.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        text.push('-');
+        text.push_str(&digits(self.place));
+        text
+    }
+}
+
+/// A UUID, a dash and the digits of a `u32`.
+const DELIVERY_BYTES_MAX: usize = 36 + 1 + 10;
 
 /// The text is no id of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +105,8 @@ impl FromStr for EventId {
 
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.event, self.place)
+        f.write_str(self.event.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))?;
+        write!(f, "-{}", self.place)
     }
 }
 
@@ -140,6 +157,10 @@ mod tests {
 
         let delivery = late.delivery(7);
         assert_eq!(delivery.to_string().parse::<DeliveryId>().unwrap(), delivery);
+        for place in [0, 7, u32::MAX] {
+            let delivery = late.delivery(place);
+            assert_eq!(delivery.to_text(), delivery.to_string());
+        }
         for bad in ["", "7", "x-1", &format!("{late}-"), &format!("{late}-07"), &format!("{late}-4294967296")] {
             assert_eq!(bad.parse::<DeliveryId>(), Err(IdError), "{bad}");
         }

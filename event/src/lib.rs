@@ -69,5 +69,5 @@ pub use id::{DeliveryId, EventId, IdError};
 pub use limits::Limits;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use schema::NAME_PATTERN;
-pub use text::{Text, format_text};
+pub use text::{Text, digits, format_text};
 pub use time::{Clock, Timestamp, TimestampError};

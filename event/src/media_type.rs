@@ -1,5 +1,7 @@
 //! Media types (RFC 2046): what a content type says about data, without looking at the data.
 
+use crate::attributes::is_printable_ascii;
+
 /// The media type without its parameters and the space around it: `application/json; charset=utf-8` gives
 /// `application/json`. Upper and lower case are the sender's; compare without regard to them.
 #[must_use]
@@ -12,9 +14,12 @@ pub fn essence(content_type: &str) -> &str {
 /// Parameters are not looked into: senders write odd ones, and nothing here depends on them but `charset`.
 #[must_use]
 pub fn is_well_formed(content_type: &str) -> bool {
+    // What most of them are.
+    if content_type == "application/json" {
+        return true;
+    }
     let Some((kind, subtype)) = essence(content_type).split_once('/') else { return false };
-    let printable = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    printable && is_token(kind) && is_token(subtype)
+    is_printable_ascii(content_type) && is_token(kind) && is_token(subtype)
 }
 
 /// Whether a content type declares JSON: `*/json` or `*/*+json`, with any parameters.

@@ -4,10 +4,18 @@
 //! costs twice. So they are of a type that keeps up to 24 bytes in place: most ids, types and subjects, `/sources/NAME`,
 //! a time to the millisecond. It is named here alone; everyone else says [`Text`] and [`format_text!`](crate::format_text).
 
+use compact_str::ToCompactString;
+
 /// A string that keeps up to 24 bytes in place and is otherwise what `String` is.
 pub use compact_str::CompactString as Text;
 /// `format!` for a [`Text`], without a `String` in between.
 pub use compact_str::format_compact as format_text;
+
+/// A whole number in digits, past what formatting does for all kinds of things.
+#[must_use]
+pub fn digits(number: impl Into<i64>) -> Text {
+    number.into().to_compact_string()
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
 /// Where the time comes from. A parameter everywhere, so that tests and the simulation drive it.
@@ -17,6 +18,9 @@ pub struct Timestamp(i64);
 #[derive(Debug, thiserror::Error)]
 #[error("not an RFC 3339 time: {0}")]
 pub struct TimestampError(#[from] jiff::Error);
+
+/// To the millisecond.
+static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
@@ -82,7 +86,8 @@ impl From<jiff::Timestamp> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.to_jiff())
+        // Past the layers of `{:.3}`: each event that a queue brings shows one.
+        PRINTER.print_timestamp(&self.to_jiff(), jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn attempt(
     let mut sent = Vec::with_capacity(begun.len());
     let mut ended = Vec::new();
     for (waits, taken) in begun {
-        match catch_unwind(AssertUnwindSafe(|| make(broker, target, sink, &taken))) {
+        match catch_unwind(AssertUnwindSafe(|| make(broker, began_at, (target, sink), &taken))) {
             Ok(Ok(request)) => {
                 requests.push(request);
                 sent.push(Some((waits, taken)));
@@ -102,11 +102,16 @@ async fn until_panic(running: impl Future<Output = ()>) {
     }
 }
 
-fn make(broker: &Broker, target: &Target, sink: &dyn SendEach, taken: &Taken) -> Result<SendRequest, Reason> {
+fn make(
+    broker: &Broker,
+    at: Timestamp,
+    (target, sink): (&Target, &dyn SendEach),
+    taken: &Taken,
+) -> Result<SendRequest, Reason> {
     may_go_out(sink, &taken.envelope)?;
     let handed = broker.splits().hand(taken)?;
     let payload = payload(&handed, &target.input)?;
-    Ok(request(broker, target, &handed.taken, payload))
+    Ok(request(at, target, &handed.taken, payload))
 }
 
 fn end(
@@ -116,7 +121,7 @@ fn end(
     sent: Result<Result<Sent, SendError>, Reason>,
 ) -> Ended {
     let tried = match sent {
-        Ok(sent) => tried(sent),
+        Ok(sent) => tried(sent, waits.is_some()),
         Err(reason) => Tried::begun(Outcome::Permanent { reason }),
     };
     Ended { taken, tried: Tried { began_at, ..seen(in_force, tried, waits) } }

@@ -69,7 +69,7 @@ mod tests {
         };
         Taken {
             delivery: id.delivery(0x1f),
-            queue: QueueKey { namespace: name.clone(), rule: None, target: name },
+            queue: Arc::new(QueueKey { namespace: name.clone(), rule: None, target: name }),
             attempts: 0,
             tries: 2,
             deaths: 0,

@@ -39,21 +39,27 @@ pub fn choose(candidates: &[Candidate<'_>], slots: usize, turn: &mut Turn) -> Ve
     rings.rotate_left(first);
 
     let mut left = slots;
+    let mut last = None;
     while left > 0 {
         let before = left;
         for ring in &mut rings {
             if left == 0 {
                 break;
             }
-            if let Some(queue) = ring.give_one() {
+            if ring.give_one() {
                 left -= 1;
-                turn.namespace = Some(queue.namespace.clone());
-                turn.queues.insert(queue.namespace.clone(), queue.clone());
+                last = Some(ring.namespace());
             }
         }
         if left == before {
             break;
         }
+    }
+    if let Some(namespace) = last {
+        turn.namespace = Some(namespace.clone());
+    }
+    for served in rings.iter().filter_map(|ring| ring.served) {
+        turn.queues.insert(served.namespace.clone(), served.clone());
     }
     rings.into_iter().flat_map(Ring::given).collect()
 }
@@ -62,6 +68,8 @@ pub fn choose(candidates: &[Candidate<'_>], slots: usize, turn: &mut Turn) -> Ve
 struct Ring<'a> {
     queues: Vec<(Candidate<'a>, usize)>,
     next: usize,
+    /// The queue that was given one last.
+    served: Option<&'a QueueKey>,
 }
 
 impl<'a> Ring<'a> {
@@ -72,24 +80,26 @@ impl<'a> Ring<'a> {
         let first = last.map_or(0, |last| queues.partition_point(|candidate| candidate.queue <= last));
         let first = first % queues.len().max(1);
         queues.rotate_left(first);
-        Ring { queues: queues.into_iter().map(|candidate| (candidate, 0)).collect(), next: 0 }
+        Ring { queues: queues.into_iter().map(|candidate| (candidate, 0)).collect(), next: 0, served: None }
     }
 
     fn namespace(&self) -> &'a Name {
         &self.queues[0].0.queue.namespace
     }
 
-    fn give_one(&mut self) -> Option<&'a QueueKey> {
+    /// Gives a slot to the next queue that wants one; false where none does.
+    fn give_one(&mut self) -> bool {
         for _ in 0..self.queues.len() {
             let at = self.next;
             self.next = (self.next + 1) % self.queues.len();
             let (candidate, given) = &mut self.queues[at];
             if *given < candidate.wanted {
                 *given += 1;
-                return Some(candidate.queue);
+                self.served = Some(candidate.queue);
+                return true;
             }
         }
-        None
+        false
     }
 
     fn given(self) -> impl Iterator<Item = (QueueKey, usize)> {

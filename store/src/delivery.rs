@@ -74,8 +74,8 @@ pub struct Element {
 /// [`Admission::deliveries`], elements counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDelivery {
-    /// Where it queues.
-    pub queue: QueueKey,
+    /// Where it queues. Shared, for many deliveries queue there.
+    pub queue: Arc<QueueKey>,
     /// Its lane, where the rule orders by a key that the event has.
     pub lane: Option<Lane>,
     /// Not attempted before this; the steady clock's time (see [`Store::take`](crate::Store::take)).
@@ -182,8 +182,8 @@ pub struct Admitted {
 pub struct Taken {
     /// Which one.
     pub delivery: DeliveryId,
-    /// Where it stood.
-    pub queue: QueueKey,
+    /// Where it stood. Shared, for what is taken together stood in one queue.
+    pub queue: Arc<QueueKey>,
     /// The attempts that counted so far in this budget; a replay starts again at 0.
     pub attempts: u32,
     /// All tries so far, interrupted ones and those before a replay included; the coming one's number less 1.

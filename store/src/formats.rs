@@ -89,7 +89,7 @@ fn admission() -> Admission {
         data: Data::Json(Bytes::from_static(b"{\"amount\": 1500}")),
     };
     let lane = |after_dead| Some(Lane { key: b"c-17".to_vec(), after_dead });
-    let to = |queue, lane| NewDelivery { queue, lane, due_at: at(5), snapshot: [7; 16], split: None };
+    let to = |queue, lane| NewDelivery { queue: Arc::new(queue), lane, due_at: at(5), snapshot: [7; 16], split: None };
     let alert = QueueKey { rule: None, target: name("oncall"), ..queue() };
     Admission {
         envelope: Arc::new(Envelope {
@@ -118,7 +118,7 @@ fn split_admission() -> Admission {
     let split = |count| Some(Split { path: "data.items".into(), count });
     let lane = Some(Lane { key: b"c-17".to_vec(), after_dead: AfterDead::Wait });
     let mut admission = admission();
-    let whole = NewDelivery { queue: queue(), lane: None, due_at: at(5), snapshot: [7; 16], split: None };
+    let whole = NewDelivery { queue: queue().into(), lane: None, due_at: at(5), snapshot: [7; 16], split: None };
     let three = NewDelivery { lane, split: split(3), ..whole.clone() };
     let none = NewDelivery { split: split(0), ..whole.clone() };
     admission.deliveries = vec![whole.clone(), three, none, whole];

@@ -131,7 +131,7 @@ impl AmqpSink {
         let failed = |error: lapin::Error| judge(&Failure::of(&error));
         let confirm = open.channel.basic_publish(self.exchange.clone(), routing_key, options, &body, properties);
         match confirm.await.map_err(failed)?.await.map_err(failed)? {
-            Confirmation::Ack(None) => Ok(Sent { code: "confirmed".to_owned(), ..Sent::default() }),
+            Confirmation::Ack(None) => Ok(Sent { code: "confirmed".into(), ..Sent::default() }),
             Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
                 let why = returned.reply_text.as_str();
                 let message = format!("no queue takes a message with the routing key `{}` ({why})", shown(&key));
@@ -207,12 +207,12 @@ fn message(request: &SendRequest, structured: bool) -> (BasicProperties, Bytes) 
     let mut body = payload.body.clone();
     match payload.form {
         PayloadForm::Raw if structured => {
-            content_type = Some(json::STRUCTURED.to_owned());
+            content_type = Some(json::STRUCTURED.into());
             body = Bytes::from(request.event.structured_json());
         }
         PayloadForm::Raw => attributes(event, &mut headers),
         PayloadForm::Structured => {
-            content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());
+            content_type.get_or_insert_with(|| json::STRUCTURED.into());
         }
         PayloadForm::Shaped => {}
     }

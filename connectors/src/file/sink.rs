@@ -82,7 +82,7 @@ impl SendBatch for Files {
         let result = match written.await {
             Ok(Ok(path)) => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                Ok(Sent { code: "appended".to_owned(), response_head: name, ..Sent::default() })
+                Ok(Sent { code: "appended".into(), response_head: name, ..Sent::default() })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(SendError::retryable("interrupted", "the lines were not written to their end")),

@@ -115,7 +115,7 @@ impl HttpSink {
         let mut body = payload.body.clone();
         match payload.form {
             PayloadForm::Raw if self.structured => {
-                content_type = Some(json::STRUCTURED.to_owned());
+                content_type = Some(json::STRUCTURED.into());
                 body = Bytes::from(request.event.structured_json());
             }
             PayloadForm::Raw => {
@@ -125,7 +125,7 @@ impl HttpSink {
                 }
             }
             PayloadForm::Structured => {
-                content_type.get_or_insert_with(|| json::STRUCTURED.to_owned());
+                content_type.get_or_insert_with(|| json::STRUCTURED.into());
             }
             PayloadForm::Shaped => {}
         }
@@ -219,7 +219,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendReq
     if status.is_success() {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = Some(status.as_u16());
-        return Ok(Sent { code, response_head: head, status, content_type, body, truncated: false });
+        return Ok(Sent { code: code.into(), response_head: head, status, content_type, body, truncated: false });
     }
     let answer = format!("the target answered {status}");
     if status.is_redirection() {

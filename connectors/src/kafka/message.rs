@@ -1,12 +1,12 @@
 //! From a message of Kafka to an event, or to a dead letter.
 
 use bytes::Bytes;
-use eventyard_event::{ExtensionValue, Extensions, Limits, Timestamp, fits_attribute, format_text};
+use eventyard_event::{ExtensionValue, Extensions, Limits, Text, Timestamp, digits, fits_attribute, format_text};
 use rdkafka::message::Headers;
 use serde_json::{Map, Value};
 
 use super::settings::Tombstones;
-use crate::codec::{Binding, DecodeError, Decoder, Message, Wrap, header};
+use crate::codec::{Binding, Decoder, Message, Wrap, header};
 use crate::source::{Incoming, UNDECODABLE_RAW_MAX, Undecodable};
 
 /// How Kafka carries CloudEvents in binary mode.
@@ -55,25 +55,21 @@ impl Reader {
                 }
             }
         }
-        let body = value.map(Bytes::copy_from_slice).unwrap_or_default();
+        let body = || value.map(Bytes::copy_from_slice).unwrap_or_default();
         let decoded = self.decoder.decode(
             Message {
                 content_type: header(&headers, "content-type"),
                 content_encoding: header(&headers, "content-encoding"),
                 headers: &headers,
-                body: body.clone(),
+                body: body(),
             },
             wrap(message, headers.len()),
         );
         match decoded {
             Ok(incoming) => Read::Event(Box::new(incoming)),
-            Err(error) => Read::Undecodable(Box::new(dead(error, message, &body))),
+            Err(error) => Read::Undecodable(Box::new(error.undecodable(coordinates(message), &body()))),
         }
     }
-}
-
-fn dead(error: DecodeError, message: &impl rdkafka::Message, body: &Bytes) -> Undecodable {
-    error.undecodable(coordinates(message), body)
 }
 
 fn headers<M: rdkafka::Message>(message: &M) -> Vec<(&str, &[u8])> {
@@ -100,15 +96,21 @@ fn wrap(message: &impl rdkafka::Message, headers: usize) -> Wrap {
     // With room for the headers, which come in behind these.
     let mut extensions = Extensions::with_capacity(4 + headers.min(limits.extensions_max));
     // An integer of CloudEvents has 32 bits.
-    extensions.insert("offset".into(), ExtensionValue::String(format_text!("{}", message.offset())));
+    let offset = digits(message.offset());
+    extensions.insert("offset".into(), ExtensionValue::String(offset.clone()));
     extensions.insert("partition".into(), ExtensionValue::Integer(message.partition()));
     extensions.insert("topic".into(), ExtensionValue::String(message.topic().into()));
     // A key that no attribute may hold is left out, and no reason to refuse the message.
     if let Some(key) = key(message).filter(|key| fits_attribute(key, &limits)) {
         extensions.insert("key".into(), ExtensionValue::String(key.into()));
     }
+    let mut id = Text::from(message.topic());
+    for number in [&digits(message.partition()), &offset] {
+        id.push('/');
+        id.push_str(number);
+    }
     Wrap {
-        id: format_text!("{}/{}/{}", message.topic(), message.partition(), message.offset()),
+        id,
         subject: Some(message.topic().into()),
         time: time_ms(message).map(|millis| format_text!("{}", Timestamp::from_millis(millis))),
         extensions,

@@ -85,13 +85,13 @@ impl NatsSink {
                 .await
                 .map_err(|error| lost(&error))?;
             client.flush().await.map_err(|error| lost(&error))?;
-            return Ok(Sent { code: "published".to_owned(), ..Sent::default() });
+            return Ok(Sent { code: "published".into(), ..Sent::default() });
         }
         let acked = async { context.publish_with_headers(self.config.subject.clone(), headers, body).await?.await };
         let ack = acked.await.map_err(|error| refused(&error))?;
         let code = if ack.duplicate { "duplicate" } else { "stored" };
         let response_head = format!("{}/{}", ack.stream, ack.sequence);
-        Ok(Sent { code: code.to_owned(), response_head, ..Sent::default() })
+        Ok(Sent { code: code.into(), response_head, ..Sent::default() })
     }
 }
 

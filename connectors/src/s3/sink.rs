@@ -180,7 +180,7 @@ impl Writer {
         let answer = tokio::time::timeout(timeout, call.send()).await.map_err(|_| Failure::timeout(timeout))?;
         let answer = answer.map_err(|error| Failure::of("PutObject", error))?;
         Ok(Sent {
-            code: "object_written".to_owned(),
+            code: "object_written".into(),
             response_head: key::shown(self.bucket.name(), &put.key, answer.e_tag()),
             ..Sent::default()
         })

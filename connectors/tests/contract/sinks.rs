@@ -58,7 +58,7 @@ pub(crate) fn request(n: u64, body: Bytes) -> SendRequest {
         attempt: 1,
         at: now(),
         event: Arc::new(envelope),
-        payload: Payload { content_type: Some("application/json".to_owned()), body, form: PayloadForm::Raw },
+        payload: Payload { content_type: Some("application/json".into()), body, form: PayloadForm::Raw },
         timeout: TIMEOUT,
         traceparent: None,
     }

@@ -44,7 +44,11 @@ pub(crate) fn request(data: Data) -> SendRequest {
         attempt: 1,
         at: Timestamp::EPOCH,
         event: Arc::new(envelope),
-        payload: Payload { content_type, body: Bytes::from(body), form: PayloadForm::Raw },
+        payload: Payload {
+            content_type: content_type.map(Into::into),
+            body: Bytes::from(body),
+            form: PayloadForm::Raw,
+        },
         timeout: Duration::from_secs(30),
         traceparent: None,
     }

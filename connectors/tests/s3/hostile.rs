@@ -106,7 +106,7 @@ async fn of_a_batch_each_object_is_confirmed_or_fails_by_itself() {
     let sends = (0..20).map(|n| sink.send(request(n, subjects[usize::from(n) % 4], None)));
     let sent = futures_util::future::join_all(sends).await;
     for (n, sent) in sent.iter().enumerate() {
-        let said = sent.as_ref().map(|sent| sent.code.as_str()).map_err(|error| (error.code.as_str(), error.retryable));
+        let said = sent.as_ref().map(|sent| &*sent.code).map_err(|error| (error.code.as_str(), error.retryable));
         let wanted = match subjects[n % 4] {
             "open" => Ok("object_written"),
             "busy" => Err(("slow_down", true)),

@@ -51,7 +51,7 @@ pub(crate) fn request(number: u8, subject: &str, via: Option<&str>) -> SendReque
         delivery: format!("delivery-{number}"),
         attempt: 1,
         at: Timestamp::EPOCH,
-        payload: Payload { content_type: Some("text/plain".to_owned()), body: data, form: PayloadForm::Raw },
+        payload: Payload { content_type: Some("text/plain".into()), body: data, form: PayloadForm::Raw },
         event: Arc::new(envelope),
         timeout: Duration::from_secs(10),
         traceparent: None,

@@ -225,7 +225,7 @@ fn template() -> Admission {
         },
     };
     let queue = QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") };
-    let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
+    let delivery = NewDelivery { queue: queue.into(), lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
     Admission {
         envelope: envelope.into(),
         deliveries: vec![delivery],

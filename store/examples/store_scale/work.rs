@@ -56,7 +56,7 @@ fn admission(number: u64) -> Admission {
         keys_unique: true,
         event,
     };
-    let delivery = NewDelivery { queue: queue(), lane: None, due_at: NOW, snapshot: [7; 16], split: None };
+    let delivery = NewDelivery { queue: queue().into(), lane: None, due_at: NOW, snapshot: [7; 16], split: None };
     let dedupe = Some(Dedupe { window: Duration::from_secs(24 * 3600) });
     Admission { envelope: envelope.into(), deliveries: vec![delivery], dedupe, dead: None }
 }

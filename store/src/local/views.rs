@@ -138,7 +138,7 @@ impl LocalStore {
         let (history, newest) = self.shared.history(id, ended.last)?;
         Ok(DeliveryView {
             id,
-            queue: made.queue.clone(),
+            queue: QueueKey::clone(&made.queue),
             element,
             cloudevent_id: envelope.event.id.to_string(),
             source_name: envelope.source_name.clone(),

@@ -192,7 +192,10 @@ impl LocalStore {
         if let crate::Health::Poisoned(error) = self.shared.health() {
             return Err(StoreError::Poisoned(error));
         }
-        let Some(number) = self.shared.names().find_queue(queue) else { return Ok(Vec::new()) };
+        let names = self.shared.names();
+        let Some(number) = names.find_queue(queue) else { return Ok(Vec::new()) };
+        let queue = names.queue(number).map_or_else(|| Arc::new(queue.clone()), Arc::clone);
+        drop(names);
         let mut found = Vec::new();
         {
             let mut state = self.shared.state();
@@ -215,30 +218,31 @@ impl LocalStore {
         let mut taken: Vec<Taken> = Vec::with_capacity(found.len());
         let mut last: Option<(ItemPlace, Stored, Option<String>)> = None;
         for (delivery, counts, budget_began_at, item, recent) in found {
-            let (_, stored, unreadable) = match (last.take_if(|(before, ..)| *before == item), recent) {
-                (Some(again), _) => again,
-                (None, Some(stored)) => (item, stored, None),
-                (None, None) => match read.next().unwrap_or_else(|| self.read_stored(item)) {
-                    Ok(stored) => (item, stored, None),
-                    Err(error) => {
-                        tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
-                        let stored = Stored::plain(unreadable_envelope(delivery.event, queue));
-                        (item, stored, Some(error.to_string()))
-                    }
-                },
+            let (stored, unreadable) = match (recent, &last) {
+                (Some(stored), _) => (stored, None),
+                (None, Some((before, stored, unreadable))) if *before == item => (stored.clone(), unreadable.clone()),
+                (None, _) => {
+                    let read = match read.next().unwrap_or_else(|| self.read_stored(item)) {
+                        Ok(stored) => (stored, None),
+                        Err(error) => {
+                            tracing::error!(%delivery, %error, "an event cannot be read; see `eventyard store verify`");
+                            (Stored::plain(unreadable_envelope(delivery.event, &queue)), Some(error.to_string()))
+                        }
+                    };
+                    last = Some((item, read.0.clone(), read.1.clone()));
+                    read
+                }
             };
             let element = stored.elements.at(delivery.place);
-            let envelope = Arc::clone(&stored.envelope);
-            last = Some((item, stored, unreadable.clone()));
             let Counts { attempts, tries, deaths } = counts;
             taken.push(Taken {
                 delivery,
-                queue: queue.clone(),
+                queue: Arc::clone(&queue),
                 attempts,
                 tries,
                 deaths,
                 budget_began_at,
-                envelope,
+                envelope: stored.envelope,
                 element,
                 unreadable,
             });

@@ -65,7 +65,7 @@ pub fn envelope(number: u64, received_at: Timestamp) -> Envelope {
 }
 
 pub fn delivery(target: &str, due_at: Timestamp) -> NewDelivery {
-    NewDelivery { queue: queue(target), lane: None, due_at, snapshot: [7; 16], split: None }
+    NewDelivery { queue: queue(target).into(), lane: None, due_at, snapshot: [7; 16], split: None }
 }
 
 /// One delivery for each of `count` elements.

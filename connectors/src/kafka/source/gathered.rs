@@ -175,6 +175,8 @@ impl Shared {
         }
         let mut batch = Batch::default();
         let mut places = BTreeMap::new();
+        // They come in runs of one partition, of which the last place counts.
+        let mut run: Option<(Partition, Place)> = None;
         let (mut count, mut bytes) = (0, 0);
         while count < self.batch.max()
             && state.waiting.front().is_some_and(|next| count == 0 || bytes + next.bytes <= BATCH_BYTES_MAX)
@@ -187,8 +189,12 @@ impl Shared {
                 Read::Undecodable(letter) => batch.undecodable.push(*letter),
                 Read::Skipped => {}
             }
-            places.insert(gathered.partition, gathered.place);
+            match &mut run {
+                Some((partition, place)) if *partition == gathered.partition => *place = gathered.place,
+                _ => places.extend(run.replace((gathered.partition, gathered.place))),
+            }
         }
+        places.extend(run);
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
         state.waiting_since = (!state.waiting.is_empty()).then(Instant::now);
         let mut position = state.position.clone();

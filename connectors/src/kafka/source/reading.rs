@@ -189,20 +189,20 @@ impl Polling<'_> {
         commit(self.consumer, shared, CommitMode::Async);
         self.keep_room();
         let mut wait = POLL;
-        let mut unannounced = 0;
-        loop {
+        let (mut unannounced, mut has_room) = (0, true);
+        while has_room && unannounced < ANNOUNCE_EVERY {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    self.gather(&message);
+                    has_room = self.gather(&message);
                     unannounced += 1;
                 }
-                Some(Err(error)) => self.failed(&error),
+                Some(Err(error)) => {
+                    self.failed(&error);
+                    has_room = !shared.is_full(&shared.state());
+                }
                 None => break,
             }
             wait = Duration::ZERO;
-            if unannounced >= ANNOUNCE_EVERY || shared.is_full(&shared.state()) {
-                break;
-            }
         }
         if unannounced > 0 || shared.state().to_save {
             shared.announce();
@@ -232,16 +232,19 @@ impl Polling<'_> {
         }
     }
 
-    fn gather(&mut self, message: &BorrowedMessage<'_>) {
+    /// Decodes a message and puts it to the others, under one lock; says whether there is room for more.
+    fn gather(&mut self, message: &BorrowedMessage<'_>) -> bool {
         let shared = &self.reading.shared;
+        // Before the lock. That it turns out to be none of ours is rare.
+        let what = self.reading.reader.read(message);
         let offset = message.offset();
         let time_ms = time_ms(message).unwrap_or(-1);
         let mut state = shared.state();
-        let Some(partition) = self.find(&state, message) else { return };
-        let Some(assigned) = state.assigned.get_mut(&partition) else { return };
+        let Some(partition) = self.find(&state, message) else { return true };
+        let Some(assigned) = state.assigned.get_mut(&partition) else { return true };
         if let Some(saved) = assigned.to_verify.take() {
             if offset + 1 == saved.next && time_ms == saved.time_ms {
-                return;
+                return true;
             }
             // Behind it, the saved place was past the end, and librdkafka has begun by `start` already; a time it does
             // not know.
@@ -249,7 +252,7 @@ impl Polling<'_> {
             if offset + 1 == saved.next || (offset + 1 < saved.next && by_time) {
                 drop(state);
                 self.begin_anew(&partition);
-                return;
+                return true;
             }
         }
         if offset < assigned.expected {
@@ -259,11 +262,10 @@ impl Polling<'_> {
             );
         }
         assigned.expected = offset + 1;
-        drop(state);
-        let what = self.reading.reader.read(message);
         let place = Place { next: offset + 1, time_ms };
         let bytes = message.payload_len() + message.key_len();
-        shared.state().push(Gathered { partition, place, bytes, what });
+        state.push(Gathered { partition, place, bytes, what });
+        !shared.is_full(&state)
     }
 
     /// The partition of a message, where it is ours. They come in runs, so the last one is looked at first.

@@ -254,7 +254,7 @@ fn read_head(fields: &mut Fields<'_>) -> Result<EventHead, DecodeError> {
         } else {
             None
         };
-        deliveries.push(NewDelivery { queue, lane, due_at, snapshot, split });
+        deliveries.push(NewDelivery { queue: queue.into(), lane, due_at, snapshot, split });
     }
     // A forged number must not make us reserve memory for what nobody could have written.
     if place_count(&deliveries) > DELIVERIES_MAX.max(deliveries.len()) {
