@@ -12,7 +12,7 @@ use eventyard_store::{Admission, Commit, Dedupe, LocalStore, NewDelivery, Option
 use tokio::runtime::Runtime;
 
 use crate::spread::percentile;
-use crate::{Failure, machine};
+use crate::{Failure, lives, machine};
 
 /// Bytes of an event's data.
 const DATA_BYTES: usize = 1024;
@@ -48,12 +48,22 @@ impl How {
     }
 }
 
+/// What each writer does over and over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Commits one event.
+    Commits,
+    /// Commits some events at once, and takes, begins and settles as many deliveries.
+    Lives,
+}
+
 /// An open store with its writers' runtime.
 pub(crate) struct Bench {
     store: LocalStore,
     runtime: Runtime,
     dir: PathBuf,
     how: How,
+    doing: Doing,
     writers: usize,
     begun: Instant,
     next_number: Arc<AtomicU64>,
@@ -73,6 +83,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Of an event, in all threads.
+    pub(crate) fn processor_us(&self) -> f64 {
+        self.processor_us / self.events as f64
+    }
+
     pub(crate) fn events_per_second(&self) -> f64 {
         self.events as f64 / self.time.as_secs_f64()
     }
@@ -87,14 +102,14 @@ impl fmt::Display for Found {
             self.p50_us,
             self.p99_us,
             self.batch,
-            self.processor_us / self.events as f64
+            self.processor_us()
         )
     }
 }
 
 impl Bench {
     /// Opens a new store in a folder of its own within `dir`.
-    pub(crate) fn open(dir: &Path, how: How, writers: usize, seconds: f64) -> Result<Bench, Failure> {
+    pub(crate) fn open(dir: &Path, how: How, doing: Doing, writers: usize, seconds: f64) -> Result<Bench, Failure> {
         let dir = dir.join(format!("store-bench-{}", std::process::id()));
         let defaults = Options::default();
         let options = match how {
@@ -111,7 +126,7 @@ impl Bench {
         let (store, _) = LocalStore::open(&dir, options, Arc::new(|| BEGUN_AT))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let next_number = Arc::new(AtomicU64::new(0));
-        let bench = Bench { store, runtime, dir, how, writers, begun: Instant::now(), next_number, made_bytes };
+        let bench = Bench { store, runtime, dir, how, doing, writers, begun: Instant::now(), next_number, made_bytes };
         bench.runtime.block_on(async {
             while bench.store.stats().journal_bytes < made_bytes {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -134,7 +149,7 @@ impl Bench {
         Ok(usize::try_from((machine::written_bytes() - before) / COMMITS)?)
     }
 
-    /// Lets all writers commit for so long, each one event after the other.
+    /// Lets all writers work for so long, each one turn after the other.
     pub(crate) fn measure(&self, seconds: f64) -> Result<Found, Failure> {
         let before = self.store.stats();
         let processor = machine::processor_seconds();
@@ -162,16 +177,26 @@ impl Bench {
         })
     }
 
-    /// One writer: how many microseconds each of its commits took.
+    /// One writer: how many microseconds each of its turns took.
     fn writer(&self, end: Instant) -> impl Future<Output = Result<Vec<u32>, StoreError>> + Send + 'static {
         let (store, next, begun) = (self.store.clone(), Arc::clone(&self.next_number), self.begun);
+        let doing = self.doing;
         async move {
             let template = template();
             let mut took = Vec::new();
             let mut now = Instant::now();
             while now < end {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                commit_one(&store, &template, number, begun).await?;
+                match doing {
+                    Doing::Commits => {
+                        commit_one(&store, &template, next.fetch_add(1, Ordering::Relaxed), begun).await?;
+                    }
+                    Doing::Lives => {
+                        let first = next.fetch_add(lives::EVENTS, Ordering::Relaxed);
+                        let numbers = first..first + lives::EVENTS;
+                        lives::live(&store, numbers.map(|number| admission(&template, number, begun)).collect())
+                            .await?;
+                    }
+                }
                 let after = Instant::now();
                 took.push(u32::try_from((after - now).as_micros()).unwrap_or(u32::MAX));
                 now = after;
@@ -201,6 +226,10 @@ fn name(text: &str) -> Name {
     Name::new(text).expect("a name of this program is a name")
 }
 
+pub(crate) fn queue() -> QueueKey {
+    QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") }
+}
+
 /// An event as an HTTP source hands it to the store.
 fn template() -> Admission {
     let mut data = br#"{"order":"#.to_vec();
@@ -224,8 +253,8 @@ fn template() -> Admission {
             ..Event::default()
         },
     };
-    let queue = QueueKey { namespace: Name::default_namespace(), rule: Some(name("orders")), target: name("ship") };
-    let delivery = NewDelivery { queue: queue.into(), lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
+    let queue = queue().into();
+    let delivery = NewDelivery { queue, lane: None, due_at: BEGUN_AT, snapshot: [7; 16], split: None };
     Admission {
         envelope: envelope.into(),
         deliveries: vec![delivery],
@@ -235,6 +264,11 @@ fn template() -> Admission {
 }
 
 async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun: Instant) -> Result<(), StoreError> {
+    store.commit(Commit { admissions: vec![admission(template, number, begun)], position: None }).await?;
+    Ok(())
+}
+
+fn admission(template: &Admission, number: u64, begun: Instant) -> Admission {
     let mut admission = template.clone();
     let received_at = BEGUN_AT.plus(begun.elapsed());
     let mut random = [0; 10];
@@ -247,6 +281,5 @@ async fn commit_one(store: &LocalStore, template: &Admission, number: u64, begun
     for delivery in &mut admission.deliveries {
         delivery.due_at = received_at;
     }
-    store.commit(Commit { admissions: vec![admission], position: None }).await?;
-    Ok(())
+    admission
 }

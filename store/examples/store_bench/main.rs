@@ -4,6 +4,7 @@
 //! cargo run --release -p eventyard-store --example store_bench -- enq DIR WRITERS SECONDS
 //! cargo run --release -p eventyard-store --example store_bench -- phys DIR
 //! cargo run --release -p eventyard-store --example store_bench -- both DIR WRITERS SECONDS
+//! cargo run --release -p eventyard-store --example store_bench -- lives DIR WRITERS SECONDS
 //! ```
 //!
 //! `enq` commits 1 KiB events through [`LocalStore::commit`](eventyard_store::LocalStore), one event with one
@@ -12,7 +13,10 @@
 //! the limit at the very batch size that the store had just reached, and prints the ratio; it is the number to
 //! look at, because it holds whatever the disk does that day.
 //!
-//! `enq` and `both` end in an optional word. `ahead` (the default) measures the commit path: segments are made
+//! `lives` commits 64 events at once, and takes, begins and settles as many deliveries: the processor time of an event
+//! is what to look at there.
+//!
+//! `enq`, `both` and `lives` end in an optional word. `ahead` (the default) measures the commit path: segments are made
 //! before the clock starts and no checkpoint is written meanwhile, as in the limit no zeros and no index are.
 //! `whole` measures the store as the broker opens it, with all of that going on beside the commits.
 //!
@@ -24,10 +28,11 @@ use std::process::ExitCode;
 
 mod commits;
 mod limit;
+mod lives;
 mod machine;
 mod spread;
 
-use commits::{Bench, How};
+use commits::{Bench, Doing, How};
 use spread::median;
 
 /// The broker's own.
@@ -42,7 +47,8 @@ const LIMIT_SECONDS: f64 = 2.0;
 
 const USAGE: &str = "usage: store_bench enq DIR WRITERS SECONDS [ahead|whole]
        store_bench phys DIR
-       store_bench both DIR WRITERS SECONDS [ahead|whole]";
+       store_bench both DIR WRITERS SECONDS [ahead|whole]
+       store_bench lives DIR WRITERS SECONDS [ahead|whole]";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -54,7 +60,7 @@ struct Asked {
 #[derive(Clone, Copy)]
 enum What {
     Limit,
-    Commits { writers: usize, seconds: f64, how: How, with_limit: bool },
+    Commits { writers: usize, seconds: f64, how: How, doing: Doing, with_limit: bool },
 }
 
 fn read_arguments() -> Option<Asked> {
@@ -62,7 +68,7 @@ fn read_arguments() -> Option<Asked> {
     let texts: Vec<&str> = all.iter().map(String::as_str).collect();
     let (what, dir) = match *texts.as_slice() {
         ["phys", dir] => (What::Limit, dir),
-        [what @ ("enq" | "both"), dir, writers, seconds, ref rest @ ..] => {
+        [what @ ("enq" | "both" | "lives"), dir, writers, seconds, ref rest @ ..] => {
             let how = match *rest {
                 [] | ["ahead"] => How::Ahead,
                 ["whole"] => How::Whole,
@@ -70,7 +76,8 @@ fn read_arguments() -> Option<Asked> {
             };
             let writers = writers.parse().ok().filter(|writers| *writers > 0)?;
             let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0.0)?;
-            (What::Commits { writers, seconds, how, with_limit: what == "both" }, dir)
+            let doing = if what == "lives" { Doing::Lives } else { Doing::Commits };
+            (What::Commits { writers, seconds, how, doing, with_limit: what == "both" }, dir)
         }
         _ => return None,
     };
@@ -98,8 +105,8 @@ fn run(asked: &Asked) -> Result<(), Failure> {
     println!("{}", machine::describe(&asked.dir));
     match asked.what {
         What::Limit => limits(asked),
-        What::Commits { writers, seconds, how, with_limit } => {
-            rounds(asked, Rounds { writers, seconds: seconds / ROUNDS as f64, how, with_limit })
+        What::Commits { writers, seconds, how, doing, with_limit } => {
+            rounds(asked, Rounds { writers, seconds: seconds / ROUNDS as f64, how, doing, with_limit })
         }
     }
 }
@@ -126,14 +133,15 @@ struct Rounds {
     writers: usize,
     seconds: f64,
     how: How,
+    doing: Doing,
     with_limit: bool,
 }
 
-/// `enq` and `both`.
+/// `enq`, `both` and `lives`.
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]
 fn rounds(asked: &Asked, rounds: Rounds) -> Result<(), Failure> {
     let file = if rounds.with_limit { Some(limit::LimitFile::make(&asked.dir)?) } else { None };
-    let bench = Bench::open(&asked.dir, rounds.how, rounds.writers, rounds.seconds * ROUNDS as f64)?;
+    let bench = Bench::open(&asked.dir, rounds.how, rounds.doing, rounds.writers, rounds.seconds * ROUNDS as f64)?;
     let frame_bytes = bench.measure_frame_bytes()?;
     println!("{} writers, {frame_bytes} bytes a frame, {}", rounds.writers, rounds.how.describe());
     // What is allocated and named for the first time is no part of any round.
@@ -144,11 +152,13 @@ fn rounds(asked: &Asked, rounds: Rounds) -> Result<(), Failure> {
     let mut limits = Vec::new();
     let mut halves = Vec::new();
     let mut late = Vec::new();
+    let mut processor = Vec::new();
     for round in 1..=ROUNDS {
         let found = bench.measure(rounds.seconds)?;
         rates.push(found.events_per_second());
         halves.push(found.p50_us);
         late.push(found.p99_us);
+        processor.push(found.processor_us());
         println!("enq   round {round}: {found}, load {}", machine::load());
         if let Some(file) = &file {
             let limit = file.measure_mean(found.batch, frame_bytes, rounds.seconds)?;
@@ -159,10 +169,11 @@ fn rounds(asked: &Asked, rounds: Rounds) -> Result<(), Failure> {
         }
     }
     println!(
-        "enq   median : {:>8.0} events/s, p50 {} µs, p99 {} µs",
+        "enq   median : {:>8.0} events/s, p50 {} µs, p99 {} µs, {:.2} µs of processor an event",
         median(&mut rates),
         median(&mut halves),
-        median(&mut late)
+        median(&mut late),
+        median(&mut processor)
     );
     if file.is_some() {
         println!(
