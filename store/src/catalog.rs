@@ -4,6 +4,7 @@
 //! A segment's part follows from the segment alone. When the segment is full its part is written to a file beside
 //! it, so that opening need not read the segment; a file that is missing or damaged is made again.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,10 @@ use crate::codec::{DecodeError, Fields, Put};
 use crate::disk::{AnyDisk, Disk, OpenHow, put_whole, read_all};
 use crate::journal::{Place, put_place, read_place};
 use crate::state::{IdMap, ItemPlace, id_key};
+
+mod ends;
+
+use ends::Ends;
 
 const MAGIC: &[u8; 8] = b"EYcatlg1";
 
@@ -47,14 +52,14 @@ pub(crate) struct SegmentCatalog {
 #[derive(Debug)]
 enum Find {
     /// While the segment grows. `tabled` of its events stand in the table: see [`Catalog::table_events`].
-    Growing { events: IdMap<u32>, tabled: usize, ends: BTreeMap<DeliveryId, Ended> },
+    Growing { events: IdMap<u32>, tabled: usize, ends: Ends },
     /// Afterwards, in half the memory: numbers of events by id, and ends by delivery.
     Full { events: Vec<u32>, ends: Vec<(DeliveryId, Ended)> },
 }
 
 impl Default for Find {
     fn default() -> Find {
-        Find::Growing { events: IdMap::default(), tabled: 0, ends: BTreeMap::new() }
+        Find::Growing { events: IdMap::default(), tabled: 0, ends: Ends::default() }
     }
 }
 
@@ -76,7 +81,7 @@ impl SegmentCatalog {
 
     fn end(&self, delivery: DeliveryId) -> Option<Ended> {
         match &self.find {
-            Find::Growing { ends, .. } => ends.get(&delivery).copied(),
+            Find::Growing { ends, .. } => ends.get(delivery),
             Find::Full { ends, .. } => {
                 let at = ends.binary_search_by_key(&delivery, |(delivery, _)| *delivery).ok()?;
                 ends.get(at).map(|(_, ended)| *ended)
@@ -96,7 +101,7 @@ impl SegmentCatalog {
     /// Nothing more comes to it.
     fn close(&mut self) {
         if let Find::Growing { ends, .. } = &mut self.find {
-            let ends: Vec<(DeliveryId, Ended)> = std::mem::take(ends).into_iter().collect();
+            let ends = ends.in_order();
             let mut events: Vec<u32> = (0u32..).take(self.events.len()).collect();
             events.sort_unstable_by_key(|number| self.events.get(*number as usize).map(|listed| listed.id));
             self.events.shrink_to_fit();
@@ -119,14 +124,14 @@ impl SegmentCatalog {
             out.put_u32(*number);
             put_place(&mut out, *from);
         }
-        let mut put_end = |delivery: &DeliveryId, ended: &Ended| {
+        let ends = match &self.find {
+            Find::Growing { ends, .. } => Cow::Owned(ends.in_order()),
+            Find::Full { ends, .. } => Cow::Borrowed(ends),
+        };
+        for (delivery, ended) in ends.iter() {
             out.put_delivery_id(*delivery);
             out.put_u8(u8::from(ended.cancelled));
             put_place(&mut out, ended.last);
-        };
-        match &self.find {
-            Find::Growing { ends, .. } => ends.iter().for_each(|(delivery, ended)| put_end(delivery, ended)),
-            Find::Full { ends, .. } => ends.iter().for_each(|(delivery, ended)| put_end(delivery, ended)),
         }
         let sum = crc32fast::hash(&out);
         out.put_u32(sum);
@@ -153,11 +158,11 @@ impl SegmentCatalog {
         for _ in 0..fields.count_of(12, "copies")? {
             copies.push((fields.u32("number")?, read_place(&mut fields)?));
         }
-        let mut ends = BTreeMap::new();
+        let mut ends = Ends::default();
         while fields.left() > 0 {
             let delivery = fields.delivery_id("delivery")?;
             let ended = Ended { cancelled: fields.flag("cancelled")?, last: read_place(&mut fields)? };
-            ends.insert(delivery, ended);
+            ends.add(delivery, ended);
         }
         let mut catalog =
             SegmentCatalog { events, copies, find: Find::Growing { events: IdMap::default(), tabled: 0, ends } };
@@ -227,7 +232,7 @@ impl Catalog {
     /// `segment` is where the record stands that ended it.
     pub(crate) fn add_end(&mut self, segment: u32, delivery: DeliveryId, ended: Ended) {
         if let Find::Growing { ends, .. } = &mut self.segments.entry(segment).or_default().find {
-            ends.insert(delivery, ended);
+            ends.add(delivery, ended);
         }
     }
 
