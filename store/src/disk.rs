@@ -9,9 +9,11 @@
 use std::io;
 use std::path::Path;
 
+mod pages;
 mod real;
 mod simulated;
 
+pub(crate) use pages::{PAGE_BYTES, Pages};
 pub use real::{RealDisk, RealFile};
 pub use simulated::{CallKind, Crash, DiskFaults, SimulatedDisk, SimulatedFile};
 
@@ -64,8 +66,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// `StorageFull` where there is no space; whatever the system reports otherwise. A part may be written.
     fn write(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// As [`Disk::write`] of whole pages that will mostly not be read soon. The same pages may have been written before; who
-    /// reads the file meanwhile may see either.
+    /// As [`Disk::write`] of whole pages that will mostly not be read soon, and that begin at a page of memory. The same
+    /// pages may have been written before; who reads the file meanwhile may see either. Where the bytes are none such, or
+    /// the disk knows no better, they are written as others are.
     ///
     /// # Errors
     /// As [`Disk::write`].

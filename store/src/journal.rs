@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::AnyFile;
+use crate::disk::{AnyFile, PAGE_BYTES, Pages};
 
 mod frame;
 mod prepared;
@@ -32,9 +32,6 @@ pub(crate) use segment::{
     segment_number,
 };
 
-/// What the system reads and writes at least.
-const PAGE_BYTES: usize = 4096;
-
 /// Where the journal ends: the last frame's sequence, and the place behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct End {
@@ -53,7 +50,7 @@ pub(crate) struct Journal {
     /// The first frame of the batch that is gathered.
     batch: u64,
     /// The end of what was written already, where its page is known from its beginning; behind it, what is gathered.
-    buffer: Vec<u8>,
+    buffer: Pages,
     /// How much of the buffer was written already.
     written_bytes: usize,
     pub(crate) ahead: Arc<Ahead>,
@@ -68,7 +65,7 @@ pub(crate) struct Journal {
 pub(crate) struct Sealed {
     pub(crate) file: AnyFile,
     pub(crate) offset: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Pages,
     /// How many of them are the batch's frames.
     pub(crate) frame_bytes: usize,
     /// Where the journal ends when they are durable.
@@ -88,7 +85,7 @@ impl Journal {
         let Opened { journal, live, at, next_sequence } = opened;
         let salt = frame::salt(journal, live.number);
         files.put(live.number, live.file.clone());
-        let buffer = Vec::new();
+        let buffer = Pages::default();
         Journal { journal, live, salt, at, next_sequence, batch: next_sequence, buffer, written_bytes: 0, ahead, files }
     }
 
@@ -119,25 +116,26 @@ impl Journal {
         self.next_sequence += 1;
         let offset = self.at + self.gathered_bytes() + FRAME_HEADER_BYTES;
         let header = frame::FrameHeader { body_bytes: body.len(), sequence, batch: self.batch, body_checksum };
-        frame::put_frame(&mut self.buffer, self.salt, header, body);
+        frame::put_frame(self.buffer.with_room(frame_bytes(body.len())), self.salt, header, body);
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         (sequence, Place { segment: self.live.number, offset })
     }
 
     /// Takes what is gathered, to be written with one call and synced, and begins the next batch, in the memory of an
     /// earlier one. The caller writes nothing of the next one before this one is synced.
-    pub(crate) fn seal(&mut self, mut spare: Vec<u8>) -> Sealed {
+    pub(crate) fn seal(&mut self, mut spare: Pages) -> Sealed {
         let (offset, frame_bytes) = (self.at - self.written_bytes, self.gathered_bytes());
         self.at += frame_bytes;
         spare.clear();
         // Of the last page, what is known of it: all, but where the batch neither began at a page nor reached the next.
         let last_page = self.at - self.at % PAGE_BYTES;
         if let Some(known) = last_page.checked_sub(offset) {
-            spare.extend_from_slice(self.buffer.get(known..).unwrap_or_default());
+            let known = self.buffer.get(known..).unwrap_or_default();
+            spare.with_room(known.len()).extend_from_slice(known);
         }
         self.written_bytes = spare.len();
         let mut bytes = std::mem::replace(&mut self.buffer, spare);
-        bytes.resize(self.at.next_multiple_of(PAGE_BYTES).min(self.live.bytes) - offset, 0);
+        bytes.fill_up(self.at.next_multiple_of(PAGE_BYTES).min(self.live.bytes) - offset);
         self.batch = self.next_sequence;
         Sealed { file: self.live.file.clone(), offset: offset as u64, bytes, frame_bytes, end: self.end() }
     }
@@ -205,7 +203,7 @@ mod tests {
             let live = Prepared { number: 1, file: file.clone(), bytes: SEGMENT_BYTES };
             let opened = Opened { journal: [0; 16], live, at: first, next_sequence: 1 };
             let mut journal = Journal::new(opened, ahead, files);
-            let (mut at, mut spare) = (first, Vec::new());
+            let (mut at, mut spare) = (first, Pages::default());
             loop {
                 let batch = journal.next_sequence();
                 for _ in 0..random.usize(1..4) {
@@ -233,6 +231,7 @@ mod tests {
                 let sealed = journal.seal(spare);
                 let begins = usize::try_from(sealed.offset).unwrap();
                 let whole = begins.is_multiple_of(PAGE_BYTES) && sealed.bytes.len().is_multiple_of(PAGE_BYTES);
+                assert!(sealed.bytes.as_ptr().addr().is_multiple_of(PAGE_BYTES));
                 assert!(whole || begins / PAGE_BYTES == first / PAGE_BYTES, "round {round}: {begins}");
                 assert_eq!(sealed.end.place.offset as usize, at);
                 disk.write_pages(&sealed.file, sealed.offset, &sealed.bytes).unwrap();

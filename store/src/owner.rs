@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use eventyard_event::{DeliveryId, Envelope, EventId, Timestamp};
 use tokio::sync::oneshot;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Pages};
 use crate::journal::{Counts, DedupeMark, Forgotten, Journal, KeptState, Place, segment_file};
 use crate::shared::Shared;
 use crate::state::{Admit, AdmitDelivery, Turn};
@@ -173,7 +173,7 @@ pub(crate) struct Owner {
     /// The batch that is on its way to the disk.
     batch: Batch,
     /// Memory of the last one's bytes, for the one after the next.
-    spare: Vec<u8>,
+    spare: Pages,
     /// Applies and answers while the next batch is on its way; none on a simulated disk and while opening.
     beside: Option<Beside>,
 }
@@ -181,7 +181,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>, faults: PlantedFaults) -> Owner {
         let gatherer = Arc::new(Mutex::new(Gatherer::new(journal, Arc::clone(&shared), faults)));
-        Owner { shared, faults, gatherer, batch: Batch::default(), spare: Vec::new(), beside: None }
+        Owner { shared, faults, gatherer, batch: Batch::default(), spare: Pages::default(), beside: None }
     }
 
     fn gatherer(&self) -> MutexGuard<'_, Gatherer> {

@@ -1,6 +1,5 @@
 //! The calls on a file system.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::num::NonZero;
@@ -12,15 +11,11 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Advice, Mode, OFlags, fadvise, open};
 
+use super::pages::{PAGE_BYTES, Pages};
 use super::{Disk, Listed, OpenHow};
 
-/// What a write past the page cache begins and ends at, in the file and in memory: the page of most machines and the
-/// block of most disks. Where more is asked for, it goes by way of the page cache.
-const DIRECT_ALIGNMENT: usize = 4096;
-/// Bytes that one call writes past the page cache at most: most batches are one call.
-const DIRECT_BYTES_MAX: usize = 1024 * 1024;
 /// How many zeros stand in memory; one call writes them many times over.
-const ZEROS_BYTES: usize = 16 * DIRECT_ALIGNMENT;
+const ZEROS_BYTES: usize = 16 * PAGE_BYTES;
 /// How often one call writes them at most; systems take 1024.
 const ZEROS_TIMES_MAX: usize = 64;
 
@@ -57,37 +52,6 @@ impl Opened {
         };
         self.direct.get_or_init(open).as_ref()
     }
-}
-
-/// Memory that begins at a page.
-struct Aligned {
-    memory: Vec<u8>,
-    from: usize,
-}
-
-impl Aligned {
-    fn zeros(bytes: usize) -> Aligned {
-        let memory = vec![0; bytes + DIRECT_ALIGNMENT];
-        let from = memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
-        Aligned { memory, from }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.memory.get(self.from..).unwrap_or_default()
-    }
-
-    /// Puts `bytes` there, which must fit.
-    fn put(&mut self, bytes: &[u8]) -> io::Result<&[u8]> {
-        let room = self.memory.get_mut(self.from..).and_then(|aligned| aligned.get_mut(..bytes.len()));
-        let room = room.ok_or(io::ErrorKind::InvalidInput)?;
-        room.copy_from_slice(bytes);
-        Ok(room)
-    }
-}
-
-thread_local! {
-    /// From where pages are written. One thread writes them, the journal's owner, and it does so all the time.
-    static PAGES: RefCell<Option<Aligned>> = const { RefCell::new(None) };
 }
 
 impl Disk for RealDisk {
@@ -127,17 +91,12 @@ impl Disk for RealDisk {
 
     // Each page that is new in the cache costs more than all the rest of a commit, where memory is the host's.
     fn write_pages(&self, file: &RealFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let whole = |at: u64| at.is_multiple_of(DIRECT_ALIGNMENT as u64);
-        let Some(direct) = file.0.direct().filter(|_| whole(offset) && whole(bytes.len() as u64)) else {
+        let whole = |at: u64| at.is_multiple_of(PAGE_BYTES as u64);
+        let from_pages = bytes.as_ptr().addr().is_multiple_of(PAGE_BYTES);
+        let Some(direct) = file.0.direct().filter(|_| from_pages && whole(offset) && whole(bytes.len() as u64)) else {
             return self.write(file, offset, bytes);
         };
-        let written = PAGES.with_borrow_mut(|pages| {
-            let pages = pages.get_or_insert_with(|| Aligned::zeros(DIRECT_BYTES_MAX));
-            let places = (offset..).step_by(DIRECT_BYTES_MAX);
-            let mut parts = places.zip(bytes.chunks(DIRECT_BYTES_MAX));
-            parts.try_for_each(|(at, part)| direct.write_all_at(pages.put(part)?, at))
-        });
-        match written {
+        match direct.write_all_at(bytes, offset) {
             // The file system knows how, but not for these bytes.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.write(file, offset, bytes),
             other => other,
@@ -145,17 +104,17 @@ impl Disk for RealDisk {
     }
 
     fn write_zeros(&self, file: &RealFile, offset: u64, bytes: usize) -> io::Result<()> {
-        let zeros = Aligned::zeros(ZEROS_BYTES);
-        let zeros = zeros.bytes().get(..ZEROS_BYTES).unwrap_or_default();
+        let mut zeros = Pages::default();
+        zeros.fill_up(ZEROS_BYTES);
         // Nobody reads zeros, and each of their pages would cost a copy and push out one that is read.
         if let Some(direct) = file.0.direct() {
-            match put_zeros(direct, zeros, offset, bytes) {
+            match put_zeros(direct, &zeros, offset, bytes) {
                 // The file system knows how, but not for these bytes.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                 other => return other,
             }
         }
-        put_zeros(&file.0, zeros, offset, bytes)
+        put_zeros(&file.0, &zeros, offset, bytes)
     }
 
     fn sync(&self, file: &RealFile) -> io::Result<()> {
@@ -227,24 +186,26 @@ mod tests {
         for dir in std::iter::once(&at_hand).chain(&in_memory) {
             let disk = RealDisk;
             let file = disk.open(&dir.path().join("new"), OpenHow::Create).unwrap();
-            disk.write_zeros(&file, 0, 4 * DIRECT_BYTES_MAX).unwrap();
+            disk.write_zeros(&file, 0, 64 * PAGE_BYTES).unwrap();
             disk.rename(&dir.path().join("new"), &dir.path().join("file")).unwrap();
-            let mut wanted = vec![0; 4 * DIRECT_BYTES_MAX];
+            let mut wanted = vec![0; 64 * PAGE_BYTES];
             let mut random = fastrand::Rng::with_seed(1);
-            // Pages, more than one call writes, the same pages again, and what is none.
-            let pages = DIRECT_ALIGNMENT;
-            for (at, bytes) in [
-                (0, pages),
-                (pages, 2 * DIRECT_BYTES_MAX + pages),
-                (0, 3 * pages),
-                (pages + 1, pages),
-                (7, 12),
-                (0, pages),
+            // Pages, many of them, the same pages again, and what is none in the file or in memory.
+            for (at, bytes, of_pages) in [
+                (0, PAGE_BYTES, true),
+                (PAGE_BYTES, 60 * PAGE_BYTES, true),
+                (0, 3 * PAGE_BYTES, true),
+                (PAGE_BYTES, PAGE_BYTES, false),
+                (PAGE_BYTES + 1, PAGE_BYTES, true),
+                (7, 12, true),
+                (0, PAGE_BYTES, true),
             ] {
-                let mut fresh = vec![0; bytes];
-                random.fill(&mut fresh);
-                disk.write_pages(&file, at as u64, &fresh).unwrap();
-                wanted[at..at + bytes].copy_from_slice(&fresh);
+                let before = usize::from(!of_pages);
+                let mut fresh = Pages::default();
+                fresh.with_room(before + bytes).extend(std::iter::repeat_with(|| random.u8(..)).take(before + bytes));
+                let fresh = &fresh[before..];
+                disk.write_pages(&file, at as u64, fresh).unwrap();
+                wanted[at..at + bytes].copy_from_slice(fresh);
                 assert!(crate::disk::read_all(&disk, &file).unwrap() == wanted, "{at} {bytes}");
             }
             disk.sync(&file).unwrap();

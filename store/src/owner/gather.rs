@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::apply::{Batch, Effect, Gathered};
 use super::{CommitWork, Inbox, Outcome, OutcomeWork, Part, Work};
+use crate::disk::Pages;
 use crate::journal::{Journal, NoSegment, Place, body_checksum, frame_bytes};
 use crate::shared::Shared;
 use crate::{Admitted, PlantedFaults, StoreError};
@@ -223,7 +224,7 @@ impl Gatherer {
     }
 
     /// Takes what is gathered: it goes to the disk now, and the one before has come back. `spare` is memory for the next.
-    pub(super) fn seal(&mut self, spare: Vec<u8>) -> Batch {
+    pub(super) fn seal(&mut self, spare: Pages) -> Batch {
         let mut batch = std::mem::take(&mut self.batch);
         if batch.frame_count > 0 {
             let sealed = self.journal.seal(spare);
