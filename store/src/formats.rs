@@ -153,7 +153,7 @@ fn records() -> Vec<(&'static str, Item, Vec<u8>)> {
         assert!(match &item {
             Item::Event(_) | Item::Kept(_) => false,
             Item::Position(position) => put_position(&mut bytes, position),
-            Item::Begin(begins) => put_begins(&mut bytes, begins),
+            Item::Begin(begins) => put_begins(&mut bytes, begins.iter()),
             Item::Settlement(settlement) => put_settlement(&mut bytes, settlement),
             Item::Replay { at, letters } => put_replay(&mut bytes, letters, *at),
             Item::Purge { at, letters } => put_purge(&mut bytes, letters, *at),

@@ -83,7 +83,7 @@ impl CommitWork {
 
 /// What happens to deliveries.
 pub(crate) enum Outcome {
-    Begin(Vec<Begin>),
+    Begin(Vec<Begun>),
     /// Leases end. Where there are events to be committed with one, it ends alone.
     Settle {
         settled: Vec<Settled>,
@@ -107,9 +107,18 @@ pub(crate) enum Outcome {
     Forget(Forgotten),
 }
 
+/// An attempt that begins.
+pub(crate) struct Begun {
+    pub(crate) begin: Begin,
+    /// Where the delivery was found when it was asked whether it may; `NONE` at recovery.
+    pub(crate) slot: u32,
+}
+
 /// How one lease ends.
 pub(crate) struct Settled {
     pub(crate) delivery: DeliveryId,
+    /// Where the delivery was found when it was asked whether it may; `NONE` at recovery.
+    pub(crate) slot: u32,
     /// Where its settlement stands in the body.
     pub(crate) at_in_body: usize,
     pub(crate) counts: Counts,

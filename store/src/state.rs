@@ -42,7 +42,7 @@ pub(crate) use slots::{
 /// Events of one frame; an event's order within the journal is its frame's sequence and its place in there.
 pub(crate) const FRAME_EVENTS_MAX: usize = 1 << 16;
 
-/// Ids are random in their low half already.
+/// Ids are random in their low half already, and slots are small numbers that follow each other.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -79,7 +79,10 @@ pub(crate) struct State {
     times: BTreeSet<(i64, u32)>,
     lanes: Slab<lane::LaneSlot>,
     lane_numbers: HashMap<(u32, Box<[u8]>), u32>,
-    pub(crate) leases: BTreeMap<u32, Lease>,
+    /// By slot. Some thousands at most, each of which comes and goes with every attempt.
+    pub(crate) leases: HashMap<u32, Lease, BuildHasherDefault<IdHasher>>,
+    /// How many events have a copy on its way to the journal.
+    copying_count: usize,
     /// Dead letters by when they died, for the newest come first.
     pub(crate) dead: BTreeSet<(i64, u64, u32, u32)>,
     /// With the segment that each stands in.
@@ -118,6 +121,15 @@ impl State {
         let (_, event) = self.find(id.event)?;
         let slot = *event.deliveries.get(id.place as usize)?;
         Some((slot, self.deliveries.get(slot)?))
+    }
+
+    /// The same of a delivery that was found in a slot before: where that is another one's by now, or [`NONE`], it is
+    /// looked up by its id. With a million events in memory the lookup costs more than all else that a record does.
+    pub(crate) fn find_delivery_in(&self, slot: u32, id: DeliveryId) -> Option<(u32, &DeliverySlot)> {
+        match self.deliveries.get(slot) {
+            Some(found) if self.delivery_id(found) == Some(id) => Some((slot, found)),
+            _ => self.find_delivery(id),
+        }
     }
 
     /// How many events are in memory.
@@ -260,40 +272,46 @@ impl State {
     }
 
     /// Attempts begin. Only at recovery can the delivery be without a lease: the lease died with its process,
-    /// and what is made here is ended as interrupted when all is read.
-    pub(crate) fn begin(&mut self, sequence: u64, delivery: DeliveryId, at: Timestamp, backoff_ms: u64) -> Applied {
-        let slot = match self.touch(sequence, delivery) {
-            Ok(slot) => slot,
-            Err(why) => return why,
-        };
-        if !self.leases.contains_key(&slot) {
-            self.lease(slot);
+    /// and what is made here is ended as interrupted when all is read. `slot` is where it was found before, as in
+    /// [`State::find_delivery_in`].
+    pub(crate) fn begin(
+        &mut self,
+        sequence: u64,
+        slot: u32,
+        delivery: DeliveryId,
+        at: Timestamp,
+        backoff_ms: u64,
+    ) -> Applied {
+        let Some((slot, _)) = self.find_delivery_in(slot, delivery) else { return Applied::Unknown };
+        if let Err(why) = self.touch_slot(sequence, slot) {
+            return why;
         }
+        let begun = Some((at, backoff_ms));
         if let Some(lease) = self.leases.get_mut(&slot) {
-            lease.begun = Some((at, backoff_ms));
+            lease.begun = begun;
+        } else {
+            self.lease(slot, Lease { begun, beginning: false });
         }
         Applied::Yes
     }
 
-    /// A lease ends; or a delivery is a dead letter by the frame that brought it.
+    /// A lease ends; or a delivery is a dead letter by the frame that brought it. `slot` is where it was found before,
+    /// as in [`State::find_delivery_in`].
     pub(crate) fn settle(
         &mut self,
         sequence: u64,
+        slot: u32,
         delivery: DeliveryId,
         at: Place,
         counts: Counts,
         turn: Turn,
     ) -> Applied {
+        let Some((slot, found)) = self.find_delivery_in(slot, delivery) else { return Applied::Unknown };
         // A settlement by the frame that brought its delivery is no repeat.
-        let fresh = |found: &DeliverySlot| found.applied == sequence && found.standing == Standing::Pending;
-        let born_dead = self.find_delivery(delivery).filter(|(_, found)| fresh(found) && found.last.is_none());
-        let slot = match born_dead.map(|(slot, _)| slot) {
-            Some(slot) => slot,
-            None => match self.touch(sequence, delivery) {
-                Ok(slot) => slot,
-                Err(why) => return why,
-            },
-        };
+        let born_dead = found.applied == sequence && found.standing == Standing::Pending && found.last.is_none();
+        if !born_dead && let Err(why) = self.touch_slot(sequence, slot) {
+            return why;
+        }
         self.unlease(slot);
         let Some(entry) = self.deliveries.get_mut(slot) else { return Applied::Unknown };
         entry.moving = false;
@@ -389,16 +407,20 @@ impl State {
 
     /// Finds a delivery that a frame is about to change, and notes that it does.
     fn touch(&mut self, sequence: u64, delivery: DeliveryId) -> Result<u32, Applied> {
-        let (slot, found) = self.find_delivery(delivery).ok_or(Applied::Unknown)?;
+        let (slot, _) = self.find_delivery(delivery).ok_or(Applied::Unknown)?;
+        self.touch_slot(sequence, slot).map(|()| slot)
+    }
+
+    /// The same of one that was found.
+    fn touch_slot(&mut self, sequence: u64, slot: u32) -> Result<(), Applied> {
+        let found = self.deliveries.get_mut(slot).ok_or(Applied::Unknown)?;
         if found.applied >= sequence || found.standing.ended() {
             return Err(Applied::Already);
         }
+        found.applied = sequence;
         let event = found.event;
-        if let Some(found) = self.deliveries.get_mut(slot) {
-            found.applied = sequence;
-        }
         self.mark(event);
-        Ok(slot)
+        Ok(())
     }
 
     fn undead(&mut self, slot: u32) {
@@ -422,6 +444,7 @@ impl State {
     fn forget(&mut self, event: u32) {
         let Some(entry) = self.events.remove(event) else { return };
         self.by_id.remove(entry.id, event);
+        self.copying_count -= usize::from(entry.copying);
         self.open_bytes = self.open_bytes.saturating_sub(u64::from(entry.item.bytes));
         self.recent.forget(entry.recent);
         self.mark(event);
@@ -490,5 +513,49 @@ impl State {
             Standing::Delivered => DeliveryState::Delivered,
             Standing::Cancelled => DeliveryState::Cancelled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Elements;
+
+    fn id(number: u8) -> EventId {
+        EventId::new(Timestamp::from_millis(0), [number; 10])
+    }
+
+    fn admit(state: &mut State, number: u8) {
+        let to = AdmitDelivery { queue: 0, lane: None, due_at: Timestamp::from_millis(0), snapshot: 0 };
+        let deliveries = vec![to.clone(), to];
+        let received_at = Timestamp::from_millis(0);
+        let mut admit = Admit { id: id(number), received_at, deliveries, elements: Elements::default() };
+        state.admit(u64::from(number) << 16, ItemPlace::default(), &mut admit, None);
+    }
+
+    #[test]
+    fn a_slot_that_is_another_deliverys_by_now_is_not_believed() {
+        let mut state = State::default();
+        (1..=2).for_each(|number| admit(&mut state, number));
+        let slot_of = |state: &State, id: DeliveryId| state.find_delivery(id).map(|(slot, _)| slot);
+        let found_in =
+            |state: &State, slot: u32, id: DeliveryId| state.find_delivery_in(slot, id).map(|(slot, _)| slot);
+        let slots: Vec<u32> = (0..2).map(|place| slot_of(&state, id(1).delivery(place)).unwrap()).collect();
+        for slot in [slots[0], slots[1], slot_of(&state, id(2).delivery(0)).unwrap(), NONE] {
+            assert_eq!(found_in(&state, slot, id(1).delivery(1)), Some(slots[1]));
+        }
+        for place in 0..2 {
+            assert_eq!(state.purge(3, id(1).delivery(place)), Applied::Yes);
+        }
+        assert_eq!(found_in(&state, slots[0], id(1).delivery(0)), None);
+        admit(&mut state, 4);
+        let again: Vec<u32> = (0..2).map(|place| slot_of(&state, id(4).delivery(place)).unwrap()).collect();
+        assert!(again.iter().all(|slot| slots.contains(slot)), "the slots are used again");
+        assert_eq!(found_in(&state, slots[0], id(1).delivery(0)), None);
+        assert_eq!(
+            state.settle(5, slots[0], id(1).delivery(0), Place::NONE, Counts::default(), Turn::Delivered),
+            Applied::Unknown
+        );
+        assert_eq!(state.tally.unsettled, 4);
     }
 }

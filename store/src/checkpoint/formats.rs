@@ -4,7 +4,7 @@ use eventyard_event::{EventId, Name, Timestamp};
 
 use super::{Meta, entries};
 use crate::journal::{Counts, End, Forgotten, Place};
-use crate::state::{Admit, AdmitDelivery, ItemPlace, Standing, State, Turn};
+use crate::state::{Admit, AdmitDelivery, ItemPlace, NONE, Standing, State, Turn};
 use crate::{AfterDead, Lane, QueueKey, SavedPosition};
 
 fn name(text: &str) -> Name {
@@ -36,13 +36,13 @@ fn state() -> State {
     let counts = Counts { attempts: 1, tries: 2, deaths: 1 };
     let place = Place { segment: 1, offset: 5000 };
     for (delivery, turn) in [(1, Turn::Retry { at: at(900) }), (3, Turn::Dead { at: at(800) })] {
-        state.settle(11, event_id(1).delivery(delivery), place, counts, turn);
+        state.settle(11, NONE, event_id(1).delivery(delivery), place, counts, turn);
     }
-    state.begin(12, event_id(1).delivery(2), at(700), 5000);
+    state.begin(12, NONE, event_id(1).delivery(2), at(700), 5000);
     for (number, order) in [(2, 13 << 16), (3, 14 << 16)] {
         state.admit(order, item, &mut admit(event_id(number), vec![to(None)]), None);
     }
-    state.settle(15, event_id(2).delivery(0), place, Counts::default(), Turn::Delivered);
+    state.settle(15, NONE, event_id(2).delivery(0), place, Counts::default(), Turn::Delivered);
     state
 }
 

@@ -6,8 +6,8 @@ use super::views::items_of;
 use crate::catalog::{Catalog, Ended};
 use crate::dedupe::Dedupe;
 use crate::journal::{Elements, EventHead, FrameRead, Item, ItemError, KeptState};
-use crate::owner::{Kept, KeptPosition, Outcome, Settled, apply_outcome, order_of, within};
-use crate::state::{Admit, AdmitDelivery, ItemPlace, Names, State, Turn};
+use crate::owner::{Begun, Kept, KeptPosition, Outcome, Settled, apply_outcome, order_of, within};
+use crate::state::{Admit, AdmitDelivery, ItemPlace, NONE, Names, State, Turn};
 use crate::{NewDelivery, SavedPosition, Verdict};
 
 /// What is built while the journal is read.
@@ -90,7 +90,9 @@ impl Rebuild {
 
     fn outcome(&mut self, frame: &FrameRead<'_>, at_in_body: usize, item: Item) {
         let outcome = match item {
-            Item::Begin(begins) => Outcome::Begin(begins),
+            Item::Begin(begins) => {
+                Outcome::Begin(begins.into_iter().map(|begin| Begun { begin, slot: NONE }).collect())
+            }
             Item::Settlement(record) => {
                 let turn = match record.verdict {
                     Verdict::Delivered => Turn::Delivered,
@@ -98,7 +100,7 @@ impl Rebuild {
                     Verdict::Dead { .. } => Turn::Dead { at: record.at },
                 };
                 let (delivery, counts) = (record.delivery, record.counts);
-                let settled = vec![Settled { delivery, at_in_body, counts, turn }];
+                let settled = vec![Settled { delivery, slot: NONE, at_in_body, counts, turn }];
                 Outcome::Settle { settled, emits: Vec::new() }
             }
             Item::Replay { letters, .. } => Outcome::Replay { letters },

@@ -13,7 +13,7 @@ use crate::journal::{
     Counts, DedupeMark, Elements, Place, SettlementRecord, body_checksum, put_begins, put_event, put_hasten,
     put_position, put_purge, put_replay, put_settlement,
 };
-use crate::owner::{Outcome, OutcomeWork, Part, Settled};
+use crate::owner::{Begun, Outcome, OutcomeWork, Part, Settled};
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, ItemPlace, State, Stored, Turn};
 use crate::{
     Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
@@ -31,12 +31,21 @@ const LETTERS_MAX: usize = 1000;
 const ADMISSION_BYTES: usize = 512;
 /// What a settlement that delivered takes, so that its memory is asked for once.
 const SETTLEMENT_BYTES: usize = 256;
+/// What a begin takes, and no less than the head of their item.
+const BEGIN_BYTES: usize = 36;
 
 /// Bytes of settlements that share a frame: enough that the frame costs each of them next to nothing.
 const TOGETHER_BYTES_MAX: usize = 64 * 1024;
 
-/// A delivery's counts, its newest settlement and its first, as they stand when a lease is settled.
-type Claimed = (Counts, Place, Place);
+/// A delivery as it stands when its lease is settled.
+#[derive(Clone, Copy)]
+struct Claimed {
+    slot: u32,
+    counts: Counts,
+    /// Its newest settlement and its first.
+    last: Place,
+    first: Place,
+}
 
 type Answer = oneshot::Receiver<Result<(), StoreError>>;
 
@@ -52,17 +61,22 @@ struct Ending {
 
 impl Ending {
     fn of_at_most(count: usize) -> Ending {
-        let body = Vec::with_capacity(count.saturating_mul(SETTLEMENT_BYTES).min(TOGETHER_BYTES_MAX));
-        Ending { body, settled: Vec::new(), emits: Vec::new(), of: Vec::new() }
+        let count = count.min(TOGETHER_BYTES_MAX / SETTLEMENT_BYTES);
+        Ending {
+            body: Vec::with_capacity(count * SETTLEMENT_BYTES),
+            settled: Vec::with_capacity(count),
+            emits: Vec::new(),
+            of: Vec::with_capacity(count),
+        }
     }
 
     fn takes_more(&self) -> bool {
         self.emits.is_empty() && self.body.len() + SETTLEMENT_BYTES <= TOGETHER_BYTES_MAX
     }
 
-    fn add(&mut self, place: usize, settlement: Settlement, (before, previous, first): Claimed) {
+    fn add(&mut self, place: usize, settlement: Settlement, claimed: Claimed) {
         let Settlement { delivery, attempt, verdict, at, emits } = settlement;
-        let mut counts = before;
+        let Claimed { slot, mut counts, last: previous, first } = claimed;
         counts.tries = counts.tries.saturating_add(u32::from(attempt.is_some()));
         let (counted, turn) = match &verdict {
             Verdict::Delivered => (attempt.is_some(), Turn::Delivered),
@@ -74,7 +88,7 @@ impl Ending {
         let at_in_body = self.body.len();
         let record = SettlementRecord { delivery, at, counts, previous, first, verdict, attempt };
         put_settlement(&mut self.body, &record);
-        self.settled.push(Settled { delivery, at_in_body, counts, turn });
+        self.settled.push(Settled { delivery, slot, at_in_body, counts, turn });
         self.emits = emits;
         self.of.push((place, delivery));
     }
@@ -257,18 +271,15 @@ impl LocalStore {
             let mut state = self.shared.state();
             for begin in begins {
                 let may = state.may_begin(begin.delivery);
-                if may.is_ok() {
-                    allowed.push(begin);
-                }
-                results.push(may);
+                results.push(may.map(|slot| allowed.push(Begun { begin, slot })));
             }
         }
         if allowed.is_empty() {
             return results;
         }
-        let mut body = Vec::new();
-        put_begins(&mut body, &allowed);
-        let deliveries: Vec<DeliveryId> = allowed.iter().map(|begin| begin.delivery).collect();
+        let mut body = Vec::with_capacity((1 + allowed.len()) * BEGIN_BYTES);
+        put_begins(&mut body, allowed.iter().map(|begun| &begun.begin));
+        let deliveries: Vec<DeliveryId> = allowed.iter().map(|begun| begun.begin.delivery).collect();
         let written = match self.push(body, Outcome::Begin(allowed)) {
             Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
             Err(error) => Err(error),
@@ -285,9 +296,9 @@ impl LocalStore {
 
     pub(super) async fn write_settlements(&self, settlements: Vec<Settlement>) -> Vec<Result<(), SettleError>> {
         let befores: Vec<_> = {
-            let ids: Vec<DeliveryId> = settlements.iter().map(|settlement| settlement.delivery).collect();
-            let mut state = self.uncopied(&ids).await;
-            ids.iter().map(|delivery| claim(&mut state, *delivery)).collect()
+            let deliveries = settlements.iter().map(|settlement| settlement.delivery);
+            let mut state = self.uncopied(deliveries.clone()).await;
+            deliveries.map(|delivery| claim(&mut state, delivery)).collect()
         };
         let mut results = Vec::with_capacity(settlements.len());
         let mut frames: Vec<Ending> = Vec::new();
@@ -334,12 +345,12 @@ impl LocalStore {
 
     /// The state, at a moment when none of some deliveries' events is being copied: what is written of them now
     /// points to where their history stands when it is written. A copy takes as long as a sync.
-    async fn uncopied(&self, deliveries: &[DeliveryId]) -> MutexGuard<'_, State> {
+    async fn uncopied(&self, deliveries: impl Iterator<Item = DeliveryId> + Clone) -> MutexGuard<'_, State> {
         loop {
             let copied = self.shared.copied.notified();
             {
                 let state = self.shared.state();
-                if !deliveries.iter().any(|delivery| state.is_copying(delivery.event)) {
+                if !deliveries.clone().any(|delivery| state.is_copying(delivery.event)) {
                     return state;
                 }
             }
@@ -385,7 +396,7 @@ impl LocalStore {
         let mut done = Vec::new();
         for some in letters.chunks(LETTERS_MAX) {
             let letters: Vec<(DeliveryId, Place)> = {
-                let mut state = self.uncopied(some).await;
+                let mut state = self.uncopied(some.iter().copied()).await;
                 let may: Vec<_> = some.iter().copied().filter(|delivery| state.may_raise(*delivery)).collect();
                 let last = |delivery: &DeliveryId| Some((*delivery, state.find_delivery(*delivery)?.1.last));
                 may.iter().filter_map(last).collect()
@@ -407,7 +418,7 @@ impl LocalStore {
         let mut done = Vec::new();
         for some in deliveries.chunks(LETTERS_MAX) {
             let letters: Vec<(DeliveryId, Place)> = {
-                let mut state = self.uncopied(some).await;
+                let mut state = self.uncopied(some.iter().copied()).await;
                 some.iter().filter_map(|delivery| Some((*delivery, state.may_withdraw(*delivery)?))).collect()
             };
             let deliveries: Vec<DeliveryId> = letters.iter().map(|(delivery, _)| *delivery).collect();
@@ -489,7 +500,7 @@ fn put_deaths(body: &mut Vec<u8>, admission: &Admission) -> Vec<Range<usize>> {
 fn claim(state: &mut State, delivery: DeliveryId) -> Result<Claimed, SettleError> {
     let slot = state.may_settle(delivery)?;
     let entry = state.deliveries.get(slot).ok_or(SettleError::Unknown(delivery))?;
-    Ok((entry.counts, entry.last, entry.first))
+    Ok(Claimed { slot, counts: entry.counts, last: entry.last, first: entry.first })
 }
 
 fn check(admission: &Admission) -> Result<(), StoreError> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use eventyard_event::{DeliveryId, Envelope};
 use tokio::sync::oneshot;
 
-use super::{CommitWork, Kept, KeptPosition, Outcome, Part, Settled};
+use super::{Begun, CommitWork, Kept, KeptPosition, Outcome, Part, Settled};
 use crate::catalog::{Catalog, Ended};
 use crate::journal::{Counts, End, Place, Sealed};
 use crate::shared::Shared;
-use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, State, Turn};
+use crate::state::{Applied, FRAME_EVENTS_MAX, ItemPlace, NONE, State, Turn};
 use crate::{SavedPosition, StoreError};
 
 /// A work of the batch: what follows from it when the batch is durable, and who is told.
@@ -143,7 +143,8 @@ fn apply_parts(state: &mut State, catalog: &mut Catalog, sequence: u64, body: Pl
         state.admit(order_of(sequence, index), item, &mut part.admit, Some(&part.envelope));
         for (place, settlement) in (0u32..).zip(&part.deaths) {
             let at = within(body, settlement.start);
-            state.settle(sequence, id.delivery(place), at, Counts::DEAD_FROM_THE_START, Turn::Dead { at: received_at });
+            let (delivery, turn) = (id.delivery(place), Turn::Dead { at: received_at });
+            state.settle(sequence, NONE, delivery, at, Counts::DEAD_FROM_THE_START, turn);
         }
     }
 }
@@ -157,15 +158,15 @@ pub(crate) fn apply_outcome(state: &mut State, catalog: &mut Catalog, sequence: 
     };
     match outcome {
         Outcome::Begin(begins) => {
-            for begin in begins {
+            for Begun { begin, slot } in begins {
                 let backoff = u64::try_from(begin.backoff_if_interrupted.as_millis()).unwrap_or(u64::MAX);
-                unknown(state.begin(sequence, begin.delivery, begin.at, backoff), begin.delivery);
+                unknown(state.begin(sequence, slot, begin.delivery, begin.at, backoff), begin.delivery);
             }
         }
         Outcome::Settle { settled, mut emits } => {
-            for Settled { delivery, at_in_body, counts, turn } in settled {
+            for Settled { delivery, slot, at_in_body, counts, turn } in settled {
                 let at = within(body, at_in_body);
-                unknown(state.settle(sequence, delivery, at, counts, turn), delivery);
+                unknown(state.settle(sequence, slot, delivery, at, counts, turn), delivery);
                 if matches!(turn, Turn::Delivered) {
                     catalog.add_end(body.segment, delivery, Ended { cancelled: false, last: at });
                 }

@@ -19,7 +19,10 @@ impl Owner {
         let mut answers = Vec::new();
         {
             let state = self.shared.state();
-            for (slot, lease) in &state.leases {
+            let mut leases: Vec<_> = state.leases.iter().collect();
+            // In the same order at every start.
+            leases.sort_unstable_by_key(|(slot, _)| **slot);
+            for (slot, lease) in leases {
                 let Some(delivery) = state.deliveries.get(*slot) else { continue };
                 let Some(id) = state.delivery_id(delivery) else { continue };
                 let Some((began_at, backoff_ms)) = lease.begun else { continue };
@@ -49,7 +52,7 @@ impl Owner {
                 put_settlement(&mut body, &record);
                 let checksum = body_checksum(&body);
                 let turn = Turn::Retry { at: retry_at };
-                let settled = vec![Settled { delivery: id, at_in_body: 0, counts, turn }];
+                let settled = vec![Settled { delivery: id, slot: *slot, at_in_body: 0, counts, turn }];
                 let outcome = Outcome::Settle { settled, emits: Vec::new() };
                 let (reply, answer) = oneshot::channel();
                 self.gatherer().push(Work::Outcome(OutcomeWork { body, checksum, outcome: Box::new(outcome), reply }));

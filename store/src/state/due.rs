@@ -32,7 +32,8 @@ impl State {
     }
 
     pub(super) fn withdraw(&mut self, slot: u32) {
-        let Some(number) = self.deliveries.get(slot).map(|entry| entry.queue) else { return };
+        let queued = self.deliveries.get(slot).filter(|entry| entry.queued != Queued::No);
+        let Some(number) = queued.map(|entry| entry.queue) else { return };
         if let Some(queue) = self.queues.get_mut(number as usize) {
             queue.remove(&mut self.deliveries, slot);
         }

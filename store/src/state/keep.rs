@@ -46,13 +46,15 @@ impl State {
         if let Some(number) = self.by_id.get(id, &self.events)
             && let Some(event) = self.events.get_mut(number)
         {
+            self.copying_count -= usize::from(event.copying);
+            self.copying_count += usize::from(copying);
             event.copying = copying;
         }
     }
 
-    /// Whether one is.
+    /// Whether one is. Mostly nothing is copied at all, and then no event is looked up.
     pub(crate) fn is_copying(&self, id: EventId) -> bool {
-        self.find(id).is_some_and(|(_, event)| event.copying)
+        self.copying_count > 0 && self.find(id).is_some_and(|(_, event)| event.copying)
     }
 
     /// The newest settlement of each delivery of an event.

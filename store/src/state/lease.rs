@@ -31,19 +31,19 @@ impl State {
             }
         }
         for slot in &taken {
-            self.lease(*slot);
+            self.lease(*slot, Lease::default());
         }
         self.relist(queue);
         taken
     }
 
-    pub(super) fn lease(&mut self, slot: u32) {
+    pub(super) fn lease(&mut self, slot: u32, lease: Lease) {
         self.withdraw(slot);
         self.stand(slot, Standing::Leased);
         if let Some(lane) = self.deliveries.get(slot).map(|entry| entry.lane) {
             self.lane_busy(lane, slot);
         }
-        self.leases.insert(slot, Lease::default());
+        self.leases.insert(slot, lease);
     }
 
     /// Ends a lease without saying what becomes of the delivery.
@@ -80,20 +80,20 @@ impl State {
         self.offer_in_lane(slot);
     }
 
-    /// Whether an attempt may begin, and notes that it does.
-    pub(crate) fn may_begin(&mut self, delivery: DeliveryId) -> Result<(), SettleError> {
+    /// Whether an attempt may begin, and notes that it does. The delivery's slot.
+    pub(crate) fn may_begin(&mut self, delivery: DeliveryId) -> Result<u32, SettleError> {
         let (slot, entry) = self.find_delivery(delivery).ok_or(SettleError::Unknown(delivery))?;
         let moving = entry.moving;
         match self.leases.get_mut(&slot) {
             Some(lease) if !lease.beginning && lease.begun.is_none() && !moving => {
                 lease.beginning = true;
-                Ok(())
+                Ok(slot)
             }
             _ => Err(SettleError::NotInFlight(delivery)),
         }
     }
 
-    /// Whether a lease may be settled, and notes that it is.
+    /// Whether a lease may be settled, and notes that it is. The delivery's slot.
     pub(crate) fn may_settle(&mut self, delivery: DeliveryId) -> Result<u32, SettleError> {
         let (slot, entry) = self.find_delivery(delivery).ok_or(SettleError::Unknown(delivery))?;
         if entry.moving || !self.leases.contains_key(&slot) {

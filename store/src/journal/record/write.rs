@@ -124,7 +124,7 @@ pub(crate) fn put_position(out: &mut Vec<u8>, position: &NewPosition) -> bool {
     })
 }
 
-pub(crate) fn put_begins(out: &mut Vec<u8>, begins: &[Begin]) -> bool {
+pub(crate) fn put_begins<'a>(out: &mut Vec<u8>, begins: impl ExactSizeIterator<Item = &'a Begin>) -> bool {
     put_item(out, ItemKind::Begin, |out| {
         out.put_count(begins.len());
         for begin in begins {
