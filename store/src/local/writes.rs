@@ -14,10 +14,11 @@ use crate::journal::{
     put_position, put_purge, put_replay, put_settlement,
 };
 use crate::owner::{Begun, Outcome, OutcomeWork, Part, Settled};
+use crate::shared::Shared;
 use crate::state::{Admit, AdmitDelivery, FRAME_EVENTS_MAX, ItemPlace, State, Stored, Turn};
 use crate::{
-    Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, StoreError, Taken, Verdict,
-    dedupe, place_count,
+    Admission, Admitted, Begin, Commit, NewDelivery, QueueKey, SettleError, Settlement, SnapshotHash, StoreError,
+    Taken, Verdict, dedupe, place_count,
 };
 
 /// A source's position, at most.
@@ -29,6 +30,9 @@ const LETTERS_MAX: usize = 1000;
 
 /// Bytes that an admission takes beside its data, roughly: enough that most buffers are allocated once.
 const ADMISSION_BYTES: usize = 512;
+/// Numbers that are kept at hand while a commit is encoded: a look through more of them is slower than their table.
+const KNOWN_MAX: usize = 8;
+
 /// What a settlement that delivered takes, so that its memory is asked for once.
 const SETTLEMENT_BYTES: usize = 256;
 /// What a begin takes, and no less than the head of their item.
@@ -94,6 +98,46 @@ impl Ending {
     }
 }
 
+/// Looks up the numbers of queues and snapshots for one commit, whose events mostly go to the same few targets.
+struct Numbers<'a> {
+    shared: &'a Shared,
+    /// What was looked up first, so many at most.
+    known: Vec<(Arc<QueueKey>, SnapshotHash, (u32, u32))>,
+    known_max: usize,
+}
+
+impl Numbers<'_> {
+    fn number(&mut self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
+        let mut numbered = Vec::with_capacity(place_count(&deliveries));
+        for delivery in deliveries {
+            let count = delivery.place_count();
+            let (queue, snapshot) = self.look_up(delivery.queue, delivery.snapshot);
+            let one = AdmitDelivery { queue, lane: delivery.lane, due_at: delivery.due_at, snapshot };
+            numbered.extend(std::iter::repeat_n(one, count));
+        }
+        numbered
+    }
+
+    fn look_up(&mut self, queue: Arc<QueueKey>, snapshot: SnapshotHash) -> (u32, u32) {
+        let known = self.known.iter().find(|(one, made_by, _)| *made_by == snapshot && *one == queue);
+        if let Some((.., numbers)) = known {
+            return *numbers;
+        }
+        let found = {
+            let names = self.shared.names();
+            names.find_queue(&queue).zip(names.find_snapshot(&snapshot))
+        };
+        let numbers = found.unwrap_or_else(|| {
+            let mut names = self.shared.names_mut();
+            (names.queue_number(&queue), names.snapshot_number(snapshot))
+        });
+        if self.known.len() < self.known_max {
+            self.known.push((queue, snapshot, numbers));
+        }
+        numbers
+    }
+}
+
 impl LocalStore {
     /// Encodes admissions one after another into `body`.
     fn encode(
@@ -107,6 +151,9 @@ impl LocalStore {
             return Err(StoreError::TooLarge { what: "the number of events in a commit", max: FRAME_EVENTS_MAX });
         }
         parts.reserve(admissions.len());
+        // One event of its own asks once for each, and is spared the list.
+        let known_max = if admissions.len() > 1 { KNOWN_MAX } else { 0 };
+        let mut numbers = Numbers { shared: &self.shared, known: Vec::new(), known_max };
         for admission in admissions {
             check(&admission)?;
             let mark = admission.dedupe.filter(|_| marks).map(|dedupe| DedupeMark {
@@ -123,35 +170,11 @@ impl LocalStore {
                 id: admission.envelope.id,
                 received_at: admission.envelope.received_at,
                 elements: Elements::of(&admission.deliveries),
-                deliveries: self.number(admission.deliveries),
+                deliveries: numbers.number(admission.deliveries),
             };
             parts.push(Part { item, admit, mark, envelope: admission.envelope, deaths });
         }
         Ok(())
-    }
-
-    /// Looks up the numbers of queues and snapshots.
-    fn number(&self, deliveries: Vec<NewDelivery>) -> Vec<AdmitDelivery> {
-        let mut numbered = Vec::with_capacity(place_count(&deliveries));
-        let mut names = self.shared.names();
-        for delivery in deliveries {
-            let found = names.find_queue(&delivery.queue).zip(names.find_snapshot(&delivery.snapshot));
-            let (queue, snapshot) = match found {
-                Some(found) => found,
-                None => {
-                    drop(names);
-                    let mut making = self.shared.names_mut();
-                    let made = (making.queue_number(&delivery.queue), making.snapshot_number(delivery.snapshot));
-                    drop(making);
-                    names = self.shared.names();
-                    made
-                }
-            };
-            let count = delivery.place_count();
-            let one = AdmitDelivery { queue, lane: delivery.lane, due_at: delivery.due_at, snapshot };
-            numbered.extend(std::iter::repeat_n(one, count));
-        }
-        numbered
     }
 
     pub(super) async fn write_commit(&self, commit: Commit) -> Result<Vec<Admitted>, StoreError> {
