@@ -45,27 +45,10 @@ impl Event {
     }
 
     fn check_formats(&self) -> Result<(), EventError> {
-        let is_plain = self.source.bytes().fold(true, |plain, byte| plain & is_plain_in_uri(byte));
-        if !is_plain && UriRef::parse(self.source.as_str()).is_err() {
-            return Err(attribute("source", format!("is no URI-reference: `{}`", quoted(&self.source))));
-        }
-        if let Some(time) = &self.time
-            && let Some(problem) = time_problem(time)
-        {
-            let example = "write it like 2026-11-21T11:30:45Z";
-            return Err(attribute("time", format!("{problem}: `{}`; {example}", quoted(time))));
-        }
-        if let Some(schema) = &self.dataschema
-            && Uri::parse(schema.as_str()).is_err()
-        {
-            return Err(attribute("dataschema", format!("is no absolute URI: `{}`", quoted(schema))));
-        }
-        if let Some(content_type) = &self.datacontenttype
-            && !media_type::is_well_formed(content_type)
-        {
-            return Err(attribute("datacontenttype", format!("is no media type: `{}`", quoted(content_type))));
-        }
-        Ok(())
+        check_source(&self.source)?;
+        self.time.as_deref().map_or(Ok(()), check_time)?;
+        self.dataschema.as_deref().map_or(Ok(()), check_schema)?;
+        self.datacontenttype.as_deref().map_or(Ok(()), check_content_type)
     }
 
     fn check_extensions(&self, limits: &Limits) -> Result<(), EventError> {
@@ -77,14 +60,38 @@ impl Event {
             });
         }
         for (name, value) in &self.extensions {
-            check_extension_name(name, limits)?;
-            if let ExtensionValue::String(text) = value {
-                check_length(name, text, limits)?;
-                check_characters(name, text)?;
-            }
+            let text = if let ExtensionValue::String(text) = value { Some(text.as_str()) } else { None };
+            check_extension(name, text, limits)?;
         }
         Ok(())
     }
+}
+
+pub(crate) fn check_source(source: &str) -> Result<(), EventError> {
+    let is_plain = source.bytes().fold(true, |plain, byte| plain & is_plain_in_uri(byte));
+    if is_plain || UriRef::parse(source).is_ok() {
+        return Ok(());
+    }
+    Err(attribute("source", format!("is no URI-reference: `{}`", quoted(source))))
+}
+
+pub(crate) fn check_time(time: &str) -> Result<(), EventError> {
+    let Some(problem) = time_problem(time) else { return Ok(()) };
+    Err(attribute("time", format!("{problem}: `{}`; write it like 2026-11-21T11:30:45Z", quoted(time))))
+}
+
+pub(crate) fn check_schema(schema: &str) -> Result<(), EventError> {
+    if Uri::parse(schema).is_ok() {
+        return Ok(());
+    }
+    Err(attribute("dataschema", format!("is no absolute URI: `{}`", quoted(schema))))
+}
+
+pub(crate) fn check_content_type(content_type: &str) -> Result<(), EventError> {
+    if media_type::is_well_formed(content_type) {
+        return Ok(());
+    }
+    Err(attribute("datacontenttype", format!("is no media type: `{}`", quoted(content_type))))
 }
 
 /// An [`EventError::Attribute`], with a name that a sender may have chosen cut to a length fit for reading.
@@ -105,6 +112,14 @@ pub(crate) fn check_spec_version(text: &str) -> Result<(), EventError> {
     if text == "1.0" { Ok(()) } else { Err(EventError::SpecVersion(quoted(text))) }
 }
 
+/// Checks an extension, and its text where that is what its value is.
+pub(crate) fn check_extension(name: &str, text: Option<&str>, limits: &Limits) -> Result<(), EventError> {
+    check_extension_name(name, limits)?;
+    let Some(text) = text else { return Ok(()) };
+    check_length(name, text, limits)?;
+    check_characters(name, text)
+}
+
 fn check_extension_name(name: &str, limits: &Limits) -> Result<(), EventError> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
         return Err(attribute(name, "has a name that is not made of a-z and 0-9 alone"));
@@ -116,7 +131,7 @@ fn check_extension_name(name: &str, limits: &Limits) -> Result<(), EventError> {
 }
 
 /// Length, emptiness and characters of an attribute that the specification defines.
-fn check_text(name: &'static str, value: &str, limits: &Limits) -> Result<(), EventError> {
+pub(crate) fn check_text(name: &'static str, value: &str, limits: &Limits) -> Result<(), EventError> {
     if value.is_empty() {
         return Err(attribute(name, "is empty"));
     }

@@ -17,10 +17,12 @@ mod known;
 mod quick;
 mod read;
 mod scan;
+mod skim;
 mod write;
 
 pub(crate) use read::check_size;
 pub use read::{read_batch, read_structured, read_structured_into};
+pub use skim::{Found, Skimmed, SkimmedValue, Skimmer};
 pub use write::{write_batch, write_structured};
 
 use crate::EventError;

@@ -17,8 +17,8 @@ use wide::u8x16;
 
 use super::quick::{Keys, after_long_string, after_space, byte};
 
-/// How many keys are kept, with one more for each place that objects stand at. Events of one kind have a few dozen.
-const MEMBERS_MAX: usize = 256;
+/// How many keys are kept, with one more for each place that objects or arrays stand at. Events of one kind have a few dozen.
+const MEMBERS_MAX: usize = 512;
 
 /// The longest key that is kept, in bytes, with its quotes and its colon.
 const KEY_BYTES_MAX: usize = 67;
@@ -36,7 +36,10 @@ const CREDIT_MOVING: u8 = 12;
 const RESTING_TEXTS: u8 = 64;
 
 /// Stands for no member.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
+
+/// By what number the outermost value is asked for.
+pub(super) const OUTERMOST: u32 = 0;
 
 /// How many bytes of a key are compared at once.
 const WINDOW: usize = 16;
@@ -56,15 +59,35 @@ struct Member {
     next: u32,
     /// Where the list begins of what stands in the objects of its value.
     inside: u32,
+    /// What stands for the elements of its value, where that is an array. It has no text.
+    elements: u32,
+    /// By what number somebody asks for its value ([`Asks`]), or [`NONE`]. What is in arrays nobody asks for.
+    asked: u32,
 }
 
+/// Where a key leads from what is asked for by a number: by what number that is asked for, or [`NONE`].
+pub(super) type Asks<'r> = &'r dyn Fn(u32, &str) -> u32;
+
+/// Nobody asks for anything.
+const NOTHING: Asks<'static> = &|_, _| NONE;
+
 impl Member {
-    fn new(text: &[u8], next: u32) -> Member {
+    fn new(text: &[u8], next: u32, asked: u32) -> Member {
         let mut head = [0; WINDOW];
         head.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
         let beyond = 0xffff & !((1_u32 << text.len().min(WINDOW)) - 1);
         let rest = text.get(WINDOW..).unwrap_or_default().into();
-        Member { head, beyond, length: text.len(), rest, has_dot: text.contains(&b'.'), next, inside: NONE }
+        Member {
+            head,
+            beyond,
+            length: text.len(),
+            rest,
+            has_dot: text.contains(&b'.'),
+            next,
+            inside: NONE,
+            elements: NONE,
+            asked,
+        }
     }
 
     /// Whether it stands there.
@@ -101,7 +124,7 @@ pub(super) struct Members {
 impl Default for Members {
     fn default() -> Members {
         let mut all = Vec::with_capacity(MEMBERS_MAX);
-        all.push(Member::new(b"", NONE));
+        all.push(Member::new(b"", NONE, OUTERMOST));
         Members { all, credit: CREDIT_MAX, resting: 0 }
     }
 }
@@ -115,10 +138,15 @@ impl Members {
     }
 
     /// Adds a member behind another; `None` where there are too many.
-    fn add(&mut self, text: &[u8], next: u32) -> Option<u32> {
+    fn add(&mut self, text: &[u8], next: u32, asked: u32) -> Option<u32> {
         let place = u32::try_from(self.all.len()).ok().filter(|_| self.all.len() < MEMBERS_MAX)?;
-        self.all.push(Member::new(text, next));
+        self.all.push(Member::new(text, next, asked));
         Some(place)
+    }
+
+    #[inline(always)]
+    fn asked(&self, member: u32) -> u32 {
+        self.all.get(member as usize).map_or(NONE, |member| member.asked)
     }
 }
 
@@ -129,6 +157,8 @@ pub(super) struct KnownKeys<'r> {
     unique: bool,
     /// Whether it is for a key that the text is left.
     is_lost: bool,
+    /// Asked once for each key that is new.
+    asks: Asks<'r>,
 }
 
 /// Where an open container is in its list.
@@ -136,13 +166,30 @@ pub(super) struct KnownKeys<'r> {
 pub(super) struct Mark {
     /// What begins the list.
     first: u32,
-    /// The object's last key; in an array, what the array is the value of.
+    /// The object's last key; in an array, what stands for its elements.
     last: u32,
 }
 
 impl<'r> KnownKeys<'r> {
     pub(super) fn new(members: &'r mut Members) -> KnownKeys<'r> {
-        KnownKeys { members, unique: true, is_lost: false }
+        KnownKeys::asking(members, NOTHING)
+    }
+
+    /// The same where somebody asks for what keys lead to: of the same members always the same.
+    pub(super) fn asking(members: &'r mut Members, asks: Asks<'r>) -> KnownKeys<'r> {
+        KnownKeys { members, unique: true, is_lost: false, asks }
+    }
+
+    /// By what number somebody asks for what the last key of an object leads to.
+    #[inline(always)]
+    pub(super) fn asked(&self, mark: Mark) -> u32 {
+        self.members.asked(mark.last)
+    }
+
+    /// Learns that a text is left, for whatever reason.
+    pub(super) fn give_up(mut self) {
+        self.is_lost = true;
+        self.settle(false);
     }
 
     /// Learns from what came of a text whether to go on.
@@ -161,10 +208,19 @@ impl<'r> KnownKeys<'r> {
     /// Begins the list of what stands inside of a member.
     #[cold]
     fn begin(&mut self, around: u32) -> Option<u32> {
-        let first = self.members.add(b"", NONE);
+        let first = self.members.add(b"", NONE, self.members.asked(around));
         self.is_lost |= first.is_none();
         self.members.all.get_mut(around as usize)?.inside = first?;
         first
+    }
+
+    /// The same of the elements of its value.
+    #[cold]
+    fn begin_elements(&mut self, around: u32) -> Option<u32> {
+        let elements = self.members.add(b"", NONE, NONE);
+        self.is_lost |= elements.is_none();
+        self.members.all.get_mut(around as usize)?.elements = elements?;
+        elements
     }
 
     /// Finds a key that does not stand next, or adds it.
@@ -214,7 +270,10 @@ impl<'r> KnownKeys<'r> {
             is_ahead |= place == mark.last;
         }
         let next = all.get(mark.last as usize)?.next;
-        let found = self.members.add(text, next)?;
+        let from = all.get(mark.first as usize)?.asked;
+        let key = text.get(1..text.len() - 2).and_then(|key| std::str::from_utf8(key).ok())?;
+        let asked = if from == NONE { NONE } else { (self.asks)(from, key) };
+        let found = self.members.add(text, next, asked)?;
         self.members.all.get_mut(mark.last as usize)?.next = found;
         Some(found)
     }
@@ -228,9 +287,13 @@ impl<'a> Keys<'a> for KnownKeys<'_> {
     }
 
     #[inline(always)]
-    fn open(&mut self, is_object: bool, around: Mark) -> Option<Mark> {
+    fn open(&mut self, is_object: bool, _: usize, around: Mark) -> Option<Mark> {
         if !is_object {
-            return Some(around);
+            let mut elements = self.members.all.get(around.last as usize)?.elements;
+            if elements == NONE {
+                elements = self.begin_elements(around.last)?;
+            }
+            return Some(Mark { last: elements, ..around });
         }
         let mut first = self.members.all.get(around.last as usize)?.inside;
         if first == NONE {

@@ -102,32 +102,32 @@ pub(super) fn outline_by<'a, K: Keys<'a>>(
     let around = keys.outermost();
     let at = if keeps_children && root != Root::Scalar && depth_max > 0 {
         // What is around the children counts as deep as any container.
-        outermost(bytes, at, depth_max - 1, keys, around, outer, children)?
+        outermost(bytes, at, depth_max - 1, keys, around, outer, |_, place| {
+            (children.len() < CHILDREN_MAX).then(|| children.push(place))
+        })?
     } else {
         value(bytes, at, depth_max, keys, around, outer)?
     };
     (after_space(bytes, at) == bytes.len()).then_some(Outline { root, keys_unique: keys.unique() })
 }
 
-/// Reads the outermost value, which is a container, and keeps its children. Gives the place behind it.
-fn outermost<'a, K: Keys<'a>>(
+/// Reads the outermost value, which is a container, and tells of each child, which may end it. Gives the place behind
+/// it.
+pub(super) fn outermost<'a, K: Keys<'a>>(
     bytes: &'a [u8],
     at: usize,
     depth_max: usize,
     keys: &mut K,
     around: K::Own,
     outer: &mut Vec<Open<K::Own>>,
-    children: &mut Vec<Place>,
+    mut child: impl FnMut(&mut K, Place) -> Option<()>,
 ) -> Option<usize> {
-    let mut here = Open::new(byte(bytes, at), around, keys)?;
+    let mut here = Open::new(bytes, at, around, keys)?;
     let mut at = after_space(bytes, at + 1);
     if byte(bytes, at) == here.close {
         return Some(at + 1);
     }
     loop {
-        if children.len() >= CHILDREN_MAX {
-            return None;
-        }
         let mut key = None;
         if here.close == b'}' {
             let (place, behind) = keys.read(bytes, at, &mut here.own, NO_DEPTH)?;
@@ -135,7 +135,7 @@ fn outermost<'a, K: Keys<'a>>(
         }
         at = after_space(bytes, at);
         let end = value(bytes, at, depth_max, keys, here.own, outer)?;
-        children.push(Place { key, value: at..end });
+        child(keys, Place { key, value: at..end })?;
         at = after_space(bytes, end);
         match byte(bytes, at) {
             b',' => at += 1,
@@ -165,15 +165,19 @@ fn value<'a, K: Keys<'a>>(
             first = byte(bytes, at);
         }
         if first == b'"' {
-            at = after_string(bytes, at)?;
+            let (after, has_escapes) = after_string(bytes, at)?;
+            keys.scalar(at..after, has_escapes);
+            at = after;
         } else if first.is_ascii_digit() || first == b'-' {
-            at = after_number(bytes, at, first)?;
+            let after = after_number(bytes, at, first)?;
+            keys.scalar(at..after, false);
+            at = after;
         } else if first == b'{' || first == b'[' {
             if outer.len() >= depth_max {
                 return None;
             }
             outer.push(here);
-            here = Open::new(first, here.own, keys)?;
+            here = Open::new(bytes, at, here.own, keys)?;
             at = after_space(bytes, at + 1);
             if byte(bytes, at) != here.close {
                 if first == b'{' {
@@ -185,7 +189,9 @@ fn value<'a, K: Keys<'a>>(
             here = outer.pop()?;
             at += 1;
         } else {
-            at = after_word(bytes, at)?;
+            let after = after_word(bytes, at)?;
+            keys.scalar(at..after, false);
+            at = after;
         }
         // A value has ended, and with it any number of containers.
         loop {
@@ -222,12 +228,16 @@ pub(super) trait Keys<'a> {
     /// Of what is around the outermost value.
     fn outermost(&mut self) -> Self::Own;
 
-    /// Of a container that begins in another.
-    fn open(&mut self, is_object: bool, around: Self::Own) -> Option<Self::Own>;
+    /// Of a container that begins at a place in another.
+    fn open(&mut self, is_object: bool, at: usize, around: Self::Own) -> Option<Self::Own>;
 
     /// Reads a key and its colon, and notes the key. Gives where it stands, without its quotes, and the place behind
     /// the colon. Before the key there may be space. `depth` is how many containers are open.
     fn read(&mut self, bytes: &'a [u8], at: usize, own: &mut Self::Own, depth: usize) -> Option<(Range<usize>, usize)>;
+
+    /// Sees a value that is no container.
+    #[inline(always)]
+    fn scalar(&mut self, _: Range<usize>, _has_escapes: bool) {}
 
     /// Forgets what it knows of a container that ends.
     fn close(&mut self, own: Self::Own, depth: usize);
@@ -273,20 +283,20 @@ fn special(window: &[u8; WINDOW]) -> u32 {
     special.to_bitmask()
 }
 
-/// Reads a string, whose first quote is at the cursor. Gives the place behind its last.
+/// Reads a string, whose first quote is at the cursor. Gives the place behind its last, and whether it has escapes.
 #[inline(always)]
-fn after_string(bytes: &[u8], at: usize) -> Option<usize> {
+fn after_string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     if let Some((_, window)) = window(bytes, at) {
         let special = special(window);
         let end = at + 1 + special.trailing_zeros() as usize;
         if special != 0 && byte(bytes, end) == b'"' {
-            return Some(end + 1);
+            return Some((end + 1, false));
         }
     }
-    after_long_string(bytes, at).map(|(after, _)| after)
+    after_long_string(bytes, at)
 }
 
-/// The same for one that is long or at the end of the text, or has escapes; says whether it has.
+/// The same for one that is long or at the end of the text, or has escapes.
 #[inline(never)]
 pub(super) fn after_long_string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at + 1;
@@ -342,9 +352,10 @@ pub(super) struct Open<O> {
 
 impl<O: Copy> Open<O> {
     #[inline(always)]
-    fn new<'a>(bracket: u8, around: O, keys: &mut impl Keys<'a, Own = O>) -> Option<Open<O>> {
+    fn new<'a>(bytes: &[u8], at: usize, around: O, keys: &mut impl Keys<'a, Own = O>) -> Option<Open<O>> {
+        let bracket = byte(bytes, at);
         // The brackets of a kind are two apart.
-        Some(Open { close: bracket + 2, own: keys.open(bracket == b'{', around)? })
+        Some(Open { close: bracket + 2, own: keys.open(bracket == b'{', at, around)? })
     }
 }
 
@@ -383,7 +394,7 @@ impl<'a> Keys<'a> for ComparedKeys<'a, '_> {
     }
 
     #[inline(always)]
-    fn open(&mut self, _: bool, _: OwnKeys) -> Option<OwnKeys> {
+    fn open(&mut self, _: bool, _: usize, _: OwnKeys) -> Option<OwnKeys> {
         Some(OwnKeys { from: self.seen.len(), heads: 0 })
     }
 
