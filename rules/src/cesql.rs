@@ -16,6 +16,7 @@ mod read;
 use std::borrow::Cow;
 use std::fmt;
 
+use eventyard_event::json::{Skimmed, SkimmedValue};
 use eventyard_event::{Event, ExtensionValue};
 
 use functions::Function;
@@ -125,6 +126,16 @@ impl Attributes for Event {
                 ExtensionValue::Boolean(truth) => Value::Boolean(*truth),
             }),
         }
+    }
+}
+
+impl Attributes for Skimmed<'_> {
+    fn get(&self, name: &str) -> Option<Value<'_>> {
+        Some(match self.attribute(name)? {
+            SkimmedValue::String(text) => Value::String(Cow::Borrowed(text)),
+            SkimmedValue::Integer(number) => Value::Integer(number),
+            SkimmedValue::Boolean(truth) => Value::Boolean(truth),
+        })
     }
 }
 

@@ -30,7 +30,8 @@ mod walk;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use eventyard_event::Envelope;
+use eventyard_event::json::Skimmed;
+use eventyard_event::{Envelope, Name};
 
 use crate::pattern::{Field, Pattern};
 use crate::reference;
@@ -172,6 +173,30 @@ impl PatternSet {
         let text = walk::walk_envelope(envelope, &self.paths, scratch);
         self.decide(&text, scratch);
         &scratch.matched
+    }
+
+    /// The same for an event that is looked at where it stands, and came by a source with tags. Where its keys lead,
+    /// [`PatternSet::asks`] of this set has said.
+    pub(crate) fn matches_skimmed<'m>(
+        &self,
+        event: &Skimmed<'_>,
+        source_name: &Name,
+        tags: &[String],
+        memory: &'m mut Memory,
+    ) -> &'m [u32] {
+        let scratch = &mut memory.0;
+        scratch.begin(self.sizes);
+        if self.has_source {
+            walk::keep_at(scratch, SOURCE_SLOT, LeafKind::String, source_name.as_str().as_bytes());
+        }
+        walk::gather(event, tags, &self.paths, scratch);
+        self.decide(event.text().as_bytes(), scratch);
+        &scratch.matched
+    }
+
+    /// Where a key of an event leads, for [`eventyard_event::json::Skimmer`].
+    pub(crate) fn asks(&self, from: u32, key: &str) -> u32 {
+        walk::asks(&self.paths, from, key)
     }
 }
 

@@ -64,7 +64,7 @@ pub use mask::{is_secret_key, mask_secrets};
 pub use path::{PATH_BYTES_MAX, Path, PathError};
 pub use pattern::{Oddity, Pattern, PatternError};
 pub use rule::{OrderAfterDead, Rule, RuleTest, TestPayload};
-pub use rule_set::{RuleSet, TestFailure, Wrong, run_tests};
+pub use rule_set::{InPlace, RuleSet, TestFailure, Wrong, run_tests};
 pub use split::{Elements, SPLIT_DELIVERIES_MAX, SplitError, SplitFound, over_limit};
 pub use target::{AnswerEvent, EventTarget, Input, OBJECT_BYTES_MAX, RetryOverrides, Target, TargetTo};
 pub use text::{HIDDEN, Settings, Text};

@@ -6,9 +6,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use eventyard_event::{Envelope, Name};
+use eventyard_event::json::Skimmer;
+use eventyard_event::{Envelope, Limits, Name};
 
-use crate::cesql::EvaluationError;
+use crate::cesql::{Attributes, EvaluationError};
 use crate::compiled::{Entry, Memory, PatternSet};
 
 use crate::definition;
@@ -157,18 +158,14 @@ impl RuleSet {
     pub fn matches_telling(&self, envelope: &Envelope, mut failed: impl FnMut(&Rule, EvaluationError)) -> Vec<&Rule> {
         let Some(namespace) = self.namespaces.get(&envelope.namespace) else { return Vec::new() };
         MEMORY.with_borrow_mut(|memory| {
-            let matched = namespace.patterns.matches(envelope, memory).iter();
-            let rules = matched.filter_map(|place| self.rules.get(*place as usize));
-            let mut when_passes = |rule: &Rule| {
-                rule.when.as_ref().is_none_or(|when| {
-                    when.passes(&envelope.event).unwrap_or_else(|error| {
-                        failed(rule, error);
-                        false
-                    })
-                })
-            };
-            rules.filter(|rule| tags_pass(rule, envelope) && when_passes(rule)).collect()
+            let rules = self.at(namespace.patterns.matches(envelope, memory));
+            rules.filter(|rule| others_pass(rule, &envelope.tags, &envelope.event, &mut failed)).collect()
         })
+    }
+
+    /// The rules at some places.
+    fn at<'r>(&'r self, places: &[u32]) -> impl Iterator<Item = &'r Rule> {
+        places.iter().filter_map(|place| self.rules.get(*place as usize))
     }
 
     /// Why each rule of the event's namespace, or the one called `rule`, matches the event or does not. Where none
@@ -180,6 +177,44 @@ impl RuleSet {
             candidate.namespace == envelope.namespace && rule.is_none_or(|name| candidate.name.as_str() == name)
         });
         explain::explain(asked, &view)
+    }
+}
+
+/// Matches many events of one source where they stand, as JSON: nothing of them is copied. What it learns from one it uses
+/// for the next.
+pub struct InPlace<'r> {
+    rules: &'r RuleSet,
+    patterns: &'r PatternSet,
+    source_name: Name,
+    tags: Vec<String>,
+    limits: Limits,
+    skimmer: Skimmer,
+    memory: Memory,
+}
+
+impl<'r> InPlace<'r> {
+    /// For events that come by the source that an envelope names; its event is not looked at. None where the envelope's
+    /// namespace has no rules.
+    #[must_use]
+    pub fn new(rules: &'r RuleSet, envelope: &Envelope, limits: Limits) -> Option<InPlace<'r>> {
+        Some(InPlace {
+            rules,
+            patterns: &rules.namespaces.get(&envelope.namespace)?.patterns,
+            source_name: envelope.source_name.clone(),
+            tags: envelope.tags.clone(),
+            limits,
+            skimmer: Skimmer::default(),
+            memory: Memory::default(),
+        })
+    }
+
+    /// The id of an event, as JSON, and the rules that match it, in the order of the set. `None` says nothing: it is no
+    /// event, or an unusual one, of which [`RuleSet::matches`] knows.
+    pub fn matches<'s>(&'s mut self, event: &'s [u8]) -> Option<(&'s str, impl Iterator<Item = &'r Rule>)> {
+        let InPlace { rules, patterns, source_name, tags, limits, skimmer, memory } = self;
+        let event = skimmer.read(event, limits, &|from, key| patterns.asks(from, key))?;
+        let matched = rules.at(patterns.matches_skimmed(&event, source_name, tags, memory));
+        Some((event.id(), matched.filter(move |rule| others_pass(rule, tags, &event, &mut |_, _| ()))))
     }
 }
 
@@ -221,8 +256,19 @@ fn wrong(rule: &Rule, test: &RuleTest, explanation: &RuleExplanation) -> Option<
     (made != Ok(wanted)).then_some(Wrong::Deliveries { wanted, made })
 }
 
-/// Whether `tags` and `not_tags` let the event through.
-fn tags_pass(rule: &Rule, envelope: &Envelope) -> bool {
-    rule.tags.iter().all(|tag| envelope.tags.contains(tag))
-        && !rule.not_tags.iter().any(|tag| envelope.tags.contains(tag))
+/// Whether a rule's conditions beside its pattern let an event through. Tells where `when` could not be evaluated.
+fn others_pass(
+    rule: &Rule,
+    tags: &[String],
+    event: &dyn Attributes,
+    failed: &mut dyn FnMut(&Rule, EvaluationError),
+) -> bool {
+    rule.tags.iter().all(|tag| tags.contains(tag))
+        && !rule.not_tags.iter().any(|tag| tags.contains(tag))
+        && rule.when.as_ref().is_none_or(|when| {
+            when.passes(event).unwrap_or_else(|error| {
+                failed(rule, error);
+                false
+            })
+        })
 }

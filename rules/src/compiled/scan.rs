@@ -45,10 +45,15 @@ pub(crate) struct Quoted {
 
 impl<'d> Scanner<'d> {
     pub(crate) fn new(bytes: &'d [u8]) -> Scanner<'d> {
+        Scanner::from(bytes, 0)
+    }
+
+    /// One that begins at a place outside of strings.
+    pub(crate) fn from(bytes: &'d [u8], at: usize) -> Scanner<'d> {
         let mut scanner = Scanner {
             bytes,
-            at: 0,
-            block: 0,
+            at,
+            block: at,
             quotes: 0,
             backslashes: 0,
             in_strings: 0,
@@ -59,7 +64,7 @@ impl<'d> Scanner<'d> {
             escape_goes_on: false,
             string_goes_on: 0,
         };
-        scanner.look(0);
+        scanner.look(at);
         scanner
     }
 

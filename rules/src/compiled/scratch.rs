@@ -46,7 +46,26 @@ pub(super) enum NumberValue {
     Exact(f64),
 }
 
+impl Leaf {
+    /// One that nobody has looked into, and whose text stands in the event.
+    #[inline]
+    pub(super) fn at(kind: LeafKind, start: u32, end: u32, context: u32) -> Leaf {
+        Leaf { kind, kept: false, number: NumberValue::Unknown, hash: 0, start, end, context, next: NONE }
+    }
+}
+
 impl LeafKind {
+    /// Of a number or a word, by how it begins.
+    #[inline]
+    pub(super) fn of(first: u8) -> LeafKind {
+        match first {
+            b't' => LeafKind::True,
+            b'f' => LeafKind::False,
+            b'n' => LeafKind::Null,
+            _ => LeafKind::Number,
+        }
+    }
+
     pub(super) const ALL: [LeafKind; 5] =
         [LeafKind::Null, LeafKind::True, LeafKind::False, LeafKind::Number, LeafKind::String];
 }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use eventyard_event::json::Skimmed;
 use eventyard_event::{Envelope, ExtensionValue};
 
 use super::paths::{NONE, Node, Paths, ROOT};
 use super::scan::{Quoted, Scanner};
-use super::scratch::{Context, Leaf, LeafKind, List, NumberValue, Scratch};
+use super::scratch::{Context, Leaf, LeafKind, List, Scratch};
 
 /// How deep the pass follows an event. Intake lets 127 levels through, to which come those of the event around its data.
 const DEPTH_MAX: usize = 160;
@@ -70,6 +71,41 @@ pub(super) fn walk_envelope<'e>(envelope: &'e Envelope, paths: &Paths, scratch: 
     Cow::Borrowed(&[])
 }
 
+/// The same from an event that was looked at where it stands: its text is what leaves stand in.
+pub(super) fn gather(event: &Skimmed<'_>, tags: &[String], paths: &Paths, scratch: &mut Scratch) {
+    for tag in tags {
+        let node = child(paths, "tags");
+        if node != NONE {
+            keep(paths, scratch, node, LeafKind::String, tag.as_bytes());
+        }
+    }
+    let bytes = event.text().as_bytes();
+    for found in event.found() {
+        let (start, end) = (found.place.start, found.place.end);
+        if found.is_folded {
+            let scanner = Scanner::from(bytes, start);
+            Walk { scanner, paths, scratch, keys_unique: true, is_over: false, depth: 0 }.value(found.asked, 0, false);
+            continue;
+        }
+        let slot = paths.slot(found.asked);
+        if slot == NONE {
+            continue;
+        }
+        let (kind, start, end) = match bytes.get(start) {
+            Some(b'"') => (LeafKind::String, start + 1, end - 1),
+            Some(first) => (LeafKind::of(*first), start, end),
+            None => continue,
+        };
+        scratch.add_leaf(slot, Leaf::at(kind, number(start), number(end), 0));
+    }
+}
+
+/// Where a key of an event leads that is looked at where it stands.
+pub(super) fn asks(paths: &Paths, from: u32, key: &str) -> u32 {
+    // Tags are the broker's to say, whatever a sender calls so.
+    if from == ROOT && key == "tags" { NONE } else { paths.child(from, key.as_bytes(), 0, key.len()) }
+}
+
 /// Collects from a JSON text, beginning at a node. `keys_unique` says that no object in it has a key twice or one with
 /// a dot, so that the pass may end as soon as every path was met.
 pub(super) fn walk_json(json: &[u8], node: u32, keys_unique: bool, paths: &Paths, scratch: &mut Scratch) {
@@ -94,16 +130,7 @@ fn keep(paths: &Paths, scratch: &mut Scratch, node: u32, kind: LeafKind, text: &
 pub(super) fn keep_at(scratch: &mut Scratch, slot: u32, kind: LeafKind, text: &[u8]) {
     let start = scratch.kept.len();
     scratch.kept.extend_from_slice(text);
-    let leaf = Leaf {
-        kind,
-        kept: true,
-        number: NumberValue::Unknown,
-        hash: 0,
-        start: number(start),
-        end: number(scratch.kept.len()),
-        context: 0,
-        next: NONE,
-    };
+    let leaf = Leaf { kept: true, ..Leaf::at(kind, number(start), number(scratch.kept.len()), 0) };
     scratch.add_leaf(slot, leaf);
 }
 
@@ -136,13 +163,7 @@ impl Walk<'_, '_> {
             },
             first => {
                 let (start, end) = self.scanner.scalar();
-                let kind = match first {
-                    b't' => LeafKind::True,
-                    b'f' => LeafKind::False,
-                    b'n' => LeafKind::Null,
-                    _ => LeafKind::Number,
-                };
-                self.leaf(node, context, kind, start, end);
+                self.leaf(node, context, LeafKind::of(first), start, end);
             }
         }
     }
@@ -161,9 +182,7 @@ impl Walk<'_, '_> {
     fn leaf(&mut self, node: u32, context: u32, kind: LeafKind, start: usize, end: usize) {
         let slot = self.paths.slot(node);
         if slot != NONE {
-            let (start, end) = (number(start), number(end));
-            let number = NumberValue::Unknown;
-            self.scratch.add_leaf(slot, Leaf { kind, kept: false, number, hash: 0, start, end, context, next: NONE });
+            self.scratch.add_leaf(slot, Leaf::at(kind, number(start), number(end), context));
         }
     }
 
@@ -183,10 +202,8 @@ impl Walk<'_, '_> {
             self.scratch.kept.truncate(start);
             return;
         }
-        let (start, end) = (number(start), number(self.scratch.kept.len()));
-        let number = NumberValue::Unknown;
-        let leaf = Leaf { kind: LeafKind::String, kept: true, number, hash: 0, start, end, context, next: NONE };
-        self.scratch.add_leaf(slot, leaf);
+        let leaf = Leaf::at(LeafKind::String, number(start), number(self.scratch.kept.len()), context);
+        self.scratch.add_leaf(slot, Leaf { kept: true, ..leaf });
     }
 
     fn object(&mut self, node: u32, context: u32, is_last: bool) {
