@@ -6,7 +6,7 @@ use bytes::Bytes;
 use eventyard::config::{self, Project, Surroundings};
 use eventyard_event::json::{Shape, read_structured, read_structured_into};
 use eventyard_event::{Envelope, Event, EventError, EventId, Limits, Name, Timestamp};
-use eventyard_rules::Report;
+use eventyard_rules::{InPlace, Report, RuleSet};
 
 use super::Context;
 use super::draft::{self, Attributes, Overrides};
@@ -103,6 +103,11 @@ impl Arrival {
             keys_unique: true,
             event: Event::default(),
         }
+    }
+
+    /// What events are matched by where they stand, if any rule could match them.
+    pub(crate) fn in_place<'r>(&self, rules: &'r RuleSet, now: Timestamp) -> Option<InPlace<'r>> {
+        InPlace::new(rules, &self.empty(now), self.limits)
     }
 
     /// Puts another event into an envelope, read as by [`Arrival::envelope`], and uses its room again. Its data

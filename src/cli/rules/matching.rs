@@ -2,8 +2,8 @@
 //!
 //! Several threads take turns at reading: each reads a block, hands the reading on with what stands behind the block's last
 //! whole line, and matches while the next one reads. So an event is matched by the processor in whose cache it lies. Another
-//! thread writes the answers in the order of the turns. A line is never copied: an event's data is a slice of the block that
-//! it came in, and a block's room is used again.
+//! thread writes the answers in the order of the turns. A line is never copied: nearly all events are checked and matched where
+//! they stand in their block ([`InPlace`]), of the others the data is a slice of it; and a block's room is used again.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,7 +12,7 @@ use std::thread;
 
 use bytes::{Bytes, BytesMut};
 use eventyard_event::{Data, Envelope, Timestamp};
-use eventyard_rules::RuleSet;
+use eventyard_rules::{InPlace, Rule, RuleSet};
 use memchr::{memchr, memchr_iter, memrchr};
 use serde_json::{Value, json};
 
@@ -194,6 +194,14 @@ fn write(mut output: impl io::Write, answers: &[Receiver<io::Result<Answer>>]) -
     Ok(bad_count)
 }
 
+/// What a thread matches with.
+struct Matcher<'r> {
+    /// By it, events are matched in the block that they came in.
+    in_place: Option<InPlace<'r>>,
+    /// Where others are put, one after the other.
+    envelope: Envelope,
+}
+
 /// What matching needs.
 struct Matching<'p> {
     rules: &'p RuleSet,
@@ -231,7 +239,8 @@ impl Matching<'_> {
         hand_on: &SyncSender<Reading<R>>,
         answers: &SyncSender<io::Result<Answer>>,
     ) {
-        let mut envelope = self.arrival.empty(self.now);
+        let mut matcher =
+            Matcher { in_place: self.arrival.in_place(self.rules, self.now), envelope: self.arrival.empty(self.now) };
         let mut room = BytesMut::new();
         let mut answer_bytes = 0;
         for mut reading in taken {
@@ -245,20 +254,20 @@ impl Matching<'_> {
                 }
             };
             let goes_on = hand_on.send(reading).is_ok();
-            let answer = self.answer(&block, answer_bytes, &mut envelope);
+            let answer = self.answer(&block, answer_bytes, &mut matcher);
             answer_bytes = answer.text.len();
             if answers.send(Ok(answer)).is_err() || !goes_on {
                 return;
             }
             let Block { room: used, text, .. } = block;
             drop(text);
-            envelope.event.data = Data::None;
+            matcher.envelope.event.data = Data::None;
             room = used.try_into_mut().unwrap_or_default();
         }
     }
 
     /// Answers a block, in about so many bytes.
-    fn answer(&self, block: &Block, bytes: usize, envelope: &mut Envelope) -> Answer {
+    fn answer(&self, block: &Block, bytes: usize, matcher: &mut Matcher<'_>) -> Answer {
         let mut answer = Answer { text: Vec::with_capacity(bytes), bad_count: 0 };
         match &block.text {
             Text::TooLong => answer.refuse(block.first_line, too_long()),
@@ -267,7 +276,7 @@ impl Matching<'_> {
                 // The last line may lack its end; behind an end there is nothing.
                 let last = (lines.last() != Some(&b'\n')).then_some(lines.len());
                 for (number, end) in (block.first_line..).zip(memchr_iter(b'\n', lines).chain(last)) {
-                    if let Err(error) = self.answer_line(lines, start..end, envelope, &mut answer.text) {
+                    if let Err(error) = self.answer_line(lines, start..end, matcher, &mut answer.text) {
                         answer.refuse(number, error);
                     }
                     start = end + 1;
@@ -283,44 +292,50 @@ impl Matching<'_> {
         &self,
         block: &Bytes,
         line: Range<usize>,
-        envelope: &mut Envelope,
+        matcher: &mut Matcher<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Value> {
         if line.len() > LINE_BYTES_MAX {
             return Err(too_long());
         }
-        let line = block.slice(line);
+        let line = block.get(line).unwrap_or_default();
         // Mostly there is no space around the event, and whether it is UTF-8 is found out with all else.
         let text = if line.starts_with(b"{") && line.ends_with(b"}") {
             line
         } else {
-            let text = std::str::from_utf8(&line).map_err(|_| not_utf8())?.trim();
-            if text.is_empty() {
-                return Ok(());
-            }
-            line.slice_ref(text.as_bytes())
+            std::str::from_utf8(line).map_err(|_| not_utf8())?.trim().as_bytes()
         };
-        if let Err(error) = self.arrival.fill(&text, envelope) {
-            let is_text = std::str::from_utf8(&text).is_ok();
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Matcher { in_place, envelope } = matcher;
+        if let Some((id, rules)) = in_place.as_mut().and_then(|in_place| in_place.matches(text)) {
+            answer_event(|out| out.extend_from_slice(id.as_bytes()), rules, out);
+            return Ok(());
+        }
+        if let Err(error) = self.arrival.fill(&block.slice_ref(text), envelope) {
+            let is_text = std::str::from_utf8(text).is_ok();
             let said = || json!({ "code": error.code(), "message": screen::shown(&error.to_string()) });
             return Err(if is_text { said() } else { not_utf8() });
         }
-        let written = out.len();
-        out.extend_from_slice(b"{\"id\":");
-        if let Err(error) = serde_json::to_writer(&mut *out, &envelope.event.id) {
-            out.truncate(written);
-            return Err(json!({ "code": "json_invalid", "message": error.to_string() }));
-        }
-        out.extend_from_slice(b",\"rules\":[");
-        for (place, rule) in self.rules.matches(envelope).iter().enumerate() {
-            // Names need no escapes.
-            out.extend_from_slice(if place == 0 { b"\"" } else { b",\"" });
-            out.extend_from_slice(rule.name.as_str().as_bytes());
-            out.push(b'"');
-        }
-        out.extend_from_slice(b"]}\n");
+        let id = &*envelope.event.id;
+        answer_event(|out| out.extend_from_slice(json!(id).to_string().as_bytes()), self.rules.matches(envelope), out);
         Ok(())
     }
+}
+
+/// Writes which rules match an event.
+fn answer_event<'r>(write_id: impl FnOnce(&mut Vec<u8>), rules: impl IntoIterator<Item = &'r Rule>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    write_id(out);
+    out.extend_from_slice(b",\"rules\":[");
+    for (place, rule) in rules.into_iter().enumerate() {
+        // Names need no escapes.
+        out.extend_from_slice(if place == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(rule.name.as_str().as_bytes());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"]}\n");
 }
 
 fn not_utf8() -> Value {
