@@ -201,7 +201,7 @@ impl Broker {
     pub async fn test_channel(&self, channel: &Name) -> Result<eventyard_event::EventId, ChannelTestError> {
         let in_force = self.in_force();
         let unknown = || ChannelTestError::Unknown(channel.clone());
-        let queue = in_force.channel_queue(channel).ok_or_else(unknown)?.clone();
+        let queue = Arc::clone(in_force.channel_queue(channel).ok_or_else(unknown)?);
         let text = format!("A test of the channel `{channel}`. Nothing has happened.");
         let data = json!({ "alert": AlertKind::Test.word(), "text": text, "channel": channel });
         let id = self.new_event_id().to_string();
