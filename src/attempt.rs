@@ -206,9 +206,7 @@ async fn give_up_unreadable(broker: &Broker, taken: Vec<Taken>) -> Vec<Taken> {
         return taken;
     }
     let (damaged, sound): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.unreadable.is_some());
-    if !damaged.is_empty() {
-        settle_uncalled(broker, damaged, unreadable).await;
-    }
+    settle_uncalled(broker, damaged, unreadable).await;
     sound
 }
 

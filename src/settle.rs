@@ -114,6 +114,7 @@ pub async fn settle(
         let record = tried.begun.then(|| record(&taken, &mut tried, at));
         let attempt = record.as_ref().map(|record| Attempted::new(record, is_told));
         let budget = Budget { attempts: taken.attempts, began_at: taken.budget_began_at };
+        // What has ended well does not come back.
         let drawn = if tried.outcome == Outcome::Succeeded { 0.0 } else { chance(broker) };
         let decision = decide(&policy, budget, tried.outcome, steady, drawn);
         let mut emits = tried.emits;

@@ -105,8 +105,7 @@ impl FromStr for EventId {
 
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.event.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))?;
-        write!(f, "-{}", self.place)
+        f.write_str(&self.to_text())
     }
 }
 
@@ -160,6 +159,7 @@ mod tests {
         for place in [0, 7, u32::MAX] {
             let delivery = late.delivery(place);
             assert_eq!(delivery.to_text(), delivery.to_string());
+            assert_eq!(delivery.to_text(), format!("{late}-{place}"));
         }
         for bad in ["", "7", "x-1", &format!("{late}-"), &format!("{late}-07"), &format!("{late}-4294967296")] {
             assert_eq!(bad.parse::<DeliveryId>(), Err(IdError), "{bad}");
