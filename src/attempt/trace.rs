@@ -19,18 +19,20 @@ pub(super) fn traceparent(taken: &Taken) -> String {
     text.push_str("00-");
     match theirs {
         Some(trace) => text.push_str(trace),
-        None => put_hex(&mut text, &taken.envelope.id.to_bytes()),
+        None => put_hex(&mut text, taken.envelope.id.to_bytes()),
     }
     text.push('-');
-    put_hex(&mut text, &span.to_be_bytes());
+    put_hex(&mut text, span.to_be_bytes());
     text.push_str("-01");
     text
 }
 
-/// Adds bytes as hexadecimal digits. By hand: each delivery of each attempt has some.
-fn put_hex(text: &mut String, bytes: &[u8]) {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+/// Adds bytes as hexadecimal digits. By hand and all at once: each delivery of each attempt has some.
+fn put_hex<const BYTES: usize>(text: &mut String, bytes: [u8; BYTES]) {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + (value - 10) };
+    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    // Digits are always text.
+    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
 }
 
 /// The trace id of a well-formed `traceparent`.

@@ -1,5 +1,7 @@
 //! From a message of Kafka to an event, or to a dead letter.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use eventyard_event::{ExtensionValue, Extensions, Limits, Text, Timestamp, digits, fits_attribute, format_text};
 use rdkafka::message::Headers;
@@ -25,11 +27,17 @@ pub(super) enum Read {
 
 /// Makes events of messages.
 pub(super) struct Reader {
-    pub(super) decoder: Decoder,
-    pub(super) tombstones: Tombstones,
+    decoder: Decoder,
+    tombstones: Tombstones,
+    /// The last time that was written out, in milliseconds and as text: many messages are of the same moment.
+    time: RefCell<Option<(i64, Text)>>,
 }
 
 impl Reader {
+    pub(super) fn new(decoder: Decoder, tombstones: Tombstones) -> Reader {
+        Reader { decoder, tombstones, time: RefCell::default() }
+    }
+
     pub(super) fn read(&self, message: &impl rdkafka::Message) -> Read {
         let value = message.payload();
         if let Some(value) = value
@@ -63,11 +71,47 @@ impl Reader {
                 headers: &headers,
                 body: body(),
             },
-            wrap(message, headers.len()),
+            self.wrap(message, headers.len()),
         );
         match decoded {
             Ok(incoming) => Read::Event(Box::new(incoming)),
             Err(error) => Read::Undecodable(Box::new(error.undecodable(coordinates(message), &body()))),
+        }
+    }
+
+    fn wrap(&self, message: &impl rdkafka::Message, headers: usize) -> Wrap {
+        let limits = Limits::default();
+        // With room for the headers, which come in behind these.
+        let mut extensions = Extensions::with_capacity(4 + headers.min(limits.extensions_max));
+        // An integer of CloudEvents has 32 bits.
+        let offset = digits(message.offset());
+        extensions.insert("offset".into(), ExtensionValue::String(offset.clone()));
+        extensions.insert("partition".into(), ExtensionValue::Integer(message.partition()));
+        extensions.insert("topic".into(), ExtensionValue::String(message.topic().into()));
+        // A key that no attribute may hold is left out, and no reason to refuse the message.
+        if let Some(key) = key(message).filter(|key| fits_attribute(key, &limits)) {
+            extensions.insert("key".into(), ExtensionValue::String(key.into()));
+        }
+        let mut id = Text::from(message.topic());
+        for number in [&digits(message.partition()), &offset] {
+            id.push('/');
+            id.push_str(number);
+        }
+        Wrap {
+            id,
+            subject: Some(message.topic().into()),
+            time: time_ms(message).map(|millis| self.time_text(millis)),
+            extensions,
+            // The position in the same frame guards against repeats.
+            dedupe: None,
+        }
+    }
+
+    fn time_text(&self, millis: i64) -> Text {
+        let mut time = self.time.borrow_mut();
+        match &*time {
+            Some((last, text)) if *last == millis => text.clone(),
+            _ => time.insert((millis, format_text!("{}", Timestamp::from_millis(millis)))).1.clone(),
         }
     }
 }
@@ -91,34 +135,6 @@ fn coordinates(message: &impl rdkafka::Message) -> Map<String, Value> {
     at
 }
 
-fn wrap(message: &impl rdkafka::Message, headers: usize) -> Wrap {
-    let limits = Limits::default();
-    // With room for the headers, which come in behind these.
-    let mut extensions = Extensions::with_capacity(4 + headers.min(limits.extensions_max));
-    // An integer of CloudEvents has 32 bits.
-    let offset = digits(message.offset());
-    extensions.insert("offset".into(), ExtensionValue::String(offset.clone()));
-    extensions.insert("partition".into(), ExtensionValue::Integer(message.partition()));
-    extensions.insert("topic".into(), ExtensionValue::String(message.topic().into()));
-    // A key that no attribute may hold is left out, and no reason to refuse the message.
-    if let Some(key) = key(message).filter(|key| fits_attribute(key, &limits)) {
-        extensions.insert("key".into(), ExtensionValue::String(key.into()));
-    }
-    let mut id = Text::from(message.topic());
-    for number in [&digits(message.partition()), &offset] {
-        id.push('/');
-        id.push_str(number);
-    }
-    Wrap {
-        id,
-        subject: Some(message.topic().into()),
-        time: time_ms(message).map(|millis| format_text!("{}", Timestamp::from_millis(millis))),
-        extensions,
-        // The position in the same frame guards against repeats.
-        dedupe: None,
-    }
-}
-
 /// When a message was made, as its producer or the broker says.
 pub(super) fn time_ms(message: &impl rdkafka::Message) -> Option<i64> {
     message.timestamp().to_millis().filter(|millis| *millis >= 0)
@@ -139,7 +155,7 @@ mod tests {
         let config = serde_json::from_value(config).unwrap();
         let ty = "kafka.message".to_owned();
         let decoder = Decoder::new(config, BINDING, "orders", ty, eventyard_event::Limits::default());
-        Reader { decoder, tombstones: serde_json::from_value(tombstones.into()).unwrap() }
+        Reader::new(decoder, serde_json::from_value(tombstones.into()).unwrap())
     }
 
     fn message(value: Option<&[u8]>, key: Option<&[u8]>, headers: &[(&str, &str)]) -> OwnedMessage {

@@ -168,7 +168,7 @@ impl Source for KafkaSource {
         let (end, ended) = oneshot::channel();
         let decoder = Decoder::new(self.plan.codec, BINDING, &self.plan.name, self.plan.ty.clone(), context.limits);
         let reading = Reading {
-            reader: Reader { decoder, tombstones: self.plan.tombstones },
+            reader: Reader::new(decoder, self.plan.tombstones),
             plan: Arc::clone(&self.plan),
             shared: Arc::clone(&shared),
             intake: context.intake,
