@@ -207,15 +207,20 @@ impl Decoder {
             Some(packing) => unpack::unpack(packing, &message.body, self.limits.event_bytes_max)?,
             None => std::mem::take(&mut message.body),
         };
-        let dedupe = wrap.dedupe;
-        if matches!(self.config.codec, Codec::Auto | Codec::Cloudevents)
-            && let Some((mut event, keys_unique)) = self.take_whole(&message, &body)?
-        {
-            hops::note(&mut event, header(message.headers, hops::HEADER));
-            return Ok(Incoming { event, keys_unique, dedupe });
-        }
-        let (event, keys_unique) = self.wrap(&message, body, wrap)?;
-        let dedupe = dedupe.filter(|_| !event.id.is_empty());
+        let mut dedupe = wrap.dedupe;
+        let whole = match self.config.codec {
+            Codec::Auto | Codec::Cloudevents => self.take_whole(&message, &body)?,
+            _ => None,
+        };
+        let (mut event, keys_unique) = match whole {
+            Some(whole) => whole,
+            None => {
+                let wrapped = self.wrap(&message, body, wrap)?;
+                dedupe = dedupe.filter(|_| !wrapped.0.id.is_empty());
+                wrapped
+            }
+        };
+        hops::note(&mut event, header(message.headers, hops::HEADER));
         Ok(Incoming { event, keys_unique, dedupe })
     }
 

@@ -6,7 +6,7 @@
 //! first to come stays and the others are left out; so is one whose value is no text or is too long, and whatever is
 //! beyond the number of extensions that an event may have. `headersleftout` says how many that were.
 
-use eventyard_event::{ExtensionValue, Extensions, Limits, Text, fits_attribute, format_text};
+use eventyard_event::{ExtensionValue, Extensions, Limits, Text, fits_attribute, format_text, hops};
 
 /// Headers that are looked at; the rest of a message that has more are counted and left out.
 pub const HEADERS_MAX: usize = 1000;
@@ -30,18 +30,21 @@ pub fn extension(header: &str) -> Option<Text> {
     }
 }
 
-/// Adds headers to the extensions of an event. Those that begin with one of `prefixes` and content type and encoding
-/// are no headers of the sender's own.
+/// Headers that say how a message is to be read, or how far it has come, and nothing of their own.
+const READ_ELSEWHERE: [&str; 3] = ["content-type", "content-encoding", hops::HEADER];
+
+/// Adds headers to the extensions of an event, but for those that begin with one of `prefixes` and those that are read
+/// elsewhere.
 pub(super) fn add_headers(extensions: &mut Extensions, headers: &[(&str, &[u8])], prefixes: &[&str], limits: &Limits) {
-    let is_own = |header: &str| {
+    let is_none = |header: &str| {
         let carries_attribute = prefixes
             .iter()
             .any(|prefix| header.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)));
-        carries_attribute || ["content-type", "content-encoding"].iter().any(|known| header.eq_ignore_ascii_case(known))
+        carries_attribute || READ_ELSEWHERE.iter().any(|known| header.eq_ignore_ascii_case(known))
     };
     extensions.reserve(headers.len().min(limits.extensions_max));
     let mut left_out = headers.len().saturating_sub(HEADERS_MAX);
-    for (header, value) in headers.iter().take(HEADERS_MAX).filter(|(header, _)| !is_own(header)) {
+    for (header, value) in headers.iter().take(HEADERS_MAX).filter(|(header, _)| !is_none(header)) {
         let named = extension(header).filter(|name| name.len() <= limits.attribute_bytes_max);
         let text = std::str::from_utf8(value).ok().filter(|text| fits_attribute(text, limits));
         match (named, text) {

@@ -134,6 +134,18 @@ fn a_thousand_headers_are_bounded_and_the_event_is_taken() {
     assert_eq!(event.extensions[names::LEFT_OUT], ExtensionValue::Integer(1500 - 63));
 }
 
+/// Row R3: a circle of rules is ended by this count, whatever stands before it.
+#[test]
+fn how_often_an_event_was_passed_on_is_read_behind_any_number_of_headers() {
+    let names: Vec<String> = (0..500).map(|number| format!("h{number}")).collect();
+    let mut headers: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"v".as_slice())).collect();
+    headers.push((hops::HEADER, b"7"));
+    let message = Message { headers: &headers, ..body("x") };
+    let mut event = decoder("auto", "auto").decode(message, Wrap::default()).unwrap().event;
+    assert_eq!(hops::take(&mut event), 7);
+    assert_eq!(event.extensions[names::LEFT_OUT], ExtensionValue::Integer(500 - 63));
+}
+
 #[cfg(feature = "codec")]
 #[test]
 fn packed_messages_are_unpacked_within_the_limit() {
