@@ -11,7 +11,7 @@
 //! of the output; both in turns, and the ratio is that of the medians.
 //!
 //! Both write the same bytes, but for a few headers: eventyard adds the event's attributes to a message, and so does the bare
-//! loop, as texts that stand ready. With `--input data` eventyard adds three headers, and the bare loop none.
+//! loop, as texts that stand ready. With `--input data` eventyard adds four headers, and the bare loop none.
 //!
 //! Its topics are removed again, for a run fills a gigabyte.
 
