@@ -13,6 +13,7 @@
 //! - Where `datacontenttype` is given and declares no JSON, `data` must be a string, and its text is the data.
 //! - `data_base64` whose `datacontenttype` declares JSON is taken as JSON if it is, else kept as bytes.
 
+mod gaps;
 mod known;
 mod quick;
 mod read;
@@ -22,6 +23,7 @@ mod write;
 
 pub(crate) use read::check_size;
 pub use read::{read_batch, read_structured, read_structured_into};
+pub use scan::text;
 pub use skim::{Found, Skimmed, SkimmedValue, Skimmer};
 pub use write::{write_batch, write_structured};
 

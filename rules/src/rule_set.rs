@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use eventyard_event::json::Skimmer;
+use eventyard_event::json::{Skimmed, Skimmer};
 use eventyard_event::{Envelope, Limits, Name};
 
 use crate::cesql::{Attributes, EvaluationError};
@@ -183,13 +183,17 @@ impl RuleSet {
 /// Matches many events of one source where they stand, as JSON: nothing of them is copied. What it learns from one it uses
 /// for the next.
 pub struct InPlace<'r> {
+    of: OfSource<'r>,
+    skimmer: Skimmer,
+    memory: Memory,
+}
+
+/// What events of one source are matched against.
+struct OfSource<'r> {
     rules: &'r RuleSet,
     patterns: &'r PatternSet,
     source_name: Name,
     tags: Vec<String>,
-    limits: Limits,
-    skimmer: Skimmer,
-    memory: Memory,
 }
 
 impl<'r> InPlace<'r> {
@@ -197,24 +201,41 @@ impl<'r> InPlace<'r> {
     /// namespace has no rules.
     #[must_use]
     pub fn new(rules: &'r RuleSet, envelope: &Envelope, limits: Limits) -> Option<InPlace<'r>> {
-        Some(InPlace {
+        let of = OfSource {
             rules,
             patterns: &rules.namespaces.get(&envelope.namespace)?.patterns,
             source_name: envelope.source_name.clone(),
             tags: envelope.tags.clone(),
-            limits,
-            skimmer: Skimmer::default(),
-            memory: Memory::default(),
-        })
+        };
+        Some(InPlace { of, skimmer: Skimmer::new(limits), memory: Memory::default() })
     }
 
     /// The id of an event, as JSON, and the rules that match it, in the order of the set. `None` says nothing: it is no
     /// event, or an unusual one, of which [`RuleSet::matches`] knows.
     pub fn matches<'s>(&'s mut self, event: &'s [u8]) -> Option<(&'s str, impl Iterator<Item = &'r Rule>)> {
-        let InPlace { rules, patterns, source_name, tags, limits, skimmer, memory } = self;
-        let event = skimmer.read(event, limits, &|from, key| patterns.asks(from, key))?;
+        let InPlace { of, skimmer, memory } = self;
+        let event = skimmer.read(event, &|from, key| of.patterns.asks(from, key))?;
+        Some((event.id(), of.matches(event, memory)))
+    }
+
+    /// The same for the event in the first line of a text, and where the line ends: at its line feed, or at the text's end.
+    /// `None`, which says nothing, where the event is not like those that [`InPlace::matches`] was asked about.
+    pub fn matches_line<'s>(&'s mut self, text: &'s str) -> Option<(&'s str, impl Iterator<Item = &'r Rule>, usize)> {
+        let InPlace { of, skimmer, memory } = self;
+        let (event, end) = skimmer.read_line(text)?;
+        Some((event.id(), of.matches(event, memory), end))
+    }
+}
+
+impl<'r> OfSource<'r> {
+    fn matches<'s>(
+        &'s self,
+        event: Skimmed<'s>,
+        memory: &'s mut Memory,
+    ) -> impl Iterator<Item = &'r Rule> + use<'r, 's> {
+        let OfSource { rules, patterns, source_name, tags } = self;
         let matched = rules.at(patterns.matches_skimmed(&event, source_name, tags, memory));
-        Some((event.id(), matched.filter(move |rule| others_pass(rule, tags, &event, &mut |_, _| ()))))
+        matched.filter(move |rule| others_pass(rule, tags, &event, &mut |_, _| ()))
     }
 }
 

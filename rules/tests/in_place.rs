@@ -84,6 +84,12 @@ fn where_it_stands(in_place: &mut InPlace<'_>, line: &[u8]) -> Option<(String, V
     Some((id.to_owned(), rules.map(|rule| rule.name.to_string()).collect()))
 }
 
+/// The same for the first line of a text, where it is like those before; with the length of the line.
+fn in_a_text(in_place: &mut InPlace<'_>, text: &str) -> Option<((String, Vec<String>), usize)> {
+    let (id, rules, length) = in_place.matches_line(text)?;
+    Some(((id.to_owned(), rules.map(|rule| rule.name.to_string()).collect()), length))
+}
+
 /// One of some texts without spaces.
 fn one_of(texts: &'static str) -> impl Strategy<Value = String> {
     prop::sample::select(texts.split(' ').collect::<Vec<_>>()).prop_map(str::to_owned)
@@ -193,6 +199,27 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_line_that_is_like_those_before_it_is_answered_as_when_it_is_read(lines in prop::collection::vec(line(), 1..60)) {
+        static RULES: LazyLock<RuleSet> = LazyLock::new(rules);
+        let rules = &*RULES;
+        let mut in_place = InPlace::new(rules, &envelope(), LIMITS).unwrap();
+        let text = String::from_utf8_lossy(&lines.join(&b'\n')).into_owned();
+        // Twice, so that the second time all of them are like some before.
+        let text = format!("{text}\n{text}");
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let line = rest.split('\n').next().unwrap_or_default();
+            if let Some((found, length)) = in_a_text(&mut in_place, rest) {
+                prop_assert_eq!(length, line.len(), "{}", line);
+                prop_assert_eq!(Some(found), read_first(rules, line.trim().as_bytes()), "{}", line);
+            } else {
+                let _ = in_place.matches(line.trim().as_bytes());
+            }
+            rest = rest.get(line.len() + 1..).unwrap_or_default();
+        }
+    }
 }
 
 #[test]
@@ -212,6 +239,16 @@ fn what_everybody_sends_is_matched_where_it_stands() {
         let found = where_it_stands(&mut in_place, line.as_bytes());
         assert!(found.is_some(), "{line}");
         assert_eq!(found, read_first(&rules, line.as_bytes()), "{line}");
+        // From now on what differs in its values alone is told by what stands between them.
+        for (value, other) in
+            [(r#""1.0","id":"é-1""#, r#""1.0","id":"21""#), ("7", "8"), ("\"v\"", "\"é\\n\""), ("true", "false")]
+        {
+            let like = line.replace(value, other);
+            let found = in_a_text(&mut in_place, &format!("{like} \r\n{{"));
+            let wanted = read_first(&rules, like.as_bytes()).map(|wanted| (wanted, like.len() + 2));
+            assert!(found.is_some(), "{like}");
+            assert_eq!(found, wanted, "{like}");
+        }
     }
 }
 

@@ -44,15 +44,21 @@ pub(super) const OUTERMOST: u32 = 0;
 /// How many bytes of a key are compared at once.
 const WINDOW: usize = 16;
 
-/// A key that some text has had.
-struct Member {
-    /// Its text from the first quote to behind the colon, as much of it as is compared at once.
+/// A text that is looked for at places of another, most of which are no longer than one window.
+pub(super) struct Literal {
+    /// As much of it as is compared at once.
     head: [u8; WINDOW],
     /// One bit for each byte of `head` that is none of the text's.
     beyond: u32,
     length: usize,
     /// The rest of the text; mostly there is none.
     rest: Box<[u8]>,
+}
+
+/// A key that some text has had.
+struct Member {
+    /// From the first quote to behind the colon.
+    text: Literal,
     /// Rules read `{"a.b": 1}` as `{"a": {"b": 1}}`, so that it may be another key's twin.
     has_dot: bool,
     /// What stands behind it in its list.
@@ -71,28 +77,22 @@ pub(super) type Asks<'r> = &'r dyn Fn(u32, &str) -> u32;
 /// Nobody asks for anything.
 const NOTHING: Asks<'static> = &|_, _| NONE;
 
-impl Member {
-    fn new(text: &[u8], next: u32, asked: u32) -> Member {
+impl Literal {
+    pub(super) fn new(text: &[u8]) -> Literal {
         let mut head = [0; WINDOW];
         head.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
         let beyond = 0xffff & !((1_u32 << text.len().min(WINDOW)) - 1);
-        let rest = text.get(WINDOW..).unwrap_or_default().into();
-        Member {
-            head,
-            beyond,
-            length: text.len(),
-            rest,
-            has_dot: text.contains(&b'.'),
-            next,
-            inside: NONE,
-            elements: NONE,
-            asked,
-        }
+        Literal { head, beyond, length: text.len(), rest: text.get(WINDOW..).unwrap_or_default().into() }
+    }
+
+    #[inline(always)]
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// Whether it stands there.
     #[inline(always)]
-    fn stands_at(&self, bytes: &[u8], at: usize) -> bool {
+    pub(super) fn stands_at(&self, bytes: &[u8], at: usize) -> bool {
         let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { return self.stands_at_end(bytes, at) };
         let same = u8x16::new(*window).simd_eq(u8x16::new(self.head)).to_bitmask();
         same | self.beyond == 0xffff && (self.rest.is_empty() || self.goes_on_at(bytes, at + WINDOW))
@@ -111,6 +111,13 @@ impl Member {
     }
 }
 
+impl Member {
+    fn new(text: &[u8], next: u32, asked: u32) -> Member {
+        let has_dot = text.contains(&b'.');
+        Member { text: Literal::new(text), has_dot, next, inside: NONE, elements: NONE, asked }
+    }
+}
+
 /// The keys that texts had before.
 pub(super) struct Members {
     /// The first stands for what is around the outermost value. What begins a list is no key.
@@ -119,13 +126,15 @@ pub(super) struct Members {
     credit: u8,
     /// For how many texts more nobody asks.
     resting: u8,
+    /// Rises whenever a key is put elsewhere or all are forgotten.
+    order: u64,
 }
 
 impl Default for Members {
     fn default() -> Members {
         let mut all = Vec::with_capacity(MEMBERS_MAX);
         all.push(Member::new(b"", NONE, OUTERMOST));
-        Members { all, credit: CREDIT_MAX, resting: 0 }
+        Members { all, credit: CREDIT_MAX, resting: 0, order: 0 }
     }
 }
 
@@ -137,6 +146,17 @@ impl Members {
         !rests
     }
 
+    /// While it is the same number, the order of keys is the same, and each number means the same place.
+    pub(super) fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// Learns that a text was read by them.
+    #[inline(always)]
+    pub(super) fn praise(&mut self) {
+        self.credit = (self.credit + 1).min(CREDIT_MAX);
+    }
+
     /// Adds a member behind another; `None` where there are too many.
     fn add(&mut self, text: &[u8], next: u32, asked: u32) -> Option<u32> {
         let place = u32::try_from(self.all.len()).ok().filter(|_| self.all.len() < MEMBERS_MAX)?;
@@ -144,8 +164,9 @@ impl Members {
         Some(place)
     }
 
+    /// By what number somebody asks for the value of a member, or [`NONE`].
     #[inline(always)]
-    fn asked(&self, member: u32) -> u32 {
+    pub(super) fn asked(&self, member: u32) -> u32 {
         self.all.get(member as usize).map_or(NONE, |member| member.asked)
     }
 }
@@ -167,7 +188,7 @@ pub(super) struct Mark {
     /// What begins the list.
     first: u32,
     /// The object's last key; in an array, what stands for its elements.
-    last: u32,
+    pub(super) last: u32,
 }
 
 impl<'r> KnownKeys<'r> {
@@ -196,11 +217,12 @@ impl<'r> KnownKeys<'r> {
     pub(super) fn settle(self, was_read: bool) {
         let members = self.members;
         if was_read {
-            members.credit = (members.credit + 1).min(CREDIT_MAX);
+            members.praise();
         } else if self.is_lost {
             members.credit = members.credit.saturating_sub(1);
             if members.credit == 0 {
-                *members = Members { resting: RESTING_TEXTS, credit: CREDIT_MAX / 4, ..Members::default() };
+                let order = members.order + 1;
+                *members = Members { resting: RESTING_TEXTS, credit: CREDIT_MAX / 4, order, ..Members::default() };
             }
         }
     }
@@ -230,7 +252,7 @@ impl<'r> KnownKeys<'r> {
         for _ in 0..LEFT_OUT_MAX {
             place = self.members.all.get(place as usize)?.next;
             let Some(member) = self.members.all.get(place as usize) else { break };
-            if member.stands_at(bytes, at) {
+            if member.text.stands_at(bytes, at) {
                 return Some(place);
             }
         }
@@ -249,16 +271,17 @@ impl<'r> KnownKeys<'r> {
         if has_escapes || text.len() > KEY_BYTES_MAX || !text.ends_with(b":") {
             return None;
         }
-        let Members { all, credit, .. } = &mut *self.members;
+        let Members { all, credit, order, .. } = &mut *self.members;
         let (mut before, mut is_ahead) = (mark.first, mark.first == mark.last);
         loop {
             let place = all.get(before as usize)?.next;
             let Some(member) = all.get(place as usize) else { break };
-            if member.length == text.len() && member.stands_at(bytes, at) {
+            if member.text.length == text.len() && member.text.stands_at(bytes, at) {
                 // From now on here, if texts are left often. Whether it stood in this object before, nobody knows unless it
                 // was still to come.
                 let behind = member.next;
                 if place != mark.last && *credit < CREDIT_MOVING {
+                    *order += 1;
                     all.get_mut(before as usize)?.next = behind;
                     let last = all.get_mut(mark.last as usize)?;
                     let next = std::mem::replace(&mut last.next, place);
@@ -306,7 +329,7 @@ impl<'a> Keys<'a> for KnownKeys<'_> {
     fn read(&mut self, bytes: &'a [u8], at: usize, mark: &mut Mark, _: usize) -> Option<(Range<usize>, usize)> {
         let all = &self.members.all;
         let (mut at, mut place) = (at, all.get(mark.last as usize)?.next);
-        let mut found = all.get(place as usize).filter(|member| member.stands_at(bytes, at));
+        let mut found = all.get(place as usize).filter(|member| member.text.stands_at(bytes, at));
         if found.is_none() {
             at = after_space(bytes, at);
             place = self.find(bytes, at, *mark)?;
@@ -315,7 +338,7 @@ impl<'a> Keys<'a> for KnownKeys<'_> {
         let member = found?;
         mark.last = place;
         self.unique &= !member.has_dot;
-        let end = at + member.length;
+        let end = at + member.text.length;
         // Without the quotes and the colon.
         Some((at + 1..end - 2, end))
     }

@@ -166,11 +166,11 @@ fn value<'a, K: Keys<'a>>(
         }
         if first == b'"' {
             let (after, has_escapes) = after_string(bytes, at)?;
-            keys.scalar(at..after, has_escapes);
+            keys.scalar(at..after, has_escapes, here.own);
             at = after;
         } else if first.is_ascii_digit() || first == b'-' {
             let after = after_number(bytes, at, first)?;
-            keys.scalar(at..after, false);
+            keys.scalar(at..after, false, here.own);
             at = after;
         } else if first == b'{' || first == b'[' {
             if outer.len() >= depth_max {
@@ -190,7 +190,7 @@ fn value<'a, K: Keys<'a>>(
             at += 1;
         } else {
             let after = after_word(bytes, at)?;
-            keys.scalar(at..after, false);
+            keys.scalar(at..after, false, here.own);
             at = after;
         }
         // A value has ended, and with it any number of containers.
@@ -220,6 +220,16 @@ fn value<'a, K: Keys<'a>>(
     }
 }
 
+/// Reads a value that is no container, before which there is no space. Gives the place behind it, and whether it has escapes.
+#[inline(always)]
+pub(super) fn after_scalar(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+    match byte(bytes, at) {
+        b'"' => after_string(bytes, at),
+        first @ (b'0'..=b'9' | b'-') => after_number(bytes, at, first).map(|after| (after, false)),
+        _ => after_word(bytes, at).map(|after| (after, false)),
+    }
+}
+
 /// A way of telling whether the keys of each object differ.
 pub(super) trait Keys<'a> {
     /// What is kept of a container while it is open.
@@ -235,9 +245,9 @@ pub(super) trait Keys<'a> {
     /// the colon. Before the key there may be space. `depth` is how many containers are open.
     fn read(&mut self, bytes: &'a [u8], at: usize, own: &mut Self::Own, depth: usize) -> Option<(Range<usize>, usize)>;
 
-    /// Sees a value that is no container.
+    /// Sees a value that is no container, in one that `own` is kept of.
     #[inline(always)]
-    fn scalar(&mut self, _: Range<usize>, _has_escapes: bool) {}
+    fn scalar(&mut self, _: Range<usize>, _has_escapes: bool, _own: Self::Own) {}
 
     /// Forgets what it knows of a container that ends.
     fn close(&mut self, own: Self::Own, depth: usize);
@@ -268,7 +278,7 @@ const WINDOW: usize = 16;
 
 /// The byte at a place and as many behind it as are looked at together. `None` near the end of the text.
 #[inline(always)]
-fn window(bytes: &[u8], at: usize) -> Option<(u8, &[u8; WINDOW])> {
+pub(super) fn window(bytes: &[u8], at: usize) -> Option<(u8, &[u8; WINDOW])> {
     let (first, behind) = bytes.get(at..)?.first_chunk::<{ WINDOW + 1 }>()?.split_first()?;
     Some((*first, behind.first_chunk()?))
 }

@@ -59,6 +59,12 @@ pub(super) fn text_of(bytes: &[u8]) -> Result<&str, EventError> {
     })
 }
 
+/// The text that some bytes are, found out many times faster than by the standard library. `None` where they are not UTF-8.
+#[must_use]
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    simdutf8::basic::from_utf8(bytes).ok()
+}
+
 /// Checks `text` and calls `child` for each child of the outermost value, in order.
 ///
 /// `depth_max` bounds the nesting inside the outermost `layers` levels: a format that wraps a sender's data in

@@ -5,27 +5,39 @@
 //! those of the events before ([`super::known`]), and with each key stands whether anybody asks for what it leads to: so
 //! that is found out once for a key, not once for an event.
 //!
+//! Where an event differs from those before in its values alone, not even its keys are looked at one by one: what stands between
+//! two values is told by what stood there before ([`super::gaps`]).
+//!
 //! What is unusual (escapes or mistakes in attributes, data that is not JSON, keys with dots or in another order) is left to
 //! the other reader, which says what it is. So all that this one has to be right about is what it lets pass.
 
 use std::ops::Range;
 
-use super::known::{KnownKeys, Mark, Members, NONE};
-use super::quick::{self, Keys, Open, Place, after_space, byte};
+use wide::u8x16;
+
+use super::gaps::{Gaps, Value};
+use super::known::{KnownKeys, Mark, Members, NONE, OUTERMOST};
+use super::quick::{self, Keys, Open, Place, after_scalar, after_space, byte, window};
 use super::scan::text_of;
 use crate::attributes::{check_content_type, check_extension, check_schema, check_source, check_text, check_time};
 use crate::{Limits, media_type};
 
 /// Reads events where they stand, of whoever asks for the same values of each.
-#[derive(Default)]
 pub struct Skimmer {
+    limits: Limits,
     members: Members,
+    pub(super) gaps: Gaps,
     /// The containers around the one that is being read.
     outer: Vec<Open<Mark>>,
+    /// The values of the event that are no containers, in case that something is to be learnt from it.
+    values: Vec<Value>,
     /// The members of the event.
     parts: Vec<Place>,
     found: Vec<Found>,
 }
+
+/// By what number a value is asked for.
+pub(super) type Asked = u32;
 
 /// A value that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,33 +72,113 @@ pub enum SkimmedValue<'s> {
 }
 
 impl Skimmer {
+    /// For events within these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Skimmer {
+        Skimmer {
+            limits,
+            members: Members::default(),
+            gaps: Gaps::default(),
+            outer: Vec::new(),
+            values: Vec::new(),
+            parts: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
     /// Reads an event. `asks` says by what number anybody asks for what a key leads to, from what is asked for by another
     /// number; `u32::MAX` where nobody does. The event itself is asked for as 0, and arrays are no steps. It says the same
     /// each time: it is asked once for a key.
     ///
     /// `None` says nothing: the event is unusual, or it is none.
-    pub fn read<'s>(
-        &'s mut self,
-        bytes: &'s [u8],
-        limits: &Limits,
-        asks: &dyn Fn(u32, &str) -> u32,
-    ) -> Option<Skimmed<'s>> {
-        if bytes.len() > limits.event_bytes_max || !self.members.are_asked() {
+    pub fn read<'s>(&'s mut self, bytes: &'s [u8], asks: &dyn Fn(u32, &str) -> u32) -> Option<Skimmed<'s>> {
+        if bytes.len() > self.limits.event_bytes_max {
             return None;
         }
         let text = text_of(bytes).ok()?;
-        let Skimmer { members, outer, parts, found } = self;
-        outer.clear();
+        let id = self.read_by_keys(text, asks)?;
+        Some(Skimmed { text, id, parts: &self.parts, found: &self.found })
+    }
+
+    /// Reads the event in the first line of a text, if all in it is as it was in those that were read before, but for the
+    /// values. Nobody needs to look for the line's end: that is given as well, the place of its line feed or the text's end.
+    ///
+    /// `None` says nothing.
+    pub fn read_line<'s>(&'s mut self, text: &'s str) -> Option<(Skimmed<'s>, usize)> {
+        let (end, id) = self.read_by_gaps(text)?;
+        let mut line_end = end;
+        while matches!(byte(text.as_bytes(), line_end), b' ' | b'\t' | b'\r') {
+            line_end += 1;
+        }
+        let is_whole_line = line_end == text.len() || byte(text.as_bytes(), line_end) == b'\n';
+        if !is_whole_line || end > self.limits.event_bytes_max {
+            return None;
+        }
+        Some((Skimmed { text: text.get(..end)?, id, parts: &self.parts, found: &self.found }, line_end))
+    }
+
+    /// Gives where the event ends, and its id.
+    fn read_by_gaps<'a>(&mut self, text: &'a str) -> Option<(usize, &'a str)> {
+        let Skimmer { limits, members, gaps, parts, found, .. } = self;
+        if !gaps.are_asked(members) {
+            return None;
+        }
+        let bytes = text.as_bytes();
         parts.clear();
         found.clear();
-        let mut keys = AskedKeys { known: KnownKeys::asking(members, asks), found, asked: NONE };
+        let mut event = Attributes::default();
+        let (mut at, mut member) = (0, OUTERMOST);
+        loop {
+            let gap = gaps.behind(member, bytes, at)?;
+            event.has |= gap.has;
+            for (asked, place) in &gap.arrays {
+                found.push(Found { asked: *asked, place: at + place..at + place, is_folded: true });
+            }
+            let start = at + gap.text.length();
+            if gap.to == NONE {
+                at = start;
+                break;
+            }
+            let (end, has_escapes) = after_scalar(bytes, start)?;
+            if gap.asked != NONE {
+                found.push(Found { asked: gap.asked, place: start..end, is_folded: has_escapes });
+            }
+            if let Some(name) = &gap.name {
+                let part = Place { key: Some(at + name.start..at + name.end), value: start..end };
+                let is_plain = !has_escapes && is_plain(gap.is, bytes, start..end, limits);
+                event.add(text, part, is_plain.then_some(gap.is), limits, parts, found)?;
+            }
+            (at, member) = (end, gap.to);
+        }
+        if !event.is_whole() {
+            return None;
+        }
+        gaps.praise();
+        // It would have been read by them, too.
+        members.praise();
+        Some((at, event.id))
+    }
+
+    /// Reads any other.
+    fn read_by_keys<'a>(&mut self, text: &'a str, asks: &dyn Fn(u32, &str) -> u32) -> Option<&'a str> {
+        let Skimmer { limits, members, gaps, outer, values, parts, found } = self;
+        if !members.are_asked() {
+            return None;
+        }
+        outer.clear();
+        values.clear();
+        parts.clear();
+        found.clear();
+        let mut keys = AskedKeys { known: KnownKeys::asking(members, asks), values, found, asked: NONE };
         match skim(text, limits, &mut keys, outer, parts) {
             Some(id) => {
                 keys.known.settle(true);
-                Some(Skimmed { text, id, parts, found })
+                gaps.learn(text.as_bytes(), values, parts, found, members);
+                Some(id)
             }
             None => {
                 keys.known.give_up();
+                gaps.blame();
                 None
             }
         }
@@ -129,10 +221,20 @@ const TYPE: u8 = 8;
 const REQUIRED: u8 = SPECVERSION | ID | SOURCE | TYPE;
 /// Those that it may have.
 const OPTIONAL: u8 = 16;
-const DATA: u8 = 32;
+pub(super) const DATA: u8 = 32;
 /// A content type that declares no JSON.
 const OTHER_CONTENT: u8 = 64;
 const EXTENSION: u8 = 128;
+
+/// The bit of an attribute whose value is mostly short and plain; 0 for any other.
+pub(super) fn bit(name: &[u8]) -> u8 {
+    match name {
+        b"id" => ID,
+        b"source" => SOURCE,
+        b"type" => TYPE,
+        _ => 0,
+    }
+}
 
 /// Reads an event, notes its members, and gives its id as JSON.
 fn skim<'a>(
@@ -148,30 +250,62 @@ fn skim<'a>(
         return None;
     }
     let around = keys.outermost();
-    // Extensions, and what is as if it were not there.
-    let mut other_count = 0;
-    let (mut has, mut id) = (0, "");
-    let end = quick::outermost(bytes, at, limits.json_depth_max, keys, around, outer, |keys, place| {
-        let (name, value) = (text.get(place.key.clone()?)?, text.get(place.value.clone())?);
-        let is = match name {
-            "data" => DATA,
-            _ if value == "null" => {
-                keys.found.pop_if(|found| found.place == place.value);
-                0
-            }
-            name => attribute(name, value, limits)?,
+    let mut event = Attributes::default();
+    let end = quick::outermost(bytes, at, limits.json_depth_max, keys, around, outer, |keys, part| {
+        event.add(text, part, None, limits, parts, keys.found)
+    })?;
+    (event.is_whole() && keys.unique() && after_space(bytes, end) == bytes.len()).then_some(event.id)
+}
+
+/// What is known of an event by its members so far.
+#[derive(Default)]
+struct Attributes<'a> {
+    /// The bits of the members that it has.
+    has: u8,
+    /// Its id, as JSON.
+    id: &'a str,
+    /// Extensions, and what is as if it were not there.
+    other_count: usize,
+}
+
+impl<'a> Attributes<'a> {
+    /// Checks a member, unless it is known which one it is and that nothing is wrong with it, and notes it.
+    #[inline]
+    fn add(
+        &mut self,
+        text: &'a str,
+        part: Place,
+        known: Option<u8>,
+        limits: &Limits,
+        parts: &mut Vec<Place>,
+        found: &mut Vec<Found>,
+    ) -> Option<()> {
+        let value = text.get(part.value.clone())?;
+        let is = match known {
+            Some(is) => is,
+            None => match text.get(part.key.clone()?)? {
+                "data" => DATA,
+                _ if value == "null" => {
+                    found.pop_if(|found| found.place == part.value);
+                    0
+                }
+                name => attribute(name, value, limits)?,
+            },
         };
-        has |= is;
+        self.has |= is;
         match is {
-            0 | EXTENSION => other_count += 1,
-            ID => id = value,
+            0 | EXTENSION => self.other_count += 1,
+            ID => self.id = value,
             _ => {}
         }
-        parts.push(place);
-        (other_count <= limits.extensions_max).then_some(())
-    })?;
-    let is_event = has & REQUIRED == REQUIRED && has & (DATA | OTHER_CONTENT) != (DATA | OTHER_CONTENT);
-    (is_event && keys.unique() && after_space(bytes, end) == bytes.len()).then_some(id)
+        parts.push(part);
+        (self.other_count <= limits.extensions_max).then_some(())
+    }
+
+    /// Whether it has all that an event must have, and nothing that does not go together.
+    fn is_whole(&self) -> bool {
+        self.has & REQUIRED == REQUIRED && self.has & (DATA | OTHER_CONTENT) != (DATA | OTHER_CONTENT)
+    }
 }
 
 /// Checks an attribute or extension as [`Event::check`](crate::Event::check) does, and gives its bit, where it has one.
@@ -197,6 +331,35 @@ fn attribute(name: &str, value: &str, limits: &Limits) -> Option<u8> {
     }
 }
 
+/// Whether a value without escapes is for sure a good one of the attribute with this bit: most are a few letters of ASCII.
+#[inline(always)]
+fn is_plain(is: u8, bytes: &[u8], place: Range<usize>, limits: &Limits) -> bool {
+    // Without the quotes; of a value that is no string this is said of what stands behind its first byte.
+    let length = place.len().wrapping_sub(2);
+    let Some((b'"', window)) = window(bytes, place.start) else { return false };
+    if length == 0 || length > window.len().min(limits.attribute_bytes_max) {
+        return false;
+    }
+    let window = u8x16::new(*window);
+    let between = |low: u8, high: u8| {
+        let from_low = window - u8x16::splat(low);
+        from_low.min(u8x16::splat(high - low)).simd_eq(from_low)
+    };
+    let good = match is {
+        ID | TYPE => between(b' ', b'~'),
+        // As in `check_source`: from `-` to `9` are `-`, `.`, `/` and the digits.
+        SOURCE => {
+            let lower = window | u8x16::splat(0x20);
+            let from_a = lower - u8x16::splat(b'a');
+            let letters = from_a.min(u8x16::splat(25)).simd_eq(from_a);
+            let [low_line, tilde] = [b'_', b'~'].map(|one| window.simd_eq(u8x16::splat(one)));
+            letters | between(b'-', b'9') | low_line | tilde
+        }
+        _ => return false,
+    };
+    !good.to_bitmask() & ((1 << length) - 1) == 0
+}
+
 /// The text of a JSON string without escapes.
 fn plain(value: &str) -> Option<&str> {
     let plain = value.strip_prefix('"')?.strip_suffix('"')?;
@@ -217,6 +380,7 @@ fn value(text: &str) -> Option<SkimmedValue<'_>> {
 /// The keys of the open objects, and whether somebody asks for what they lead to.
 struct AskedKeys<'r> {
     known: KnownKeys<'r>,
+    values: &'r mut Vec<Value>,
     found: &'r mut Vec<Found>,
     /// By what number somebody asks for the value that comes next, or [`NONE`].
     asked: u32,
@@ -257,7 +421,8 @@ impl<'a> Keys<'a> for AskedKeys<'_> {
     }
 
     #[inline(always)]
-    fn scalar(&mut self, place: Range<usize>, has_escapes: bool) {
+    fn scalar(&mut self, place: Range<usize>, has_escapes: bool, own: Mark) {
+        self.values.push(Value { member: own.last, place: place.clone() });
         self.note(place, has_escapes);
     }
 
