@@ -1,19 +1,22 @@
 //! `eventyard rules match`: which rules match each of many events, one JSON line in, one out.
 //!
 //! Several threads take turns at reading: each reads a block, hands the reading on with what stands behind the block's last
-//! whole line, and matches while the next one reads. So an event is matched by the processor in whose cache it lies. Another
-//! thread writes the answers in the order of the turns. A line is never copied: nearly all events are checked and matched where
-//! they stand in their block ([`InPlace`]), of the others the data is a slice of it; and a block's room is used again.
+//! whole line, and matches while the next one reads. So an event is matched by the processor in whose cache it lies. Answers
+//! are written in the order of the turns, each by whoever completes what can be written: nobody is woken up for it. A line is
+//! never copied: nearly all events are checked and matched where they stand in their block ([`InPlace`]), of the others the
+//! data is a slice of it; and a block's room is used again.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::{mem, thread};
 
 use bytes::{Bytes, BytesMut};
-use eventyard_event::{Data, Envelope, Timestamp};
+use eventyard_event::{Data, Envelope, Timestamp, json as event_json};
 use eventyard_rules::{InPlace, Rule, RuleSet};
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 use serde_json::{Value, json};
 
 use super::super::exit::{Failure, Outcome};
@@ -29,8 +32,8 @@ const READ_BYTES: usize = 256 * 1024;
 /// How many threads match at most. Reading and writing keep up with about as many.
 const THREADS_MAX: usize = 8;
 
-/// How many answers of each of them wait to be written.
-const ANSWERS_WAITING_MAX: usize = 2;
+/// Room that is made for the number of a line.
+const NUMBER_BYTES_EXPECTED: usize = 8;
 
 /// Read events from standard input, one a line, and write which rules match each
 #[derive(clap::Args, Debug)]
@@ -54,7 +57,7 @@ pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
     let rules = RuleSet::compile(project.rules);
     let matching = Matching { rules: &rules, arrival: &arrival, now: context.clocks.now() };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let bad_count = matching.answer_all(io::stdin(), io::stdout().lock(), threads)?;
+    let bad_count = matching.answer_all(io::stdin(), io::stdout(), threads)?;
     match bad_count {
         0 => Ok(()),
         1 => Err(Failure::failed("1 line holds no event")),
@@ -65,9 +68,9 @@ pub(crate) fn run(args: &MatchArgs, context: &Context) -> Outcome {
 /// Where the reading is. It goes from thread to thread.
 struct Reading<R> {
     input: R,
-    /// The number of the next line.
-    line: u64,
-    /// The beginning of that line, where it has been read already.
+    /// The number of the next block.
+    number: u64,
+    /// The beginning of the next line, where it has been read already.
     begun: Vec<u8>,
     /// Inside of a line that is too long, whose rest is passed over.
     skips: bool,
@@ -75,8 +78,8 @@ struct Reading<R> {
 
 /// Some of what was read.
 struct Block {
-    /// The number of its first line.
-    first_line: u64,
+    /// How many blocks were read before.
+    number: u64,
     /// Nobody else keeps any of it but slices of `lines`, which are gone when its answer is.
     room: Bytes,
     text: Text,
@@ -90,24 +93,101 @@ enum Text {
 }
 
 /// What is written for a block.
+#[derive(Default)]
 struct Answer {
     text: Vec<u8>,
-    /// How many of its lines hold no event.
-    bad_count: u64,
+    /// How many lines the block has.
+    lines: u64,
+    /// Which of them hold no event: where in the text the line's number belongs, and how many lines of the block stand before
+    /// it. How many stand before the block, only who writes it knows.
+    bad: Vec<(usize, u64)>,
 }
 
 impl Answer {
-    /// Says what is wrong with a line.
-    fn refuse(&mut self, line: u64, error: Value) {
-        self.bad_count += 1;
-        self.text.extend_from_slice(json!({ "line": line, "error": error }).to_string().as_bytes());
-        self.text.push(b'\n');
+    /// Says what is wrong with a line, which is counted next.
+    fn refuse(&mut self, error: &Value) {
+        self.text.extend_from_slice(b"{\"line\":");
+        self.bad.push((self.text.len(), self.lines));
+        self.text.extend_from_slice(format!(",\"error\":{error}}}\n").as_bytes());
+    }
+
+    /// Its text with the numbers of bad lines, where so many lines were answered before.
+    fn numbered(&self, lines: u64) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.text.len() + self.bad.len() * NUMBER_BYTES_EXPECTED);
+        let mut from = 0;
+        for (place, before) in &self.bad {
+            text.extend_from_slice(self.text.get(from..*place).unwrap_or_default());
+            text.extend_from_slice((lines + before + 1).to_string().as_bytes());
+            from = *place;
+        }
+        text.extend_from_slice(self.text.get(from..).unwrap_or_default());
+        text
+    }
+
+    /// Forgets all but its room.
+    fn clear(&mut self) {
+        self.text.clear();
+        self.bad.clear();
+        self.lines = 0;
+    }
+}
+
+/// Where the writing is.
+struct Writing<W> {
+    output: W,
+    /// The number of the block whose answer is written next.
+    next: u64,
+    /// The answers to later ones: of each thread one at most, for it reads only in its turn.
+    waiting: BTreeMap<u64, io::Result<Answer>>,
+    /// How many lines were answered.
+    lines: u64,
+    /// How many of them hold no event.
+    bad_count: u64,
+    /// Why nothing more is written.
+    failed: Option<io::Error>,
+}
+
+impl<W: io::Write> Writing<W> {
+    fn of(output: W) -> Writing<W> {
+        Writing { output, next: 0, waiting: BTreeMap::new(), lines: 0, bad_count: 0, failed: None }
+    }
+
+    /// Takes the answer to a block, and writes all that can be written; an answer that was written leaves its room. Gives
+    /// whether to go on.
+    fn take(&mut self, number: u64, answer: io::Result<&mut Answer>) -> bool {
+        if number > self.next {
+            self.waiting.insert(number, answer.map(mem::take));
+            return self.failed.is_none();
+        }
+        let mut written = answer.and_then(|answer| self.write(answer));
+        while written.is_ok()
+            && let Some(answer) = self.waiting.remove(&self.next)
+        {
+            written = answer.and_then(|answer| self.write(&answer));
+        }
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+        self.failed.is_none()
+    }
+
+    fn write(&mut self, answer: &Answer) -> io::Result<()> {
+        if answer.bad.is_empty() {
+            self.output.write_all(&answer.text)?;
+        } else {
+            self.output.write_all(&answer.numbered(self.lines))?;
+        }
+        self.output.flush()?;
+        self.next += 1;
+        self.lines += answer.lines;
+        self.bad_count += answer.bad.len() as u64;
+        Ok(())
     }
 }
 
 impl<R: Read> Reading<R> {
     fn of(input: R) -> Reading<R> {
-        Reading { input, line: 1, begun: Vec::new(), skips: false }
+        Reading { input, number: 0, begun: Vec::new(), skips: false }
     }
 
     /// Reads a block of whole lines into `room`, as soon as there are any: whoever sends one line and waits gets its answer.
@@ -155,14 +235,10 @@ impl<R: Read> Reading<R> {
 
     /// What stands at `place` as a block.
     fn block(&mut self, room: Bytes, place: Range<usize>, text: impl FnOnce(Bytes) -> Text) -> Block {
+        let number = self.number;
+        self.number += 1;
         let text = text(room.slice(place));
-        let lines = match &text {
-            Text::Lines(lines) => count_lines(lines),
-            Text::TooLong => 1,
-        };
-        let first_line = self.line;
-        self.line += lines;
-        Block { first_line, room, text }
+        Block { number, room, text }
     }
 }
 
@@ -173,25 +249,6 @@ fn read_some(input: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
             other => return other,
         }
     }
-}
-
-/// How many lines end in a text. So few at once that a byte can count them: the compiler makes vectors of that.
-fn count_lines(text: &[u8]) -> u64 {
-    let in_few = |few: &[u8]| few.iter().map(|&byte| u8::from(byte == b'\n')).sum::<u8>();
-    text.chunks(usize::from(u8::MAX)).map(|few| u64::from(in_few(few))).sum()
-}
-
-/// Writes the answers in the order of their blocks; gives how many lines hold no event.
-fn write(mut output: impl io::Write, answers: &[Receiver<io::Result<Answer>>]) -> io::Result<u64> {
-    let mut bad_count = 0;
-    // The threads read in turn, and each one's answers come in order.
-    for answer in answers.iter().cycle().map_while(|answers| answers.recv().ok()) {
-        let answer = answer?;
-        output.write_all(&answer.text)?;
-        output.flush()?;
-        bad_count += answer.bad_count;
-    }
-    Ok(bad_count)
 }
 
 /// What a thread matches with.
@@ -210,25 +267,24 @@ struct Matching<'p> {
 }
 
 impl Matching<'_> {
-    /// Answers all lines, on as many threads and this one; gives how many hold no event.
-    fn answer_all(&self, input: impl Read + Send, output: impl io::Write, threads: usize) -> io::Result<u64> {
+    /// Answers all lines, on as many threads; gives how many hold no event.
+    fn answer_all(&self, input: impl Read + Send, output: impl io::Write + Send, threads: usize) -> io::Result<u64> {
+        let writing = Mutex::new(Writing::of(output));
         thread::scope(|scope| {
             let (hand_to_first, mut taken) = sync_channel(1);
-            let mut answers = Vec::new();
             for place in 1..=threads {
                 // The last one hands the reading to the first.
                 let (hand_on, taken_next) = sync_channel(1);
                 let hand_on = if place < threads { hand_on } else { hand_to_first.clone() };
-                let (answer_to, answer_from) = sync_channel(ANSWERS_WAITING_MAX);
-                let mine = std::mem::replace(&mut taken, taken_next);
-                scope.spawn(move || self.take_turns(&mine, &hand_on, &answer_to));
-                answers.push(answer_from);
+                let mine = mem::replace(&mut taken, taken_next);
+                let writing = &writing;
+                scope.spawn(move || self.take_turns(&mine, &hand_on, writing));
             }
             // It is taken, for the first thread waits for it.
             let _ = hand_to_first.send(Reading::of(input));
-            drop(hand_to_first);
-            write(output, &answers)
-        })
+        });
+        let Writing { bad_count, failed, .. } = writing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(bad_count), Err)
     }
 
     /// Reads and answers a block whenever it is this thread's turn, until there are no more or nobody asks any more. A thread
@@ -237,26 +293,26 @@ impl Matching<'_> {
         &self,
         taken: &Receiver<Reading<R>>,
         hand_on: &SyncSender<Reading<R>>,
-        answers: &SyncSender<io::Result<Answer>>,
+        writing: &Mutex<Writing<impl io::Write>>,
     ) {
         let mut matcher =
             Matcher { in_place: self.arrival.in_place(self.rules, self.now), envelope: self.arrival.empty(self.now) };
         let mut room = BytesMut::new();
-        let mut answer_bytes = 0;
+        let mut answer = Answer::default();
+        let writing = || writing.lock().unwrap_or_else(PoisonError::into_inner);
         for mut reading in taken {
             let block = match reading.next(room) {
                 Ok(Some(block)) => block,
                 Ok(None) => return,
                 Err(error) => {
-                    // Where nobody reads the answers any more, nobody asks why there are none.
-                    let _ = answers.send(Err(error));
+                    writing().take(reading.number, Err(error));
                     return;
                 }
             };
             let goes_on = hand_on.send(reading).is_ok();
-            let answer = self.answer(&block, answer_bytes, &mut matcher);
-            answer_bytes = answer.text.len();
-            if answers.send(Ok(answer)).is_err() || !goes_on {
+            answer.clear();
+            self.answer(&block, &mut matcher, &mut answer);
+            if !writing().take(block.number, Ok(&mut answer)) || !goes_on {
                 return;
             }
             let Block { room: used, text, .. } = block;
@@ -266,24 +322,34 @@ impl Matching<'_> {
         }
     }
 
-    /// Answers a block, in about so many bytes.
-    fn answer(&self, block: &Block, bytes: usize, matcher: &mut Matcher<'_>) -> Answer {
-        let mut answer = Answer { text: Vec::with_capacity(bytes), bad_count: 0 };
+    /// Answers a block.
+    fn answer(&self, block: &Block, matcher: &mut Matcher<'_>, answer: &mut Answer) {
         match &block.text {
-            Text::TooLong => answer.refuse(block.first_line, too_long()),
+            Text::TooLong => {
+                answer.refuse(&too_long());
+                answer.lines += 1;
+            }
             Text::Lines(lines) => {
+                // Mostly all of it is UTF-8; where it is not, each line is asked.
+                let text = event_json::text(lines);
                 let mut start = 0;
-                // The last line may lack its end; behind an end there is nothing.
-                let last = (lines.last() != Some(&b'\n')).then_some(lines.len());
-                for (number, end) in (block.first_line..).zip(memchr_iter(b'\n', lines).chain(last)) {
-                    if let Err(error) = self.answer_line(lines, start..end, matcher, &mut answer.text) {
-                        answer.refuse(number, error);
+                while start < lines.len() {
+                    let rest = match text {
+                        Some(text) => text.get(start..),
+                        None => lines.get(start..line_end(lines, start)).and_then(event_json::text),
+                    };
+                    let length = rest.and_then(|rest| answer_known_line(rest, matcher, &mut answer.text));
+                    let end = length.map_or_else(|| line_end(lines, start), |length| start + length);
+                    if length.is_none()
+                        && let Err(error) = self.answer_line(lines, start..end, matcher, &mut answer.text)
+                    {
+                        answer.refuse(&error);
                     }
+                    answer.lines += 1;
                     start = end + 1;
                 }
             }
         }
-        answer
     }
 
     /// Writes which rules match the event of a line of `block`, and nothing for a blank one. The error is what is wrong
@@ -324,6 +390,22 @@ impl Matching<'_> {
     }
 }
 
+/// Where the line that begins at a place ends.
+fn line_end(lines: &[u8], start: usize) -> usize {
+    let length = lines.get(start..).and_then(|rest| memchr(b'\n', rest));
+    length.map_or(lines.len(), |length| start + length)
+}
+
+/// Answers the first line of a text, if its event is like those before. Gives the line's length.
+fn answer_known_line(text: &str, matcher: &mut Matcher<'_>, out: &mut Vec<u8>) -> Option<usize> {
+    let (id, rules, length) = matcher.in_place.as_mut()?.matches_line(text)?;
+    if length > LINE_BYTES_MAX {
+        return None;
+    }
+    answer_event(|out| out.extend_from_slice(id.as_bytes()), rules, out);
+    Some(length)
+}
+
 /// Writes which rules match an event.
 fn answer_event<'r>(write_id: impl FnOnce(&mut Vec<u8>), rules: impl IntoIterator<Item = &'r Rule>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
@@ -348,6 +430,11 @@ fn too_long() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use eventyard_rules::file::{Host, read_rules};
+    use eventyard_rules::reader::{Document, Reading};
+
     use super::*;
 
     /// Gives a text in pieces of many lengths, as a pipe does, and is interrupted between them.
@@ -372,8 +459,18 @@ mod tests {
         }
     }
 
+    /// A rule that matches nothing here: where there is none, no event is looked at where it stands.
+    fn rules() -> RuleSet {
+        let text = "[[rule]]\nname = \"r\"\npattern = { type = [\"other\"] }\ntarget = { function = \"f\" }\n";
+        let (file, document) = (Arc::from("r.toml"), Document::parse(text));
+        let reading = Reading::new(&file, &document, &|_| Ok(None));
+        let host = Host { http_target: &|_| None, event_file: &|_| Err("there is none".to_owned()), text };
+        RuleSet::compile(read_rules(&reading.root(&document), &host).into_iter().map(|read| read.rule).collect())
+    }
+
     fn answered(text: &[u8], threads: usize, seed: u64) -> (Vec<Value>, u64) {
-        let (rules, arrival) = (RuleSet::default(), Arrival::by_post().unwrap());
+        let (rules, arrival) = (rules(), Arrival::by_post().unwrap());
+        assert!(arrival.in_place(&rules, Timestamp::EPOCH).is_some());
         let matching = Matching { rules: &rules, arrival: &arrival, now: Timestamp::EPOCH };
         let input = Pieces { rest: text, random: fastrand::Rng::with_seed(seed), is_interrupted: false };
         let mut output = Vec::new();
@@ -385,7 +482,9 @@ mod tests {
     /// A line, and what is wrong with it.
     fn line(random: &mut fastrand::Rng, number: usize) -> (Vec<u8>, Option<&'static str>) {
         let event = |space: usize| {
-            format!(r#"{{"id":"{number}","type":"t","data":{{"n":{number}}}{}}}"#, " ".repeat(space)).into_bytes()
+            // A draft lacks what is filled in, and is read otherwise.
+            let rest = if number.is_multiple_of(3) { "" } else { r#","specversion":"1.0","source":"/s""# };
+            format!(r#"{{"id":"{number}","type":"t","data":{{"n":{number}}}{rest}{}}}"#, " ".repeat(space)).into_bytes()
         };
         let length = event(0).len();
         // Long ones are few, for the tests' sake.
