@@ -94,8 +94,12 @@ impl ClientContext for Context {
         let meaning = error.rdkafka_error_code().map_or(Meaning::Passing, Meaning::of);
         let words = client::words(&error, reason);
         let mut last = self.last_error();
-        // That no broker is left is what follows from wrong credentials and certificates, and says less.
-        let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        // That a connection ended and that no broker is left is what follows from wrong credentials and certificates, and says
+        // less.
+        let follows = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
+        );
         if !(follows && matches!(*last, Some((Meaning::Auth | Meaning::Tls, _)))) {
             *last = Some((meaning, words));
         }
@@ -363,6 +367,21 @@ mod tests {
     use rdkafka::message::ToBytes;
 
     use super::*;
+
+    #[test]
+    fn a_wrong_certificate_is_named_whatever_follows_from_it() {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, SSL};
+        let said = |codes: &[RDKafkaErrorCode]| {
+            let context = Context { topic: "t".into(), last_error: Mutex::default() };
+            codes.iter().for_each(|code| context.error(KafkaError::Global(*code), "why"));
+            context.not_in_time("nothing came".to_owned()).code
+        };
+        assert_eq!(said(&[AllBrokersDown]), "connect");
+        assert_eq!(said(&[SSL, AllBrokersDown]), "tls");
+        assert_eq!(said(&[AllBrokersDown, SSL]), "tls");
+        // A connection that the other side ends in the middle of its handshake.
+        assert_eq!(said(&[SSL, BrokerTransportFailure, AllBrokersDown]), "tls");
+    }
 
     /// Row T2: a key has its length before it, so that nothing in it ends it or begins anything else.
     #[test]
