@@ -9,6 +9,7 @@
 
 use fluent_uri::{Uri, UriRef};
 
+use crate::text::is_printable_ascii;
 use crate::{Event, EventError, ExtensionValue, Limits, media_type};
 
 /// The attributes that the specification itself defines. An extension may not take one of these names, nor
@@ -160,12 +161,6 @@ fn check_characters(name: &str, value: &str) -> Result<(), EventError> {
         }
         None => Ok(()),
     }
-}
-
-/// Whether a text is made of ASCII without control characters. It looks at all of them, for then the compiler looks at many
-/// at a time.
-pub(crate) fn is_printable_ascii(text: &str) -> bool {
-    text.bytes().fold(true, |good, byte| good & matches!(byte, b' '..=b'~'))
 }
 
 /// Whether a text may be an attribute's value: not empty, within the limit, and without forbidden characters.

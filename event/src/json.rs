@@ -13,18 +13,24 @@
 //! - Where `datacontenttype` is given and declares no JSON, `data` must be a string, and its text is the data.
 //! - `data_base64` whose `datacontenttype` declares JSON is taken as JSON if it is, else kept as bytes.
 
+mod attributes;
+mod bytes;
+mod check;
 mod gaps;
 mod known;
+mod outline;
 mod quick;
 mod read;
 mod scan;
 mod skim;
 mod write;
 
+pub use attributes::SkimmedValue;
+pub use known::Found;
 pub(crate) use read::check_size;
 pub use read::{read_batch, read_structured, read_structured_into};
 pub use scan::text;
-pub use skim::{Found, Skimmed, SkimmedValue, Skimmer};
+pub use skim::{Skimmed, Skimmer};
 pub use write::{write_batch, write_structured};
 
 use crate::EventError;
@@ -54,6 +60,6 @@ impl Shape {
 /// # Errors
 /// [`EventError::Json`] with line and column, or [`EventError::Limit`] (`json_depth`).
 pub fn validate(bytes: &[u8], depth_max: usize) -> Result<Shape, EventError> {
-    let outline = scan::check(scan::text_of(bytes)?, depth_max)?;
+    let outline = check::check(scan::text_of(bytes)?, depth_max)?;
     Ok(Shape { keys_unique: outline.keys_unique })
 }

@@ -1,6 +1,6 @@
 //! Media types (RFC 2046): what a content type says about data, without looking at the data.
 
-use crate::attributes::is_printable_ascii;
+use crate::text::is_printable_ascii;
 
 /// The media type without its parameters and the space around it: `application/json; charset=utf-8` gives
 /// `application/json`. Upper and lower case are the sender's; compare without regard to them.

@@ -17,6 +17,12 @@ pub fn digits(number: impl Into<i64>) -> Text {
     number.into().to_compact_string()
 }
 
+/// Whether a text is made of ASCII without control characters. It looks at all of them, for then the compiler looks at many
+/// at a time.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |good, byte| good & matches!(byte, b' '..=b'~'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

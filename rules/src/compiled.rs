@@ -16,6 +16,7 @@
 
 mod build;
 mod decide;
+mod filed;
 mod hash;
 mod leaf;
 mod paths;
@@ -37,9 +38,10 @@ use crate::pattern::{Field, Pattern};
 use crate::reference;
 use crate::syntax::json;
 use build::Builder;
+use filed::Filed;
 use paths::{Paths, ROOT};
 use scratch::{LeafKind, Scratch, Sizes};
-use table::{Filed, Table};
+use table::Table;
 
 /// Marks a field of a branch that no other branch has.
 const ALONE: u32 = 1 << 31;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::preset::PRESET_NAMES;
+use super::verify::VerifyConfig;
 use crate::secret::{Secret, Secrets};
 use crate::spec::{ConnectorSpec, Field, FieldKind, Role, Variant};
 
@@ -267,38 +268,6 @@ pub(super) struct SourceConfig {
     pub(super) reply_timeout_ms: Option<u64>,
     #[serde(rename = "type")]
     pub(super) ty: Option<String>,
-}
-
-/// `verify`, after its shape was checked.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum VerifyConfig {
-    Hmac {
-        secret: Secrets,
-        header: String,
-        algorithm: String,
-        encoding: String,
-        prefix: String,
-        payload: String,
-        timestamp_header: Option<String>,
-        #[serde(rename = "tolerance")]
-        tolerance_ms: u64,
-    },
-    #[serde(rename = "standard-webhooks")]
-    StandardWebhooks {
-        secret: Secrets,
-        #[serde(rename = "tolerance")]
-        tolerance_ms: u64,
-    },
-    Basic {
-        username: String,
-        password: Secrets,
-    },
-    ApiKey {
-        header: String,
-        secret: Secrets,
-    },
-    None,
 }
 
 /// An http target's keys, after their shape was checked.

@@ -7,6 +7,7 @@
 //! Outwards, an [`HttpSink`] makes one request for each attempt and reads the answer with a cap and a deadline. It
 //! never follows a redirect, never retries and never goes where the project's operator did not let it.
 
+mod answer;
 mod client;
 mod config;
 mod egress;

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::answer::{not_answered, read_body};
 use super::client::HttpClient;
-use super::sink::{not_answered, read_body};
 use crate::secret::Secret;
 use crate::sink::SendError;
 

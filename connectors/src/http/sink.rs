@@ -15,23 +15,23 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use eventyard_event::http::write_binary;
-use eventyard_event::{hops, json, with_causes};
+use eventyard_event::{hops, json};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::answer::{broke_off, not_answered, read_body, response_head};
 use super::client::HttpClient;
 use super::config::{AuthConfig, OAuth2Config, SignConfig, TargetConfig};
-use super::egress::{self, EgressBlocked};
+use super::egress;
 use super::oauth2::ClientCredentials;
 use super::retry_after::retry_after;
 use super::verify::{Key, checked, header_name, standard_webhooks_key, standard_webhooks_signed};
-use crate::sink::{PayloadForm, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, SendError, SendRequest, Sent, Sink};
+use crate::sink::{PayloadForm, SendError, SendRequest, Sent, Sink};
 use crate::spec::{ConfigError, read_checked};
-use crate::tls;
 
 /// Headers that are the broker's or the connection's; the project may not set them.
 const HEADERS_TAKEN: &[&str] = &[
@@ -232,61 +232,6 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: Bytes, request: &SendReq
     Err(SendError { code, message: answer, response_head: head, retryable, retry_after })
 }
 
-/// Reads up to [`RESPONSE_BODY_BYTES_MAX`]; what comes after it is not waited for. True where something came after it.
-pub(super) async fn read_body(mut response: reqwest::Response) -> Result<(Bytes, bool), reqwest::Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = RESPONSE_BODY_BYTES_MAX.saturating_sub(body.len());
-        if chunk.len() > room {
-            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            return Ok((body.freeze(), true));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body.freeze(), false))
-}
-
-pub(super) fn not_answered(error: &reqwest::Error) -> SendError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(blocked) = inner.downcast_ref::<EgressBlocked>() {
-            return SendError::permanent("egress_blocked", blocked.to_string());
-        }
-        cause = inner.source();
-    }
-    // The URL stays out of it: its query may hold a key.
-    let causes = std::error::Error::source(error).map(with_causes).unwrap_or_default();
-    if tls::is_refused(error) {
-        SendError::retryable("tls", format!("TLS with the target failed: {causes}"))
-    } else if error.is_connect() {
-        SendError::retryable("connect", format!("no connection to the target: {causes}"))
-    } else {
-        SendError::retryable("connection_lost", format!("the connection broke before an answer came: {causes}"))
-    }
-}
-
-fn broke_off(status: StatusCode, error: &reqwest::Error) -> SendError {
-    let causes = std::error::Error::source(error).map(with_causes).unwrap_or_default();
-    SendError::retryable("response_broken", format!("the target answered {status}, and its answer broke off: {causes}"))
-}
-
-/// The status line, the headers and the beginning of the body, as text and within the cap. Cookies are left out.
-fn response_head(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
-    let mut text = format!("HTTP {status}\n");
-    for (name, value) in headers.iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
-        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
-        if text.len() > RESPONSE_HEAD_BYTES_MAX {
-            break;
-        }
-    }
-    text.push('\n');
-    let start = body.get(..RESPONSE_HEAD_BYTES_MAX).unwrap_or(body);
-    text.push_str(&String::from_utf8_lossy(start));
-    let end = text.floor_char_boundary(RESPONSE_HEAD_BYTES_MAX);
-    text.truncate(end);
-    text
-}
-
 /// Sets a header of one delivery. A value that no header can hold (a line break above all) fails for good.
 fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), SendError> {
     let refused = || {
@@ -433,32 +378,4 @@ fn auth_header(auth: &AuthConfig) -> Result<(HeaderName, HeaderValue), Vec<Confi
         .map_err(|_| vec![ConfigError::at(key, "bad_value", "a secret sent in a header may not hold line breaks")])?;
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use reqwest::dns::{Name, Resolve, Resolving};
-
-    use super::*;
-    use crate::http::install_crypto;
-
-    /// Resolves every name to an address that may not be called.
-    struct Blocked;
-
-    impl Resolve for Blocked {
-        fn resolve(&self, _name: Name) -> Resolving {
-            Box::pin(async { Err(EgressBlocked([169, 254, 169, 254].into()).into()) })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_to_a_forbidden_address_fails_for_good() {
-        install_crypto();
-        let client = reqwest::Client::builder().dns_resolver(Arc::new(Blocked)).tls_certs_only([]).build().unwrap();
-        let error = client.get("http://metadata.test/").send().await.unwrap_err();
-        let error = not_answered(&error);
-        assert_eq!((error.code.as_str(), error.retryable), ("egress_blocked", false));
-    }
 }

@@ -11,10 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use eventyard_event::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::config::VerifyConfig;
 use crate::secret::Secrets;
 use crate::spec::ConfigError;
 
@@ -32,6 +32,38 @@ pub(super) const WHSEC: &str = "whsec_";
 
 /// The header of Stripe's signatures.
 pub(super) const STRIPE_SIGNATURE: &str = "stripe-signature";
+
+/// `verify`, after its shape was checked.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum VerifyConfig {
+    Hmac {
+        secret: Secrets,
+        header: String,
+        algorithm: String,
+        encoding: String,
+        prefix: String,
+        payload: String,
+        timestamp_header: Option<String>,
+        #[serde(rename = "tolerance")]
+        tolerance_ms: u64,
+    },
+    #[serde(rename = "standard-webhooks")]
+    StandardWebhooks {
+        secret: Secrets,
+        #[serde(rename = "tolerance")]
+        tolerance_ms: u64,
+    },
+    Basic {
+        username: String,
+        password: Secrets,
+    },
+    ApiKey {
+        header: String,
+        secret: Secrets,
+    },
+    None,
+}
 
 /// A proof that is asked of every request.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 //!
 //! Between that thread and the supervisor's calls stands [`gathered::Shared`].
 
+mod commit;
 mod gathered;
 mod reading;
 mod rebalance;

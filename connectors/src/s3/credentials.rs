@@ -2,12 +2,11 @@
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::config::{Credentials, Region, SharedHttpClient};
 use tokio::sync::OnceCell;
 
-use super::client::Failure;
+use super::failure::Failure;
 use super::settings::{StoreConfig, Whence};
 
 /// Gives what requests are signed with.
@@ -74,9 +73,4 @@ impl ProvideCredentials for Role {
             self.chain.get_or_init(make).await.provide_credentials().await
         })
     }
-}
-
-/// Whether a request failed because nobody said who we are.
-pub(super) fn are_missing(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
 }

@@ -17,8 +17,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use super::change::{Change, DEDUPE, Kind};
-use super::client::{Bucket, Failure};
-use super::guard::{HEADS_AT_ONCE, digest};
+use super::client::Bucket;
+use super::failure::Failure;
+use super::guard::digest;
+use super::heads::HEADS_AT_ONCE;
 use super::notification::unquoted;
 use super::seen::Sight;
 use super::text::unform;

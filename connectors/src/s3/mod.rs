@@ -18,7 +18,11 @@ mod config;
 #[cfg(feature = "s3")]
 mod credentials;
 #[cfg(feature = "s3")]
+mod failure;
+#[cfg(feature = "s3")]
 mod guard;
+#[cfg(feature = "s3")]
+mod heads;
 #[cfg(feature = "s3")]
 mod key;
 #[cfg(feature = "s3")]

@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use eventyard_event::Event;
 use serde::Deserialize;
 
-use super::client::{Bucket, Failure};
+use super::client::Bucket;
+use super::failure::Failure;
 use crate::objects::{Object, Objects};
 use crate::sink::SendError;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::change::{Change, Maker};
 use super::client::Bucket;
-use super::{guard, notification};
+use super::{heads, notification};
 use crate::reader::{NotRead, Reader};
 use crate::source::Incoming;
 
@@ -35,7 +35,7 @@ impl Reader for NotificationReader {
         let ours = |change: &Change| change.bucket == self.bucket.name() && change.key.starts_with(&self.prefix);
         let mut changes: Vec<Change> = changes.into_iter().filter(ours).collect();
         if self.loop_guard && changes.iter().any(|change| !change.metadata_known) {
-            changes = guard::ask(&self.bucket, changes).await.map_err(|failure| NotRead::Now {
+            changes = heads::ask(&self.bucket, changes).await.map_err(|failure| NotRead::Now {
                 code: failure.code,
                 message: failure.message,
                 retry_after: failure.retry_after,

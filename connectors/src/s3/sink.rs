@@ -16,7 +16,8 @@ use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::client::{Bucket, Failure};
+use super::client::Bucket;
+use super::failure::Failure;
 use super::guard::{VIA_METADATA, via_of};
 use super::key::{self, Template};
 use super::settings::SinkConfig;

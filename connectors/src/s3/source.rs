@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::change::{Change, Maker};
-use super::client::{Bucket, Failure};
-use super::guard::{self, mark};
+use super::client::Bucket;
+use super::failure::Failure;
+use super::guard::mark;
+use super::heads;
 use super::listed::{self, Found};
 use super::objects::S3Objects;
 use super::reader::NotificationReader;
@@ -324,7 +326,7 @@ impl PollingSource {
             undecodable = letters;
         }
         if self.loop_guard && !changes.is_empty() {
-            changes = guard::ask(&self.bucket, changes).await?;
+            changes = heads::ask(&self.bucket, changes).await?;
         }
         let last_key = found.iter().rfind(|one| !one.doubtful).map(|one| one.change.key.clone());
         let token = page.next_continuation_token().filter(|_| page.is_truncated() == Some(true)).map(str::to_owned);

@@ -13,9 +13,9 @@
 
 use std::ops::Range;
 
-use super::known::{Literal, Members, NONE, OUTERMOST};
-use super::quick::Place;
-use super::skim::{Asked, DATA, Found, bit};
+use super::attributes::{DATA, bit};
+use super::known::{Asked, Found, Literal, Members, NONE, OUTERMOST};
+use super::outline::Place;
 
 /// How many gaps are kept. Events of one kind have a few dozen.
 const GAPS_MAX: usize = 1024;

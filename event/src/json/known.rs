@@ -71,6 +71,21 @@ struct Member {
     asked: u32,
 }
 
+/// By what number a value is asked for.
+pub(super) type Asked = u32;
+
+/// A value that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// By what number it is asked for.
+    pub asked: u32,
+    /// Where it stands in the event's text: a string with its quotes, a number or a word. An array begins there, and
+    /// nothing in it was noted.
+    pub place: Range<usize>,
+    /// Whether it must be read first: a string with escapes, or an array.
+    pub is_folded: bool,
+}
+
 /// Where a key leads from what is asked for by a number: by what number that is asked for, or [`NONE`].
 pub(super) type Asks<'r> = &'r dyn Fn(u32, &str) -> u32;
 
@@ -355,8 +370,9 @@ impl<'a> Keys<'a> for KnownKeys<'_> {
 mod tests {
     use fastrand::Rng;
 
+    use super::super::outline::Outline;
     use super::super::quick::outline_by;
-    use super::super::scan::{Outline, scan_each};
+    use super::super::scan::scan_each;
     use super::*;
 
     fn read(text: &str, members: &mut Members) -> Option<Outline> {

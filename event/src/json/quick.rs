@@ -6,83 +6,19 @@
 //! other, of which only places are kept. What is not plain (a mistake, a key with escapes, very many children) is left to the
 //! other check, which says what is wrong. So all that this one has to be right about is what it lets pass.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
 use wide::u8x16;
 
-use super::known::{KnownKeys, Mark, Members};
-use super::scan::{self, Child, DEPTH_EXPECTED, EACH, HIGHEST, KEYS_COMPARED_MAX, KEYS_EXPECTED, Outline, Root};
-
-/// See [`KEYS_EXPECTED`].
-const CHILDREN_EXPECTED: usize = 12;
+use super::bytes::{self, EACH, HIGHEST};
+use super::outline::{KEYS_COMPARED_MAX, Outline, Place, Root};
 
 /// More children of the outermost value than an event has members are left to the other check, which need not keep them.
-const CHILDREN_MAX: usize = 128;
+pub(super) const CHILDREN_MAX: usize = 128;
 
-/// What a check writes down, kept from text to text so that none of them allocates. It never grows large: of each object
-/// that is open there are no more keys than [`KEYS_COMPARED_MAX`], and no more children than [`CHILDREN_MAX`].
-pub(super) struct Room {
-    /// The keys of the open objects, the innermost object's last.
-    seen: Vec<Key>,
-    /// The containers around the one that is being read.
-    outer: Vec<Open<OwnKeys>>,
-    /// The keys of the texts before, which have a limit of their own.
-    members: Members,
-    /// The containers around the one that is being read by them.
-    known_outer: Vec<Open<Mark>>,
-    /// The children of the outermost value of the text that was checked last.
-    pub(super) children: Vec<Place>,
-}
-
-impl Default for Room {
-    fn default() -> Room {
-        Room {
-            seen: Vec::with_capacity(KEYS_EXPECTED),
-            outer: Vec::with_capacity(DEPTH_EXPECTED),
-            members: Members::default(),
-            known_outer: Vec::with_capacity(DEPTH_EXPECTED),
-            children: Vec::with_capacity(CHILDREN_EXPECTED),
-        }
-    }
-}
-
-/// Where a child of the outermost value stands.
-#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub(super) struct Place {
-    /// Its key, without the quotes; there are no escapes in it. None in an array.
-    pub(super) key: Option<Range<usize>>,
-    pub(super) value: Range<usize>,
-}
-
-impl Place {
-    /// The child that stands there.
-    pub(super) fn in_text(self, text: &str) -> Child<'_> {
-        let key = self.key.map(|key| text.get(key).unwrap_or_default());
-        Child { key: key.map(Cow::Borrowed), value: self.value }
-    }
-}
-
-/// The outline of a text, and in `room` the children of its outermost value, if `keeps_children`. `None` where something is
-/// wrong, or where this cannot tell.
-pub(super) fn outline(text: &str, depth_max: usize, keeps_children: bool, room: &mut Room) -> Option<Outline> {
-    let bytes = text.as_bytes();
-    let Room { seen, outer, members, known_outer, children } = room;
-    if members.are_asked() {
-        let mut keys = KnownKeys::new(members);
-        let outline = outline_by(bytes, depth_max, keeps_children, &mut keys, known_outer, children);
-        keys.settle(outline.is_some());
-        if outline.is_some() {
-            return outline;
-        }
-    }
-    seen.clear();
-    let mut keys = ComparedKeys { seen, many: Vec::new(), unique: true };
-    outline_by(bytes, depth_max, keeps_children, &mut keys, outer, children)
-}
-
-/// The same by one way of telling keys apart.
+/// The outline of a text by one way of telling keys apart, and the children of its outermost value, if `keeps_children`. `None`
+/// where something is wrong, or where this cannot tell.
 pub(super) fn outline_by<'a, K: Keys<'a>>(
     bytes: &'a [u8],
     depth_max: usize,
@@ -270,7 +206,7 @@ pub(super) fn after_space(bytes: &[u8], at: usize) -> usize {
 
 #[inline(never)]
 fn after_more_space(bytes: &[u8], at: usize) -> usize {
-    scan::after_space(bytes, at)
+    bytes::after_space(bytes, at)
 }
 
 /// How many bytes are looked at together. Most strings and numbers are shorter.
@@ -371,7 +307,7 @@ impl<O: Copy> Open<O> {
 
 /// The keys of an object that is open.
 #[derive(Clone, Copy)]
-struct OwnKeys {
+pub(super) struct OwnKeys {
     /// Where they begin in [`ComparedKeys::seen`].
     from: usize,
     /// One of 64 bits for each key: one whose bit is not set has no equal.
@@ -379,7 +315,7 @@ struct OwnKeys {
 }
 
 /// A key of an object that is open.
-struct Key {
+pub(super) struct Key {
     /// Its first eight bytes, the last of them highest; fewer where it is shorter.
     head: u64,
     start: usize,
@@ -387,7 +323,7 @@ struct Key {
 }
 
 /// The keys of the open objects, held against each other.
-struct ComparedKeys<'a, 'r> {
+pub(super) struct ComparedKeys<'a, 'r> {
     /// The innermost object's last; of each no more than [`KEYS_COMPARED_MAX`].
     seen: &'r mut Vec<Key>,
     /// All keys of the objects that have more, with how deep these lie.
@@ -449,7 +385,13 @@ impl<'a> Keys<'a> for ComparedKeys<'a, '_> {
     }
 }
 
-impl<'a> ComparedKeys<'a, '_> {
+impl<'a, 'r> ComparedKeys<'a, 'r> {
+    /// With room for the keys of the open objects.
+    pub(super) fn new(seen: &'r mut Vec<Key>) -> ComparedKeys<'a, 'r> {
+        seen.clear();
+        ComparedKeys { seen, many: Vec::new(), unique: true }
+    }
+
     /// Reads a key, without the colon, for a key that is long or at the end of the text. One with escapes is left.
     #[inline(never)]
     fn read_long(&mut self, bytes: &'a [u8], at: usize, here: &mut OwnKeys, depth: usize) -> Option<Range<usize>> {
@@ -620,215 +562,7 @@ fn not_digits(eight: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use fastrand::Rng;
-
-    use super::super::scan::{scan_each, text_of};
     use super::*;
-
-    const DEPTH_MAX: usize = 6;
-
-    /// Any JSON text, and sometimes what only looks like one.
-    fn write_value(random: &mut Rng, depth: usize, out: &mut Vec<u8>) {
-        let kinds = if depth > DEPTH_MAX { 5 } else { 9 };
-        match random.u8(..kinds) {
-            0 | 1 => write_string(random, out),
-            2 => out.extend_from_slice(
-                random.choice(["true", "false", "false", "null", "null", "tru"]).unwrap().as_bytes(),
-            ),
-            3 | 4 => {
-                const NUMBERS: [&str; 16] = [
-                    "0",
-                    "-0",
-                    "7",
-                    "12345678",
-                    "123456789",
-                    "-1.5e3",
-                    "1E+10",
-                    "0.000000001",
-                    "1e-9999999999",
-                    "01",
-                    "-",
-                    "1.",
-                    ".5",
-                    "1e",
-                    "+1",
-                    "99999999999999999999999.99999999999999999",
-                ];
-                let kinds = if random.u8(..4) == 0 { NUMBERS.len() } else { 9 };
-                out.extend_from_slice(NUMBERS[random.usize(..kinds)].as_bytes());
-            }
-            5 | 6 => {
-                out.push(b'[');
-                for place in 0..random.usize(..4) {
-                    out.extend_from_slice(if place > 0 { b"," } else { b"" });
-                    write_space(random, out);
-                    write_value(random, depth + 1, out);
-                }
-                write_space(random, out);
-                out.push(b']');
-            }
-            _ => {
-                out.push(b'{');
-                let count = if random.u8(..20) == 0 { random.usize(10..40) } else { random.usize(..5) };
-                for place in 0..count {
-                    out.extend_from_slice(if place > 0 { b"," } else { b"" });
-                    write_space(random, out);
-                    if random.u8(..3) == 0 {
-                        write_string(random, out)
-                    } else {
-                        write_key(random, out)
-                    }
-                    write_space(random, out);
-                    out.push(b':');
-                    write_space(random, out);
-                    write_value(random, depth + 1, out);
-                }
-                out.push(b'}');
-            }
-        }
-        write_space(random, out);
-    }
-
-    /// Of few letters and many lengths, so that there are some twice.
-    fn write_key(random: &mut Rng, out: &mut Vec<u8>) {
-        let length = random.usize(..20);
-        let long = "abcdefghijklmnopqrs.";
-        let end = if random.u8(..30) == 0 {
-            "."
-        } else if random.bool() {
-            "x"
-        } else {
-            ""
-        };
-        out.extend_from_slice(format!("\"{}{end}\"", &long[..length]).as_bytes());
-    }
-
-    fn write_string(random: &mut Rng, out: &mut Vec<u8>) {
-        const PIECES: [&str; 20] = [
-            "a",
-            "bc",
-            "123456789012345",
-            "\\\"",
-            "\\\\",
-            "\\n",
-            "\\u00e9",
-            "\\ud83d\\ude00",
-            "\\ud83d",
-            "\\udc00",
-            "\\u12g4",
-            "é",
-            "😀",
-            "{",
-            "}",
-            "[],:",
-            ".",
-            " ",
-            "\\x",
-            "\t",
-        ];
-        out.push(b'"');
-        let kinds = if random.bool() { 3 } else { PIECES.len() };
-        for _ in 0..random.usize(..6) {
-            out.extend_from_slice(PIECES[random.usize(..kinds)].as_bytes());
-        }
-        out.push(b'"');
-    }
-
-    fn write_space(random: &mut Rng, out: &mut Vec<u8>) {
-        if random.u8(..8) == 0 {
-            out.extend_from_slice(random.choice([" ", "\n", "\t \r\n", "\u{b}", "\u{a0}"]).unwrap().as_bytes());
-        }
-    }
-
-    /// What may be wrong with a text, by bytes that mean something.
-    fn spoil(random: &mut Rng, text: &mut Vec<u8>) {
-        let piece = *random.choice(b"{}[]\",: \\a1.e-\n\x00\x1f\x7f\xff\xc3\xa9").unwrap();
-        let at = random.usize(..=text.len());
-        match random.u8(..4) {
-            0 => text.insert(at, piece),
-            1 => text.truncate(at),
-            2 if at < text.len() => {
-                text.remove(at);
-            }
-            _ => text.iter_mut().skip(at).take(1).for_each(|byte| *byte = piece),
-        }
-    }
-
-    /// The outline and the children, as the other check gives them.
-    fn quick(bytes: &[u8], depth_max: usize, keeps_children: bool) -> Option<(Outline, Vec<Child<'_>>)> {
-        quick_in(bytes, depth_max, keeps_children, &mut Room::default())
-    }
-
-    fn quick_in<'b>(
-        bytes: &'b [u8],
-        depth_max: usize,
-        keeps_children: bool,
-        room: &mut Room,
-    ) -> Option<(Outline, Vec<Child<'b>>)> {
-        let text = text_of(bytes).ok()?;
-        let outline = outline(text, depth_max, keeps_children, room)?;
-        Some((outline, room.children.drain(..).map(|place| place.in_text(text)).collect()))
-    }
-
-    fn each(bytes: &[u8], depth_max: usize) -> Option<(Outline, Vec<Child<'_>>)> {
-        let mut children = Vec::new();
-        let outline = scan_each(text_of(bytes).ok()?, depth_max, 0, &mut |child| {
-            children.push(child);
-            Ok(())
-        });
-        Some((outline.ok()?, children))
-    }
-
-    #[test]
-    fn what_it_lets_pass_is_what_the_other_check_lets_pass() {
-        let cases = std::env::var("EVENTYARD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40_000);
-        let mut random = Rng::with_seed(6);
-        let (mut passed, mut left) = (0, 0);
-        let mut used_room = Room::default();
-        for _ in 0..cases {
-            let mut text = Vec::new();
-            write_value(&mut random, 0, &mut text);
-            for _ in 0..random.usize(..4).saturating_sub(1) {
-                spoil(&mut random, &mut text);
-            }
-            let depth_max = random.usize(1..DEPTH_MAX + 3);
-            let shown = String::from_utf8_lossy(&text);
-            let wanted = each(&text, depth_max);
-            let found = quick(&text, depth_max, true);
-            // A key with escapes, and there are some in the generated ones, is left.
-            match (&found, &wanted) {
-                (Some(_), _) => {
-                    assert_eq!(found, wanted, "{shown}");
-                    passed += 1;
-                }
-                (None, Some((_, children))) => {
-                    assert!(text.contains(&b'\\') || children.len() > CHILDREN_MAX, "{shown} is left for no reason");
-                    left += 1;
-                }
-                (None, None) => {}
-            }
-            assert_eq!(quick_in(&text, depth_max, true, &mut used_room), found, "{shown}");
-            let without_children = quick(&text, depth_max, false).map(|(outline, _)| outline);
-            assert_eq!(without_children, found.map(|(outline, _)| outline), "{shown}");
-        }
-        println!("{cases} cases, {passed} passed, {left} left to the other");
-        assert!(passed > cases / 4, "{passed}");
-    }
-
-    #[test]
-    fn a_string_ends_where_it_ends_however_long_it_is() {
-        for length in 0..70 {
-            for piece in ["", "\\\"", "\\\\", "é", "\t", "\\u000a", "\\ud800", "\""] {
-                for place in 0..=length {
-                    let (before, behind) = ("x".repeat(place), "y".repeat(length - place));
-                    for end in ["", " ,", "]", ",1]", ",\"0123456789abcdefghijk\"]"] {
-                        let text = format!("[\"{before}{piece}{behind}\"{end}");
-                        assert_eq!(quick(text.as_bytes(), 2, true), each(text.as_bytes(), 2), "{text}");
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn digits_end_at_the_first_other_byte() {
@@ -842,13 +576,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn very_many_children_are_left_to_the_other() {
-        let text = format!("[{}1]", "1,".repeat(CHILDREN_MAX));
-        assert_eq!(quick(text.as_bytes(), 1, true), None);
-        assert!(quick(text.as_bytes(), 1, false).is_some());
-        assert!(each(text.as_bytes(), 1).is_some());
     }
 }

@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::scan::{Root, scan, split_objects, text_of, unescape};
+use super::check::scan;
+use super::outline::Root;
+use super::scan::{split_objects, text_of, unescape};
 use super::{Shape, validate};
 use crate::attributes::{attribute, check_spec_version, quoted};
 use crate::{Data, Event, EventError, ExtensionValue, Limits, Text, media_type};

@@ -5,51 +5,15 @@
 //! thousand `[` cannot overflow the stack. serde_json's own skipping reader is not used, because it lets lone
 //! surrogates and repeated keys pass unseen.
 //!
-//! What is nothing but right is found so by [`super::quick`], which is tried first.
+//! It says what is wrong. What is nothing but right is found so by [`super::quick`], which is tried first ([`super::check`]).
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::quick::{self, Room};
+use super::bytes::{EACH, HIGHEST, after_space};
+use super::outline::{Child, DEPTH_EXPECTED, KEYS_COMPARED_MAX, KEYS_EXPECTED, Outline, Root};
 use crate::EventError;
-
-/// Up to this many keys of one object are compared one by one; beyond it they are hashed (with the standard
-/// library's keyed hash, so that a sender cannot choose colliding ones). Most objects are smaller.
-pub(super) const KEYS_COMPARED_MAX: usize = 16;
-
-/// Room that is made ahead for keys and for containers: most events have fewer, so that nothing grows while they are
-/// read.
-pub(super) const KEYS_EXPECTED: usize = 32;
-/// See [`KEYS_EXPECTED`].
-pub(super) const DEPTH_EXPECTED: usize = 8;
-
-/// One member of the outermost object, or one element of the outermost array.
-#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub(super) struct Child<'a> {
-    /// The member's name, decoded; none in an array.
-    pub(super) key: Option<Cow<'a, str>>,
-    /// Where its value stands, without the space around it.
-    pub(super) value: Range<usize>,
-}
-
-/// What a whole text turned out to be.
-#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub(super) struct Outline {
-    /// The outermost value.
-    pub(super) root: Root,
-    /// Whether no object, at any depth, has the same key twice, or a key with a dot.
-    pub(super) keys_unique: bool,
-}
-
-/// The kind of the outermost value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Root {
-    Object,
-    Array,
-    Scalar,
-}
 
 /// The text that some bytes are. Looked at whole, which is many times faster than string by string.
 pub(super) fn text_of(bytes: &[u8]) -> Result<&str, EventError> {
@@ -65,48 +29,7 @@ pub fn text(bytes: &[u8]) -> Option<&str> {
     simdutf8::basic::from_utf8(bytes).ok()
 }
 
-/// Checks `text` and calls `child` for each child of the outermost value, in order.
-///
-/// `depth_max` bounds the nesting inside the outermost `layers` levels: a format that wraps a sender's data in
-/// objects of its own passes how many.
-pub(super) fn scan<'a>(
-    text: &'a str,
-    depth_max: usize,
-    layers: usize,
-    mut child: impl FnMut(Child<'a>) -> Result<(), EventError>,
-) -> Result<Outline, EventError> {
-    let in_room = |room: &mut Room| {
-        let outline = quick::outline(text, depth_max.saturating_add(layers), true, room)?;
-        Some(room.children.drain(..).try_for_each(|place| child(place.in_text(text))).map(|()| outline))
-    };
-    match with_room(in_room) {
-        Some(read) => read,
-        None => scan_each(text, depth_max, layers, &mut child),
-    }
-}
-
-/// The same for one that asks for no children.
-pub(super) fn check(text: &str, depth_max: usize) -> Result<Outline, EventError> {
-    match with_room(|room| quick::outline(text, depth_max, false, room)) {
-        Some(outline) => Ok(outline),
-        None => scan_each(text, depth_max, 0, &mut |_| Ok(())),
-    }
-}
-
-thread_local! {
-    /// What [`quick`] writes down.
-    static ROOM: RefCell<Room> = RefCell::default();
-}
-
-/// Lends out the thread's room, or another where that is lent out already.
-fn with_room<R>(ask: impl FnOnce(&mut Room) -> R) -> R {
-    ROOM.with(|room| match room.try_borrow_mut() {
-        Ok(mut room) => ask(&mut room),
-        Err(_) => ask(&mut Room::default()),
-    })
-}
-
-/// [`scan`], value by value: says what is wrong. Calls `child` as each one ends.
+/// As [`super::check::scan`], value by value: says what is wrong. Calls `child` as each one ends.
 pub(super) fn scan_each<'a>(
     text: &'a str,
     depth_max: usize,
@@ -155,7 +78,7 @@ pub(super) fn scan_each<'a>(
 /// time that it takes to check them, which is for the caller to do. Where each element that is named is a JSON object,
 /// the whole is a JSON array of them.
 ///
-/// None where it is no such array, and where there are more than `max`; [`scan`] says what is wrong.
+/// None where it is no such array, and where there are more than `max`; [`scan`](super::check::scan) says what is wrong.
 pub(super) fn split_objects(bytes: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
     let mut elements = Vec::new();
     let mut at = after_space(bytes, 0);
@@ -213,14 +136,6 @@ fn end_of_string(bytes: &[u8], opening: usize) -> Option<usize> {
             _ => at += 1,
         }
     }
-}
-
-/// Where the space ends that begins at `at`, if there is any.
-pub(super) fn after_space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-        at += 1;
-    }
-    at
 }
 
 /// Passes over what neither ends nor breaks a string, eight bytes at a time: most of what is sent stands in strings. The
@@ -530,11 +445,6 @@ fn special_bytes(eight: u64) -> u64 {
     (below(eight, 0x20) & HIGHEST) | equal_bytes(eight, b'"') | equal_bytes(eight, b'\\')
 }
 
-/// One in each of eight bytes.
-pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
-/// The highest bit of each of eight bytes.
-pub(super) const HIGHEST: u64 = EACH * 0x80;
-
 fn below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(EACH * limit) & !word
 }
@@ -544,7 +454,7 @@ pub(super) fn equal_bytes(eight: u64, byte: u8) -> u64 {
     below(eight ^ (EACH * u64::from(byte)), 1) & HIGHEST
 }
 
-/// The text of a string in quotes, for one that [`scan`] has found to be well-formed.
+/// The text of a string in quotes, for one that [`scan_each`] has found to be well-formed.
 pub(super) fn unescape(quoted: &str) -> String {
     let read = serde_json::from_str::<String>(quoted);
     debug_assert!(read.is_ok(), "the scanner let a string pass that serde_json does not read");
@@ -567,25 +477,6 @@ fn position(bytes: &[u8], at: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dot_is_found_wherever_it_stands_in_a_key() {
-        for length in 0..12 {
-            let key = "k".repeat(length);
-            let unique = |key: &str| {
-                let text = format!("{{\"{key}\":1}}");
-                let outline = scan(&text, 9, 0, |_| Ok(())).unwrap();
-                assert_eq!(scan_each(&text, 9, 0, &mut |_| Ok(())).unwrap(), outline);
-                outline.keys_unique
-            };
-            assert!(unique(&key), "{key}");
-            for place in 0..length {
-                let mut dotted = key.clone();
-                dotted.replace_range(place..=place, ".");
-                assert!(!unique(&dotted), "{dotted}");
-            }
-        }
-    }
 
     #[test]
     fn the_first_special_byte_of_eight_is_found_whatever_stands_around_it() {

@@ -4,10 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::filed::Filed;
 use super::hash::Fast;
 use super::paths::NONE;
 use super::scratch::Sizes;
-use super::table::{AffixLengths, Filed, Key, Lookup, Table, ToFile, known_hash};
+use super::table::{AffixLengths, Key, Lookup, Table, ToFile, known_hash};
 use super::{ALONE, Entry, PatternSet, Quick, SOURCE_SLOT, SetBranch, SetField};
 use crate::pattern::matcher::{Except, Matcher};
 use crate::pattern::{Branch, Field};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::filed::{Filed, NO};
 use super::leaf::{accepts_text, leaf_hash, leaf_number, leaf_string, number_value, scalar};
 use super::paths::NONE;
 use super::places::find;
 use super::scratch::{LeafKind, Scratch, Spread};
-use super::table::{self, Filed, NO, Table};
+use super::table::{self, Table};
 use super::together::{self, FIELDS_MAX, Together};
 use super::{ALONE, PatternSet, Quick, SetBranch, SetField};
 use crate::fields::{Context, Fields, Leaf};

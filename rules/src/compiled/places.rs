@@ -6,7 +6,7 @@
 //! would not. Nearly all hashes of an event lead nowhere and are told by their bit; the others lead straight to the
 //! branch, or to one a few places before it.
 
-use super::table::Filed;
+use super::filed::Filed;
 
 /// Places by tag.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,16 @@ use std::borrow::Cow;
 use eventyard_event::{Data, Envelope, Event, ExtensionValue, json};
 
 use super::Subject;
-use super::path::Step;
 use crate::compiled::scan::{Quoted, Scanner};
+
+/// One step of a path, downwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Names that follow each other, with dots between them.
+    Names(Box<str>),
+    Index(usize),
+    All,
+}
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Subject;
-use super::find::{self, Value};
+use super::find::{self, Step, Value};
 use crate::path::PATH_BYTES_MAX;
 
 /// The most steps of a path: an event is nested no deeper.
@@ -15,14 +15,6 @@ const STEPS_MAX: usize = 128;
 pub struct InputPath {
     text: Box<str>,
     pub(super) steps: Vec<Step>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Names that follow each other, with dots between them.
-    Names(Box<str>),
-    Index(usize),
-    All,
 }
 
 impl InputPath {

@@ -13,6 +13,7 @@ use super::super::client::Meaning;
 use super::super::message::{Reader, time_ms};
 use super::super::position::{Partition, Place};
 use super::super::settings::Start;
+use super::commit::commit;
 use super::gathered::{Assigned, Gathered, Shared, State};
 use super::rebalance::{Group, LastError};
 use super::starting::{self, Starting};
@@ -28,9 +29,6 @@ const ANNOUNCE_EVERY: usize = 256;
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 /// How long the cluster may take to say that it is still there, after librdkafka has said that no broker is.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the group is told how far this source has come. What a crash between two tellings leaves untold stands in
-/// the saved position.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// The same warning is said this often at most.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -42,7 +40,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(2);
 /// are more lines of log than errors.
 const REASON_WAIT: Duration = Duration::from_millis(50);
 
-pub(super) type GroupConsumer = BaseConsumer<Group>;
+type GroupConsumer = BaseConsumer<Group>;
 
 /// What the thread is given.
 pub(super) struct Reading {
@@ -388,30 +386,5 @@ impl Polling<'_> {
         } else {
             tracing::debug!(source = %self.reading.plan.name, "{message}");
         }
-    }
-}
-
-/// Tells the group what is on disk, now and then; or with `Sync` at once, all of it, and waits for the answer.
-pub(super) fn commit(consumer: &GroupConsumer, shared: &Shared, mode: CommitMode) {
-    let now = Instant::now();
-    let mut state = shared.state();
-    if matches!(mode, CommitMode::Sync) {
-        state.tell_all();
-    } else if state.commit_after.is_some_and(|after| now < after) {
-        return;
-    }
-    if state.to_commit.is_empty() {
-        return;
-    }
-    let offsets = std::mem::take(&mut state.to_commit);
-    state.commit_after = Some(now + COMMIT_EVERY);
-    drop(state);
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    let listed = offsets.iter().try_for_each(|((topic, partition), offset)| {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
-    });
-    if let Err(error) = listed.and_then(|()| consumer.commit(&list, mode)) {
-        // The saved position holds all the same.
-        tracing::info!(source = %shared.name, %error, "the group could not be told how far this source has come");
     }
 }

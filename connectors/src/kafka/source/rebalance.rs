@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::super::client;
 use super::super::position::Partition;
+use super::commit::commit;
 use super::gathered::Shared;
-use super::reading::commit;
 use super::starting::Starting;
 
 /// How long a rebalance waits for what was handed out to be on disk. Beyond it the next owner repeats some events; the

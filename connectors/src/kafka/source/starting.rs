@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventyard_event::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -19,7 +19,6 @@ use super::super::position::{Partition, Place, Position};
 use super::super::settings::Start;
 use super::Plan;
 use super::gathered::{Assigned, Shared};
-use super::rebalance::Group;
 use crate::source::{Intake, Seek, SeekError};
 
 /// How long the cluster may take to answer a question about offsets.
@@ -36,7 +35,7 @@ impl Starting {
     /// The same partitions with the offsets to begin at, noted in the state as ours.
     pub(super) fn begin(
         &self,
-        consumer: &BaseConsumer<Group>,
+        consumer: &BaseConsumer<impl ConsumerContext>,
         list: &TopicPartitionList,
         shared: &Shared,
     ) -> TopicPartitionList {
@@ -118,7 +117,7 @@ impl Starting {
     /// are begun with the first message anyway, nobody need know.
     fn counts(
         &self,
-        consumer: &BaseConsumer<Group>,
+        consumer: &BaseConsumer<impl ConsumerContext>,
         shared: &Shared,
         ours: &[Partition],
         saved: &BTreeMap<Arc<str>, i32>,
@@ -229,7 +228,7 @@ fn decide(
 
 /// The offsets that `start` means; `earliest` needs nobody to be asked.
 pub(super) fn by_policy(
-    consumer: &BaseConsumer<Group>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     start: Start,
     partitions: &[Partition],
 ) -> KafkaResult<Vec<(Partition, Offset)>> {
@@ -242,7 +241,7 @@ pub(super) fn by_policy(
 
 /// The first offsets at `time` or later; the ends where nothing is so late.
 fn after(
-    consumer: &BaseConsumer<Group>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     partitions: &[Partition],
     time: Timestamp,
 ) -> KafkaResult<Vec<(Partition, Offset)>> {
@@ -262,7 +261,7 @@ fn after(
 
 /// Asks for the offsets at a time, or at `Beginning` or `End`.
 fn at_time(
-    consumer: &BaseConsumer<Group>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     partitions: &[Partition],
     time: Offset,
 ) -> KafkaResult<Vec<(Partition, Offset)>> {
@@ -286,7 +285,7 @@ fn at_time(
 
 /// The offsets of a seek, for those of our partitions that it moves.
 pub(super) fn places(
-    consumer: &BaseConsumer<Group>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     to: &Seek,
     ours: &[Partition],
 ) -> Result<Vec<(Partition, i64)>, SeekError> {
